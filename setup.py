@@ -1,0 +1,46 @@
+"""Builds every ext/NAME.pyx to fastvrrp._NAME.
+
+A header that another module may cimport is fastvrrp/_NAME.pxd, where Cython looks for it by the
+module's name. FASTVRRP_DEBUG=1 builds with C assertions, bounds checks and line tracing.
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("FASTVRRP_DEBUG") == "1"
+
+DIRECTIVES: dict[str, object] = {
+    "language_level": 3,
+    "boundscheck": DEBUG,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": DEBUG,
+    "linetrace": DEBUG,
+    "embedsignature": True,
+    "embedsignature.format": "python",
+}
+MACROS = [("CYTHON_TRACE_NOGIL", "1")] if DEBUG else []
+FLAGS = ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-g0"]
+
+extensions = [
+    Extension(
+        f"fastvrrp._{source.stem}",
+        [str(source)],
+        define_macros=[("_GNU_SOURCE", None), *MACROS],
+        extra_compile_args=[*FLAGS, "-Wall", "-Wno-unused-function"],
+    )
+    for source in sorted(Path("ext").glob("*.pyx"))
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        build_dir="build/cython",
+        compiler_directives=DIRECTIVES,
+        emit_linenums=DEBUG,
+        force=DEBUG,
+    )
+)
