@@ -1,5 +1,3 @@
 """A VRRP router daemon for machines that carry thousands of virtual routers."""
 
-from importlib.metadata import version
-
-__version__ = version("fastvrrp")
+__version__ = "0.1.0"
