@@ -1,0 +1,47 @@
+from typing import Literal
+
+StateName = Literal["INIT", "BACKUP", "MASTER", "FAULT"]
+EventName = Literal["START", "TIMER", "ADVERT", "FAIL", "STOP"]
+
+STATE_NAMES: tuple[StateName, ...]
+EVENT_NAMES: tuple[EventName, ...]
+ACTION_NAMES: tuple[str, ...]
+GUARD_NAMES: tuple[str, ...]
+TIMER_NAMES: tuple[str, ...]
+TABLE: tuple[tuple[StateName, EventName, tuple[str, ...], StateName, str, tuple[str, ...]], ...]
+
+class Machine:
+    def __init__(
+        self,
+        *,
+        version: int = 3,
+        priority: int = 100,
+        advert_interval: int = 1_000_000_000,
+        preempt: bool = True,
+        preempt_delay: int = 0,
+        down_timer_adverts: int = 3,
+        lower_prio_no_advert: bool = False,
+        higher_prio_send_advert: bool = False,
+        source: bytes = b"\x0a\x00\x00\x01",
+    ) -> None: ...
+    def step(
+        self,
+        event: EventName,
+        now: int,
+        *,
+        priority: int = 0,
+        source: bytes = b"",
+        interval: int = 0,
+    ) -> tuple[str, ...]: ...
+    @property
+    def state(self) -> StateName: ...
+    @property
+    def deadline(self) -> int | None: ...
+    @property
+    def master_interval(self) -> int: ...
+    @property
+    def master_priority(self) -> int: ...
+    @property
+    def skew_time(self) -> int: ...
+    @property
+    def master_down_interval(self) -> int: ...
