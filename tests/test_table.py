@@ -1,0 +1,74 @@
+"""The table of virtual routers: look-up, and reading it from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastvrrp._table import Segment, Table
+
+keys = st.tuples(st.integers(1, 6), st.sampled_from((4, 6)), st.integers(1, 12))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(("add", "remove", "move")), keys, st.integers(0, 63))))
+def test_look_up_agrees_with_a_dictionary(history: list[tuple[str, tuple[int, int, int], int]]) -> None:
+    table = Table(None, 64)
+    expected: dict[int, tuple[int, int, int]] = {}
+    for operation, key, pick in history:
+        if operation == "add" and len(expected) < 64:
+            ifindex, family, vrid = key
+            expected[table.add("x", "eth0", ifindex, family, vrid, 100)] = key
+        elif expected:
+            index = sorted(expected)[pick % len(expected)]
+            if operation == "remove":
+                table.remove(index)
+                del expected[index]
+            else:
+                table.move(index, key[0])
+                expected[index] = (key[0], *expected[index][1:])
+        for probe in {*expected.values(), key}:
+            found = sorted(table.lookup(*probe))
+            assert found == sorted(i for i, k in expected.items() if k == probe)
+    assert table.count == len(expected)
+
+
+def test_the_same_vrid_on_another_interface_or_family_is_another_router() -> None:
+    table = Table(None, 4)
+    first = table.add("a", "eth0", 1, 4, 51, 100)
+    second = table.add("b", "eth0", 1, 6, 51, 100)
+    third = table.add("c", "eth1", 2, 4, 51, 100)
+    assert table.lookup(1, 4, 51) == [first]
+    assert table.lookup(1, 6, 51) == [second]
+    assert table.lookup(2, 4, 51) == [third]
+    assert table.lookup(2, 6, 51) == []
+
+
+def test_another_process_reads_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "segment"
+    table = Table(path, 3)
+    table.add("VI_1", "eth0", 7, 4, 51, 200)
+    table.add("ü" * 60, "eth0", 7, 6, 52, 100)
+    routers = list(Segment(path))
+    assert [router["vrid"] for router in routers] == [51, 52]
+    assert routers[0]["name"] == "VI_1"
+    assert routers[0]["priority"] == 200
+    assert routers[1]["name"] == "ü" * 31
+
+
+def test_a_full_table_says_so() -> None:
+    table = Table(None, 1)
+    table.add("a", "eth0", 1, 4, 1, 100)
+    with pytest.raises(OverflowError, match="full with 1"):
+        table.add("b", "eth0", 1, 4, 2, 100)
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 5000, b"FASTVRRP" + bytes(4088)])
+def test_a_file_that_is_no_segment_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "segment"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"segment|empty|layout"):
+        Segment(path)
