@@ -240,6 +240,12 @@ cdef class Table(Segment):
             index = self.following[index]
         return found
 
+    def state(self, uint32_t index) -> int:
+        """The state of a virtual router of this process (fsm.State)."""
+        if index >= self.top:
+            raise IndexError(f"no virtual router at {index}")
+        return self.routers[index].machine.state
+
     cdef int32_t find(self, int32_t ifindex, uint8_t family, uint8_t vrid) noexcept nogil:
         cdef uint64_t key = key_of(ifindex, family, vrid)
         cdef uint32_t place = spread(key) & self.mask

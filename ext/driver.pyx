@@ -1,0 +1,104 @@
+"""The engine on a real clock and real sockets, on whatever event loop watches its descriptors.
+
+The loop calls `on_alarm` when `alarm` is readable and `on_packets` when a receiver is. Either runs
+the engine, sends what came of it, sets the alarm and hands the notes to `on_notes`. Nothing is done
+anywhere else, so an idle engine costs nothing.
+
+Packets before time: when a Master_Down_Interval seems to be over, what already waits in the sockets is
+heard first. A process that was kept from running, or a machine that was suspended, would otherwise
+take over from a master whose adverts it has not read yet.
+"""
+
+from fastvrrp._engine cimport Engine
+from fastvrrp._fsm cimport NEVER
+from fastvrrp._sockets cimport RECEIVE_BATCH, Alarm, Receiver, datagram_t, monotonic
+
+import socket
+
+cdef enum:
+    # How long one call may keep the loop, in nanoseconds, when there is more to do.
+    BUDGET = 5_000_000
+
+
+cdef class Driver:
+    """Runs `engine`; `on_notes` is called with the list of Engine.take_notes when it is not empty."""
+
+    cdef readonly Engine engine
+    cdef readonly Alarm alarm
+    cdef readonly list receivers
+    cdef object on_notes
+    cdef bint delivering
+
+    def __init__(self, Engine engine not None, on_notes):
+        self.engine = engine
+        self.alarm = Alarm()
+        self.receivers = []
+        self.on_notes = on_notes
+
+    def listen(self, int family, int protocol) -> Receiver:
+        """Opens a receiver; the caller watches its descriptor and passes it to `on_packets`."""
+        receiver = Receiver(family, protocol)
+        self.receivers.append(receiver)
+        return receiver
+
+    def close(self) -> None:
+        for receiver in self.receivers:
+            receiver.close()
+        self.receivers.clear()
+
+    def now(self) -> int:
+        """Nanoseconds of the engine's clock."""
+        return monotonic()
+
+    def on_alarm(self) -> None:
+        """The alarm went off."""
+        cdef int64_t now
+        self.alarm.acknowledge()
+        now = monotonic()
+        if self.engine.downs.next_deadline() <= now:
+            for receiver in self.receivers:
+                self.hear(receiver)
+            now = monotonic()
+        self.engine.run_due(now, BUDGET)
+        self.settle()
+
+    def on_packets(self, Receiver receiver not None) -> None:
+        """A receiver is readable."""
+        self.hear(receiver)
+        self.settle()
+
+    def settle(self) -> None:
+        """Sends what waits, sets the alarm and delivers the notes: to be called after every call to
+        the engine that is not made from `on_notes`."""
+        self.engine.flush_frames()
+        if not self.delivering:
+            self.delivering = True
+            try:
+                while self.engine.note_count:
+                    self.on_notes(self.engine.take_notes())
+                    self.engine.flush_frames()
+            finally:
+                self.delivering = False
+        self.alarm.set(self.engine.next_wake())
+
+    cdef void hear(self, Receiver receiver):
+        cdef int64_t now = monotonic()
+        cdef int64_t until = now + BUDGET
+        cdef datagram_t *datagram
+        cdef int count
+        cdef int i
+        while True:
+            count = receiver.receive()
+            for i in range(count):
+                datagram = &receiver.datagrams[i]
+                if receiver.family == socket.AF_INET:
+                    self.engine.hear_ipv4(datagram.ifindex, datagram.data, datagram.size, now)
+                else:
+                    self.engine.hear_ipv6(
+                        datagram.ifindex, datagram.data, datagram.size, datagram.source,
+                        datagram.destination, datagram.hop_limit, now)
+            if count < RECEIVE_BATCH:
+                break
+            now = monotonic()
+            if now > until:
+                break

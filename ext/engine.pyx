@@ -1,0 +1,583 @@
+"""The engine: what happens to every packet and every timer.
+
+It owns a plan for each virtual router of the table (frames built once, addresses to compare, whom to
+announce to), two timer wheels and a Sender. Everything that comes in, a packet or the time, becomes
+an event of the state machine (fsm.pyx); what the machine answers is carried out here. It reads no
+clock and no socket: `Driver` (driver.pyx) does that in the daemon, a loop over a list does it in the
+tests, and both run this same code.
+
+Two wheels, because the two kinds of timers are allowed different things. An advert may go up to a
+hundredth of its interval early but never late: the wheel `adverts` holds the time from which it may
+go, and the engine wakes when the first of them has waited for `slack`, so that one wake sends many.
+A Master_Down_Interval must never end early: the wheel `downs` wakes exactly. An advert that is heard
+only moves the deadline in the record; when the wheel comes to the old one, it is put back.
+
+Whoever owns the engine takes the notes: one for each change of state and each request to announce
+again. That is where Python begins.
+"""
+
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset
+
+from fastvrrp._fsm cimport (
+    ACQUIRE, ADVERT, BACKUP, CHANGE, DISCARD, FAIL, INIT, MASTER, NEVER, PRIORITY_RESIGN,
+    REANNOUNCE, RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, step)
+from fastvrrp._packet cimport (
+    ADDRESS_COUNT, ADDRESS_LIST, AH_HEADER, AH_ICV, AH_REPLAY, AUTH_AH, AUTH_PASS, AUTH_TYPE,
+    DESTINATION, GARP_SIZE, INTERVAL, MAX_ADDRESSES, MAX_FRAME, NA_SIZE, OK, PASSWORD, SOURCE, TTL,
+    VERSION, VRID_UNKNOWN, advert_spec_t, decode_ipv4, decode_ipv6, encode, multicast_mac,
+    set_priority, write_ethernet, write_garp, write_na)
+from fastvrrp._ah cimport AH_SIZE, ah_icv, ah_verify, encode_ah
+from fastvrrp._sockets cimport SEND_BATCH, monotonic
+from fastvrrp._table cimport NOBODY, begin_write, end_write
+
+EVENT_NAMES = ("START", "TIMER", "ADVERT", "FAIL", "STOP")
+
+ETHERTYPE_IPV4 = 0x0800
+ETHERTYPE_IPV6 = 0x86DD
+
+cdef enum:
+    ETHERNET = 14
+    SCRATCH_FRAMES = SEND_BATCH
+
+
+cdef class Engine:
+    """An engine over `table`, sending through `sender`, at time `now` (nanoseconds)."""
+
+    def __cinit__(self, Table table not None, Sender sender not None, int64_t now):
+        self.table = table
+        self.sender = sender
+        self.adverts = Wheel(table.capacity, now)
+        self.downs = Wheel(table.capacity, now)
+        self.plans = <plan_t *> calloc(table.capacity or 1, sizeof(plan_t))
+        self.scratch = <uint8_t *> malloc(SCRATCH_FRAMES * NA_SIZE)
+        if self.plans == NULL or self.scratch == NULL:
+            raise MemoryError()
+        self.slack = NEVER
+        self.flushes = 1
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        if self.plans != NULL:
+            for i in range(self.table.capacity):
+                free(self.plans[i].block)
+                free(self.plans[i].targets)
+        free(self.plans)
+        free(self.notes)
+        free(self.scratch)
+
+    # --- configuration ----------------------------------------------------------------------------
+
+    def configure(
+            self, uint32_t index, *, int version, int64_t advert_interval, bytes addresses,
+            bytes group, list peers=(), bint preempt=True, int64_t preempt_delay=0,
+            int down_timer_adverts=3, bint lower_prio_no_advert=False,
+            bint higher_prio_send_advert=False, int auth_type=0, bytes password=b"", int ttl=255,
+            bint checksum_as_v2=False, bint skips_known_addresses=False,
+            bint checks_source=False) -> None:
+        """Says what the configuration says of the virtual router at `index` of the table.
+
+        `addresses` are the advertised ones, packed one after the other; `group` is the multicast
+        group; `peers` are (packed address, min TTL, max TTL) and make the router a unicast one. The
+        router is not `ready` before `attach`.
+        """
+        self.check(index)
+        cdef plan_t *plan = &self.plans[index]
+        cdef router_t *router = &self.table.routers[index]
+        cdef int size = router.machine.address_size
+        cdef int i
+        if len(addresses) % size or len(addresses) // size > MAX_ADDRESSES:
+            raise ValueError(f"{len(addresses)} bytes are not up to {MAX_ADDRESSES} addresses")
+        if not peers and len(group) != size:
+            raise ValueError(f"the group has {len(group)} bytes, expected {size}")
+        free(plan.block)
+        plan.block = NULL
+        plan.ready = False
+        plan.unicast = bool(peers)
+        plan.copies = len(peers) or 1
+        plan.address_count = len(addresses) // size
+        plan.stride = ETHERNET + 40 + AH_SIZE + 8 + len(addresses) + 8
+        total = len(addresses) + plan.copies * plan.stride + len(peers) * sizeof(peer_t)
+        plan.block = <uint8_t *> calloc(1, total)
+        if plan.block == NULL:
+            raise MemoryError()
+        plan.peers = <peer_t *> plan.block
+        plan.addresses = plan.block + len(peers) * sizeof(peer_t)
+        plan.frames = plan.addresses + len(addresses)
+        memcpy(plan.addresses, <const char *> addresses, len(addresses))
+        memcpy(plan.group, <const char *> group, len(group))
+        for i, (address, min_ttl, max_ttl) in enumerate(peers):
+            if len(address) != size:
+                raise ValueError(f"a peer's address has {len(address)} bytes, expected {size}")
+            memcpy(plan.peers[i].address, <const char *> address, size)
+            plan.peers[i].min_ttl = min_ttl
+            plan.peers[i].max_ttl = max_ttl
+        plan.auth_type = auth_type
+        plan.ttl = ttl
+        plan.checksum_as_v2 = checksum_as_v2
+        plan.skips_known_addresses = skips_known_addresses
+        plan.checks_source = checks_source
+        memset(plan.password, 0, 8)
+        memcpy(plan.password, <const char *> password, min(len(password), 8))
+        begin_write(router)
+        router.machine.version = version
+        router.machine.advert_interval = advert_interval
+        router.machine.master_interval = advert_interval
+        router.machine.preempt = preempt
+        router.machine.preempt_delay = preempt_delay
+        router.machine.down_timer_adverts = down_timer_adverts
+        router.machine.lower_prio_no_advert = lower_prio_no_advert
+        router.machine.higher_prio_send_advert = higher_prio_send_advert
+        end_write(router)
+        self.slack = min(self.slack, advert_interval // EARLY_PART)
+
+    def attach(self, uint32_t index, int32_t ifindex, bytes mac, bytes source) -> None:
+        """Builds the frames of a configured router, as they leave `ifindex` from `mac` (six bytes)
+        and `source` (a packed address)."""
+        self.check(index)
+        cdef plan_t *plan = &self.plans[index]
+        cdef router_t *router = &self.table.routers[index]
+        cdef uint8_t group_mac[6]
+        cdef int i
+        if len(mac) != 6 or len(source) != router.machine.address_size:
+            raise ValueError(f"MAC of {len(mac)} and source of {len(source)} bytes")
+        self.flush_frames()
+        begin_write(router)
+        memcpy(router.machine.source, <const char *> source, len(source))
+        end_write(router)
+        plan.ifindex = ifindex
+        multicast_mac(router.family, plan.group, group_mac)
+        for i in range(plan.copies):
+            write_ethernet(plan.frames + i * plan.stride, group_mac, <const uint8_t *> <char *> mac,
+                           ETHERTYPE_IPV4 if router.family == 4 else ETHERTYPE_IPV6)
+        self.build(index, router.machine.priority)
+        plan.ready = True
+
+    def detach(self, uint32_t index) -> None:
+        """The router can no longer send: what its frames are made of is gone."""
+        self.check(index)
+        self.plans[index].ready = False
+
+    def set_targets(self, uint32_t index, list targets) -> None:
+        """What to announce as master: (family 4 or 6, packed address, ifindex, MAC, R flag) each."""
+        self.check(index)
+        cdef plan_t *plan = &self.plans[index]
+        cdef target_t *made = <target_t *> calloc(len(targets) or 1, sizeof(target_t))
+        cdef int i
+        if made == NULL:
+            raise MemoryError()
+        for i, (family, address, ifindex, mac, is_router) in enumerate(targets):
+            made[i].family = family
+            made[i].router_flag = is_router
+            made[i].ifindex = ifindex
+            memcpy(made[i].mac, <const char *> mac, 6)
+            memcpy(made[i].address, <const char *> address, 4 if family == 4 else 16)
+        free(plan.targets)
+        plan.targets = made
+        plan.target_count = len(targets)
+
+    def forget(self, uint32_t index) -> None:
+        """Frees what `configure` made, before the record is removed from the table."""
+        self.check(index)
+        self.flush_frames()
+        self.adverts.cancel(index)
+        self.downs.cancel(index)
+        free(self.plans[index].block)
+        free(self.plans[index].targets)
+        memset(&self.plans[index], 0, sizeof(plan_t))
+
+    cdef int check(self, uint32_t index) except -1:
+        if index >= self.table.top or not self.table.routers[index].in_use:
+            raise IndexError(f"no virtual router at {index}")
+        return 0
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def start(self, uint32_t index, int64_t now) -> None:
+        """Everything the router needs is there. It must be attached."""
+        self.check(index)
+        if not self.plans[index].ready:
+            raise ValueError(f"the virtual router at {index} is not attached")
+        self.feed(index, START, NULL, now)
+
+    def fail(self, uint32_t index, int64_t now) -> None:
+        """Something the router needs is gone."""
+        self.check(index)
+        self.feed(index, FAIL, NULL, now)
+
+    def stop(self, uint32_t index, int64_t now) -> None:
+        """The administrator ends the router."""
+        self.check(index)
+        self.feed(index, STOP, NULL, now)
+
+    def run(self, int64_t now) -> int | None:
+        """Does everything that is due, and returns when to be called next (None: never)."""
+        self.run_due(now, 0)
+        cdef int64_t wake = self.next_wake()
+        return None if wake == NEVER else wake
+
+    def receive_frame(self, int32_t ifindex, bytes frame, int64_t now) -> None:
+        """Hears one Ethernet frame with VRRP in it, as if it had come through `ifindex`."""
+        cdef const uint8_t *data = <const uint8_t *> <const char *> frame
+        if len(frame) > ETHERNET and frame[12:14] == b"\x08\x00":
+            self.hear_ipv4(ifindex, data + ETHERNET, len(frame) - ETHERNET, now)
+        elif len(frame) >= ETHERNET + 40 and frame[12:14] == b"\x86\xdd":
+            self.hear_ipv6(ifindex, data + ETHERNET + 40, len(frame) - ETHERNET - 40,
+                           data + ETHERNET + 8, data + ETHERNET + 24, data[ETHERNET + 7], now)
+        else:
+            raise ValueError("neither IPv4 nor IPv6 in the frame")
+        self.flush_frames()
+
+    def announce(self, uint32_t index, uint32_t first=0, uint32_t count=0xFFFFFFFF) -> int:
+        """Sends one gratuitous ARP or neighbour advertisement for each of `count` targets of the
+        router from `first` on, and returns how many. They may wait for company until `flush`."""
+        self.check(index)
+        cdef plan_t *plan = &self.plans[index]
+        cdef target_t *target
+        cdef uint8_t *frame
+        cdef uint32_t i
+        first = min(first, plan.target_count)
+        count = min(count, plan.target_count - first)
+        for i in range(first, first + count):
+            target = &plan.targets[i]
+            if self.scratch_used == SCRATCH_FRAMES:
+                self.flush_frames()
+            frame = self.scratch + self.scratch_used * NA_SIZE
+            self.scratch_used += 1
+            if target.family == 4:
+                write_garp(frame, target.mac, target.address)
+                self.sender.frame(target.ifindex, frame, GARP_SIZE)
+            else:
+                write_na(frame, target.mac, target.address, target.router_flag)
+                self.sender.frame(target.ifindex, frame, NA_SIZE)
+        self.table.routers[index].announcements_sent += count
+        return count
+
+    def flush(self) -> None:
+        """Sends what waits for company."""
+        self.flush_frames()
+
+    def take_notes(self) -> list:
+        """What happened since the last call, oldest first, as tuples: (index, event name, state
+        before, state after, acquire, release, reannounce, heard priority, heard source)."""
+        cdef uint32_t i
+        cdef note_t *note
+        taken = []
+        for i in range(self.note_count):
+            note = &self.notes[i]
+            size = self.table.routers[note.index].machine.address_size
+            taken.append((
+                note.index, EVENT_NAMES[note.event], note.before, note.after,
+                bool(note.actions & ACQUIRE), bool(note.actions & RELEASE),
+                bool(note.actions & REANNOUNCE), note.priority,
+                (<const char *> note.source)[:size]))
+        self.note_count = 0
+        return taken
+
+    # --- the time ---------------------------------------------------------------------------------
+
+    cdef int64_t next_wake(self) noexcept nogil:
+        cdef int64_t advert = self.adverts.next_deadline()
+        if advert != NEVER:
+            advert += self.slack
+        return min(advert, self.downs.next_deadline())
+
+    cdef void run_due(self, int64_t now, int64_t budget):
+        cdef uint32_t due[DUE_BATCH]
+        cdef uint32_t count
+        cdef uint32_t i
+        cdef int64_t until = 0
+        if budget:
+            until = monotonic() + budget
+        while True:
+            count = self.adverts.expire(now, due, DUE_BATCH)
+            for i in range(count):
+                self.feed(due[i], TIMER, NULL, now)
+            if count < DUE_BATCH:
+                break
+            if budget and monotonic() > until:
+                self.flush_frames()
+                return
+        while True:
+            count = self.downs.expire(now, due, DUE_BATCH)
+            for i in range(count):
+                if self.table.routers[due[i]].machine.deadline > now:
+                    self.downs.schedule(due[i], self.table.routers[due[i]].machine.deadline)
+                else:
+                    self.feed(due[i], TIMER, NULL, now)
+            if count < DUE_BATCH or (budget and monotonic() > until):
+                break
+        self.flush_frames()
+
+    cdef void set_timer(self, uint32_t index) noexcept nogil:
+        cdef machine_t *machine = &self.table.routers[index].machine
+        if machine.state == MASTER:
+            self.downs.cancel(index)
+            self.adverts.schedule(index, machine.deadline - machine.advert_interval // EARLY_PART)
+        elif machine.state == BACKUP:
+            self.adverts.cancel(index)
+            if not self.downs.is_scheduled(index) or machine.deadline < self.downs.deadline(index):
+                self.downs.schedule(index, machine.deadline)
+        else:
+            self.adverts.cancel(index)
+            self.downs.cancel(index)
+
+    cdef void feed(self, uint32_t index, Event event, const advert_t *advert, int64_t now):
+        """One event to one state machine, and its answer carried out."""
+        cdef router_t *router = &self.table.routers[index]
+        cdef uint8_t before = router.machine.state
+        cdef uint32_t actions
+        cdef heard_t heard
+        begin_write(router)
+        if event == ADVERT:
+            heard.interval = advert.interval
+            heard.priority = advert.priority
+            memcpy(heard.source, advert.source, 16)
+            router.adverts_received += 1
+            router.heard_at = now
+            if advert.priority == PRIORITY_RESIGN:
+                router.resigns_received += 1
+            actions = step(&router.machine, event, &heard, now)
+            if actions & DISCARD:
+                router.discarded += 1
+        else:
+            actions = step(&router.machine, event, NULL, now)
+        if actions & CHANGE:
+            if router.machine.state == MASTER:
+                router.became_master += 1
+            elif before == MASTER:
+                router.released_master += 1
+        end_write(router)
+        if actions & SET_TIMER:
+            self.set_timer(index)
+        if actions & SEND_ADVERT:
+            self.send(index, router.machine.priority, now)
+        elif actions & SEND_RESIGN:
+            router.resigns_sent += 1
+            self.send(index, PRIORITY_RESIGN, now)
+        if actions & (CHANGE | REANNOUNCE):
+            self.note(index, event, actions, before, advert)
+
+    cdef int note(
+            self, uint32_t index, Event event, uint32_t actions, uint8_t before,
+            const advert_t *advert) except -1:
+        cdef note_t *note
+        cdef note_t *grown
+        if self.note_count == self.note_room:
+            self.note_room = max(64, 2 * self.note_room)
+            grown = <note_t *> realloc(self.notes, self.note_room * sizeof(note_t))
+            if grown == NULL:
+                raise MemoryError()
+            self.notes = grown
+        note = &self.notes[self.note_count]
+        self.note_count += 1
+        memset(note, 0, sizeof(note_t))
+        note.index = index
+        note.event = event
+        note.actions = actions
+        note.before = before
+        note.after = self.table.routers[index].machine.state
+        if advert != NULL:
+            note.priority = advert.priority
+            memcpy(note.source, advert.source, 16)
+        return 0
+
+    # --- what comes in ----------------------------------------------------------------------------
+
+    cdef void hear_ipv4(
+            self, int32_t ifindex, const uint8_t *packet, uint32_t size, int64_t now):
+        cdef advert_t advert
+        advert.vrid = 0
+        advert.family = 4
+        cdef Reason verdict = decode_ipv4(packet, size, &advert)
+        self.hear(ifindex, &advert, verdict, packet, size, now)
+
+    cdef void hear_ipv6(
+            self, int32_t ifindex, const uint8_t *payload, uint32_t size, const uint8_t *source,
+            const uint8_t *destination, int hop_limit, int64_t now):
+        cdef advert_t advert
+        advert.vrid = 0
+        advert.family = 6
+        cdef Reason verdict = decode_ipv6(payload, size, source, destination, hop_limit, &advert)
+        self.hear(ifindex, &advert, verdict, payload, size, now)
+
+    cdef void hear(
+            self, int32_t ifindex, const advert_t *advert, Reason verdict, const uint8_t *packet,
+            uint32_t size, int64_t now):
+        cdef int32_t head = NOBODY
+        cdef int32_t index
+        cdef bint alone
+        self.table.header.packets += 1
+        if advert.vrid != 0:
+            head = self.table.find(ifindex, advert.family, advert.vrid)
+        index = head
+        if verdict == OK:
+            alone = head != NOBODY and self.table.following[head] == NOBODY
+            while index != NOBODY and not self.is_for(index, advert, alone):
+                index = self.table.following[index]
+            if index == NOBODY:
+                index = head
+                verdict = VRID_UNKNOWN if head == NOBODY else DESTINATION
+            else:
+                verdict = self.judge(
+                    &self.plans[index], &self.table.routers[index], advert, packet, size)
+        if verdict != OK:
+            self.table.header.refused[<int> verdict] += 1
+            if index != NOBODY:
+                self.table.routers[index].refused[<int> verdict] += 1
+            return
+        self.feed(index, ADVERT, advert, now)
+
+    cdef bint is_for(self, int32_t index, const advert_t *advert, bint alone) noexcept nogil:
+        """Whether the destination is this router's; among unicast routers of one VRID, its peers
+        tell."""
+        cdef const plan_t *plan = &self.plans[index]
+        cdef int size = self.table.routers[index].machine.address_size
+        if not plan.unicast:
+            return memcmp(advert.destination, plan.group, size) == 0
+        if advert.family == 4 and advert.destination[0] & 0xF0 == 0xE0:
+            return False
+        if advert.family == 6 and advert.destination[0] == 0xFF:
+            return False
+        return alone or find_peer(plan, advert, size) != NULL
+
+    cdef Reason judge(
+            self, plan_t *plan, const router_t *router, const advert_t *advert,
+            const uint8_t *packet, uint32_t size):
+        """What only a virtual router can say against an advert."""
+        cdef int address_size = router.machine.address_size
+        cdef const peer_t *peer
+        cdef bint known
+        if memcmp(advert.source, router.machine.source, address_size) == 0:
+            return SOURCE                       # our own, come back to us
+        if plan.unicast:
+            peer = find_peer(plan, advert, address_size)
+            if peer == NULL:
+                if plan.checks_source:
+                    return SOURCE
+            elif advert.ttl < peer.min_ttl or advert.ttl > peer.max_ttl:
+                return TTL
+        elif advert.ttl != 255:                 # RFC 9568 section 5.1.1.3
+            return TTL
+        if advert.version != router.machine.version:
+            return VERSION
+        if advert.version == 2:
+            if advert.auth_type != plan.auth_type or advert.has_ah != (plan.auth_type == AUTH_AH):
+                return AUTH_TYPE
+            if plan.auth_type == AUTH_PASS and memcmp(advert.auth_data, plan.password, 8) != 0:
+                return PASSWORD
+            if advert.interval != router.machine.advert_interval:
+                return INTERVAL                 # RFC 3768 section 7.1
+        known = (plan.skips_known_addresses and router.machine.state == BACKUP and
+                 memcmp(advert.source, router.machine.master_address, address_size) == 0)
+        if not known:
+            if advert.address_count != plan.address_count:
+                return ADDRESS_COUNT
+            if memcmp(advert.addresses, plan.addresses, advert.address_count * address_size) != 0:
+                if not same_set(advert.addresses, plan.addresses, advert.address_count,
+                                address_size):
+                    return ADDRESS_LIST
+        if plan.auth_type == AUTH_AH:
+            # The sequence counts from one for each sender; a new sender starts anew.
+            if memcmp(advert.source, plan.ah_master, 4) != 0:
+                plan.ah_heard = 0
+            if advert.ah_sequence <= plan.ah_heard and plan.ah_heard:
+                return AH_REPLAY
+            if not ah_verify(packet, size, (<const char *> plan.password)[:8]):
+                return AH_ICV
+            memcpy(plan.ah_master, advert.source, 4)
+            plan.ah_heard = advert.ah_sequence
+        return OK
+
+    # --- what goes out ----------------------------------------------------------------------------
+
+    cdef void build(self, uint32_t index, uint8_t priority):
+        """Writes the IP packets behind the Ethernet headers of a router's frames."""
+        cdef plan_t *plan = &self.plans[index]
+        cdef router_t *router = &self.table.routers[index]
+        cdef advert_spec_t spec
+        cdef uint8_t *packet
+        cdef int i
+        spec.family = router.family
+        spec.version = router.machine.version
+        spec.vrid = router.vrid
+        spec.priority = priority
+        spec.auth_type = plan.auth_type
+        spec.checksum_as_v2 = plan.checksum_as_v2
+        spec.ttl = plan.ttl
+        spec.address_count = plan.address_count
+        spec.interval = router.machine.advert_interval
+        spec.source = router.machine.source
+        spec.addresses = plan.addresses
+        spec.password = plan.password
+        if plan.auth_type == AUTH_AH:
+            plan.ah_sequence += 1
+        for i in range(plan.copies):
+            packet = plan.frames + i * plan.stride + ETHERNET
+            spec.destination = plan.peers[i].address if plan.unicast else plan.group
+            if plan.auth_type == AUTH_AH:
+                size = encode_ah(&spec, plan.ah_sequence, packet)
+                ah_icv(packet, size, (<const char *> plan.password)[:8])
+            else:
+                size = encode(&spec, packet)
+            plan.frame_size = ETHERNET + size
+        plan.frame_priority = priority
+
+    cdef void send(self, uint32_t index, uint8_t priority, int64_t now):
+        """Hands a router's advert to the sender. It leaves with the next flush."""
+        cdef plan_t *plan = &self.plans[index]
+        cdef router_t *router = &self.table.routers[index]
+        cdef uint8_t *frame
+        cdef int i
+        if not plan.ready:
+            return
+        if plan.frame_priority != priority or plan.auth_type == AUTH_AH:
+            if plan.queued_in == self.flushes:
+                self.flush_frames()
+            if plan.auth_type == AUTH_AH:
+                self.build(index, priority)     # a new sequence number, a new digest
+            else:
+                for i in range(plan.copies):
+                    set_priority(plan.frames + i * plan.stride + ETHERNET,
+                                 plan.frame_size - ETHERNET, priority)
+                plan.frame_priority = priority
+        for i in range(plan.copies):
+            frame = plan.frames + i * plan.stride
+            if plan.unicast:
+                self.sender.packet(
+                    router.family, plan.ifindex, frame + ETHERNET, plan.frame_size - ETHERNET)
+            else:
+                self.sender.frame(plan.ifindex, frame, plan.frame_size)
+        plan.queued_in = self.flushes
+        router.adverts_sent += 1
+        router.sent_at = now
+
+    cdef void flush_frames(self) noexcept:
+        self.sender.flush()
+        self.scratch_used = 0
+        self.flushes += 1
+        self.table.header.frames_sent = self.sender.sent
+        self.table.header.frames_unsent = self.sender.unsent
+
+
+cdef const peer_t *find_peer(
+        const plan_t *plan, const advert_t *advert, int size) noexcept nogil:
+    cdef int i
+    for i in range(plan.copies):
+        if memcmp(plan.peers[i].address, advert.source, size) == 0:
+            return &plan.peers[i]
+    return NULL
+
+
+cdef bint same_set(
+        const uint8_t *heard, const uint8_t *ours, uint16_t count, int size) noexcept nogil:
+    """Whether every address heard is one of ours: the same number of them, in another order."""
+    cdef int i
+    cdef int j
+    for i in range(count):
+        for j in range(count):
+            if memcmp(heard + i * size, ours + j * size, size) == 0:
+                break
+        else:
+            return False
+    return True

@@ -1,0 +1,535 @@
+"""The sockets of the data path. No other file opens one for VRRP, ARP or NDP.
+
+Receiving: one raw socket an address family (and one for AH) for all interfaces, because the kernel
+offers every packet of a protocol to every raw socket of it. It joins no group itself: a socket's
+memberships are walked for every packet it is offered. `Memberships` joins on sockets that are never
+bound and so are never offered anything, and the receiving socket hears all that was joined
+(IP_MULTICAST_ALL, IPV6_MULTICAST_ALL).
+
+Sending: adverts to a group, gratuitous ARP and neighbour advertisements are frames for a packet
+socket that receives nothing (protocol 0). Unicast adverts need the routing table and the neighbour
+cache, so they are IP packets for a raw socket with the header included.
+"""
+
+import errno
+import os
+import socket
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno as c_errno
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from fastvrrp._packet cimport PROTO_AH, PROTO_VRRP
+
+cdef extern from "<time.h>" nogil:
+    ctypedef struct timespec:
+        long tv_sec
+        long tv_nsec
+    ctypedef struct itimerspec:
+        timespec it_interval
+        timespec it_value
+    int clock_gettime(int clock, timespec *now)
+    int CLOCK_MONOTONIC
+
+cdef extern from "<sys/timerfd.h>" nogil:
+    int timerfd_create(int clock, int flags)
+    int timerfd_settime(int fd, int flags, const itimerspec *new, itimerspec *old)
+    int TFD_NONBLOCK
+    int TFD_CLOEXEC
+    int TFD_TIMER_ABSTIME
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t read(int fd, void *buffer, size_t size)
+    int close(int fd)
+
+cdef extern from "<sys/uio.h>" nogil:
+    ctypedef struct iovec:
+        void *iov_base
+        size_t iov_len
+
+cdef extern from "<sys/socket.h>" nogil:
+    ctypedef struct msghdr:
+        void *msg_name
+        unsigned int msg_namelen
+        iovec *msg_iov
+        size_t msg_iovlen
+        void *msg_control
+        size_t msg_controllen
+        int msg_flags
+    ctypedef struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    ctypedef struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
+    cmsghdr *CMSG_FIRSTHDR(msghdr *message)
+    cmsghdr *CMSG_NXTHDR(msghdr *message, cmsghdr *control)
+    unsigned char *CMSG_DATA(cmsghdr *control)
+    size_t CMSG_LEN(size_t size)
+    size_t CMSG_SPACE(size_t size)
+    int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
+    int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, timespec *timeout)
+    int AF_INET
+    int AF_INET6
+    int AF_PACKET
+    int MSG_DONTWAIT
+    int MSG_TRUNC
+
+cdef extern from "<netinet/in.h>" nogil:
+    ctypedef struct in_addr:
+        uint32_t s_addr
+    ctypedef struct in6_addr:
+        uint8_t s6_addr[16]
+    ctypedef struct sockaddr_in:
+        unsigned short sin_family
+        uint16_t sin_port
+        in_addr sin_addr
+    ctypedef struct sockaddr_in6:
+        unsigned short sin6_family
+        uint16_t sin6_port
+        uint32_t sin6_flowinfo
+        in6_addr sin6_addr
+        uint32_t sin6_scope_id
+    ctypedef struct in_pktinfo:
+        int ipi_ifindex
+        in_addr ipi_spec_dst
+        in_addr ipi_addr
+    ctypedef struct in6_pktinfo:
+        in6_addr ipi6_addr
+        unsigned int ipi6_ifindex
+    int IPPROTO_IP
+    int IPPROTO_IPV6
+    int IP_PKTINFO
+    int IPV6_PKTINFO
+    int IPV6_HOPLIMIT
+
+cdef extern from "<linux/if_packet.h>" nogil:
+    ctypedef struct sockaddr_ll:
+        unsigned short sll_family
+        uint16_t sll_protocol
+        int sll_ifindex
+        unsigned short sll_hatype
+        unsigned char sll_pkttype
+        unsigned char sll_halen
+        unsigned char sll_addr[8]
+
+# Linux values that the socket module lacks in Python 3.11.
+IP_PKTINFO_OPTION = 8           # linux/in.h
+IPV6_MULTICAST_ALL_OPTION = 29  # linux/in6.h
+IPV6_HDRINCL_OPTION = 36        # linux/in6.h
+SO_RCVBUFFORCE = 33             # asm-generic/socket.h
+SO_SNDBUFFORCE = 32
+TC_PRIO_CONTROL = 7             # linux/pkt_sched.h
+RECEIVE_BUFFER = 16 << 20       # a second's adverts of the largest tables, as the kernel counts them
+
+
+cdef int64_t monotonic() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec * 1_000_000_000 + now.tv_nsec
+
+
+cdef class Alarm:
+    """A timerfd on CLOCK_MONOTONIC. `descriptor` is readable when it has fired."""
+
+    def __cinit__(self):
+        self.descriptor = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
+        if self.descriptor < 0:
+            raise OSError(c_errno, os.strerror(c_errno))
+        self.armed = -1
+
+    def __dealloc__(self):
+        if self.descriptor >= 0:
+            close(self.descriptor)
+
+    cdef void set(self, int64_t deadline) noexcept:
+        cdef itimerspec when
+        if deadline == self.armed:
+            return
+        self.armed = deadline
+        memset(&when, 0, sizeof(when))
+        if deadline != 0x7FFFFFFFFFFFFFFF:
+            deadline = max(deadline, 1)             # zero would disarm
+            when.it_value.tv_sec = deadline // 1_000_000_000
+            when.it_value.tv_nsec = deadline % 1_000_000_000
+        timerfd_settime(self.descriptor, TFD_TIMER_ABSTIME, &when, NULL)
+
+    cdef void acknowledge(self) noexcept:
+        cdef uint64_t expirations
+        if read(self.descriptor, &expirations, sizeof(expirations)) > 0:
+            self.armed = -1
+
+
+cdef class Receiver:
+    """A raw socket for one protocol of one family, for all interfaces of this network namespace.
+
+    `protocol` is 112 (VRRP) or 51 (AH). Raises OSError where the right to open it is missing.
+    """
+
+    def __cinit__(self, int family, int protocol=PROTO_VRRP):
+        cdef int i
+        cdef mmsghdr *messages
+        cdef iovec *vectors
+        self.family = family
+        self.descriptor = -1
+        self.memory = <uint8_t *> calloc(RECEIVE_BATCH, BUFFER_SIZE + CONTROL_SIZE
+                                         + sizeof(mmsghdr) + sizeof(iovec) + sizeof(sockaddr_in6))
+        if self.memory == NULL:
+            raise MemoryError()
+        messages = <mmsghdr *> (self.memory + RECEIVE_BATCH * (BUFFER_SIZE + CONTROL_SIZE))
+        vectors = <iovec *> (messages + RECEIVE_BATCH)
+        names = <sockaddr_in6 *> (vectors + RECEIVE_BATCH)
+        for i in range(RECEIVE_BATCH):
+            vectors[i].iov_base = self.memory + i * BUFFER_SIZE
+            vectors[i].iov_len = BUFFER_SIZE
+            messages[i].msg_hdr.msg_iov = &vectors[i]
+            messages[i].msg_hdr.msg_iovlen = 1
+            messages[i].msg_hdr.msg_name = &names[i]
+            messages[i].msg_hdr.msg_control = (
+                self.memory + RECEIVE_BATCH * BUFFER_SIZE + i * CONTROL_SIZE)
+        self.messages = messages
+
+    def __init__(self, int family, int protocol=PROTO_VRRP):
+        self.socket = open_raw(family, protocol)
+        self.descriptor = self.socket.fileno()
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        except PermissionError:                     # only without CAP_NET_ADMIN: take what is allowed
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        if family == socket.AF_INET:
+            self.socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO_OPTION, 1)
+        else:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, IPV6_MULTICAST_ALL_OPTION, 1)
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+
+    def __dealloc__(self):
+        free(self.memory)
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+    def close(self) -> None:
+        self.socket.close()
+
+    cdef int receive(self) noexcept:
+        cdef mmsghdr *messages = <mmsghdr *> self.messages
+        cdef msghdr *message
+        cdef cmsghdr *control
+        cdef datagram_t *datagram
+        cdef int count
+        cdef int i
+        for i in range(RECEIVE_BATCH):
+            messages[i].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
+            messages[i].msg_hdr.msg_controllen = CONTROL_SIZE
+        with nogil:
+            count = recvmmsg(self.descriptor, messages, RECEIVE_BATCH, MSG_DONTWAIT, NULL)
+        for i in range(count):
+            message = &messages[i].msg_hdr
+            datagram = &self.datagrams[i]
+            datagram.data = <uint8_t *> message.msg_iov.iov_base
+            datagram.size = messages[i].msg_len
+            datagram.ifindex = 0
+            datagram.hop_limit = 0
+            if self.family == AF_INET6:
+                memcpy(datagram.source, (<sockaddr_in6 *> message.msg_name).sin6_addr.s6_addr, 16)
+            control = CMSG_FIRSTHDR(message)
+            while control != NULL:
+                if control.cmsg_level == IPPROTO_IP and control.cmsg_type == IP_PKTINFO:
+                    datagram.ifindex = (<in_pktinfo *> CMSG_DATA(control)).ipi_ifindex
+                elif control.cmsg_level == IPPROTO_IPV6 and control.cmsg_type == IPV6_PKTINFO:
+                    datagram.ifindex = (<in6_pktinfo *> CMSG_DATA(control)).ipi6_ifindex
+                    memcpy(datagram.destination,
+                           (<in6_pktinfo *> CMSG_DATA(control)).ipi6_addr.s6_addr, 16)
+                elif control.cmsg_level == IPPROTO_IPV6 and control.cmsg_type == IPV6_HOPLIMIT:
+                    datagram.hop_limit = (<int *> CMSG_DATA(control))[0]
+                control = CMSG_NXTHDR(message, control)
+        return count if count > 0 else 0
+
+
+class Memberships:
+    """Multicast memberships of this namespace, on sockets that are kept only for them.
+
+    Each socket takes as many as the default of net.ipv4.igmp_max_memberships allows.
+    """
+
+    PER_SOCKET = 20
+
+    def __init__(self) -> None:
+        self._holders = {}          # (group, ifindex) -> [socket, how many want it]
+        self._room = {}             # family -> sockets with room
+        self._loads = {}            # socket -> how many it holds
+
+    def join(self, group: bytes, ifindex: int) -> None:
+        """Joins `group` (packed) on an interface. Each join wants a `leave`. Raises OSError."""
+        holder = self._holders.get((group, ifindex))
+        if holder is not None:
+            holder[1] += 1
+            return
+        family = socket.AF_INET if len(group) == 4 else socket.AF_INET6
+        room = self._room.setdefault(family, [])
+        if not room:
+            room.append(socket.socket(family, socket.SOCK_DGRAM))
+            self._loads[room[-1]] = 0
+        member = room[-1]
+        self._change(member, group, ifindex, join=True)
+        self._holders[group, ifindex] = [member, 1]
+        self._loads[member] += 1
+        if self._loads[member] == self.PER_SOCKET:
+            room.pop()
+
+    def leave(self, group: bytes, ifindex: int) -> None:
+        """Takes back one `join`. An interface that is gone took its memberships with it."""
+        holder = self._holders[group, ifindex]
+        holder[1] -= 1
+        if holder[1]:
+            return
+        del self._holders[group, ifindex]
+        member = holder[0]
+        try:
+            self._change(member, group, ifindex, join=False)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                raise
+        if self._loads[member] == self.PER_SOCKET:
+            self._room[member.family].append(member)
+        self._loads[member] -= 1
+
+    def close(self) -> None:
+        for member in self._loads:
+            member.close()
+        self._holders.clear()
+        self._room.clear()
+        self._loads.clear()
+
+    @staticmethod
+    def _change(member, group, ifindex, *, join):
+        if member.family == socket.AF_INET:
+            option = socket.IP_ADD_MEMBERSHIP if join else socket.IP_DROP_MEMBERSHIP
+            request = group + bytes(4) + ifindex.to_bytes(4, "little")      # struct ip_mreqn
+            member.setsockopt(socket.IPPROTO_IP, option, request)
+        else:
+            option = socket.IPV6_JOIN_GROUP if join else socket.IPV6_LEAVE_GROUP
+            request = group + ifindex.to_bytes(4, "little")                 # struct ipv6_mreq
+            member.setsockopt(socket.IPPROTO_IPV6, option, request)
+
+
+cdef class Sender:
+    """Where the engine's frames go: the base of a real and of a simulated end."""
+
+    cdef void frame(self, int32_t ifindex, const uint8_t *data, uint32_t size) noexcept:
+        pass
+
+    cdef void packet(
+            self, uint8_t family, int32_t ifindex, const uint8_t *data, uint32_t size) noexcept:
+        pass
+
+    cdef void flush(self) noexcept:
+        pass
+
+
+cdef struct outgoing_t:
+    mmsghdr[SEND_BATCH] messages
+    iovec[SEND_BATCH] vectors
+    sockaddr_in6[SEND_BATCH] names              # the largest of the three kinds
+    uint8_t[SEND_BATCH][CONTROL_SIZE] controls
+    uint32_t count
+
+
+cdef class SocketSender(Sender):
+    """Sends through this namespace's interfaces. `errors` counts what the kernel refused, by errno."""
+
+    cdef readonly dict errors
+    cdef object sockets
+    cdef int packet_socket
+    cdef int raw_ipv4
+    cdef int raw_ipv6
+    cdef outgoing_t *frames
+    cdef outgoing_t *packets
+    cdef uint8_t packets_family
+
+    def __cinit__(self):
+        self.frames = new_batch()
+        self.packets = new_batch()
+        self.raw_ipv4 = self.raw_ipv6 = self.packet_socket = -1
+        self.errors = {}
+
+    def __init__(self):
+        frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+        frames.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, TC_PRIO_CONTROL)
+        try:
+            frames.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, RECEIVE_BUFFER)
+        except PermissionError:
+            frames.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, RECEIVE_BUFFER)
+        self.packet_socket = frames.fileno()
+        self.sockets = [frames]
+
+    def __dealloc__(self):
+        free(self.frames)
+        free(self.packets)
+
+    def close(self) -> None:
+        for each in self.sockets:
+            each.close()
+
+    def open_unicast(self, int family) -> None:
+        """Opens what `packet` needs for a family; once is enough. Raises OSError."""
+        if family == AF_INET and self.raw_ipv4 < 0:
+            raw = open_raw(family, socket.IPPROTO_RAW)      # the header is included
+            self.raw_ipv4 = raw.fileno()
+        elif family == AF_INET6 and self.raw_ipv6 < 0:
+            raw = open_raw(family, socket.IPPROTO_RAW)
+            raw.setsockopt(socket.IPPROTO_IPV6, IPV6_HDRINCL_OPTION, 1)
+            self.raw_ipv6 = raw.fileno()
+        else:
+            return
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, TC_PRIO_CONTROL)
+        self.sockets.append(raw)
+
+    cdef void frame(self, int32_t ifindex, const uint8_t *data, uint32_t size) noexcept:
+        cdef outgoing_t *batch = self.frames
+        cdef sockaddr_ll *name
+        cdef mmsghdr *message
+        if batch.count == SEND_BATCH:
+            self.send(self.packet_socket, batch)
+        name = <sockaddr_ll *> &batch.names[batch.count]
+        name.sll_family = AF_PACKET
+        name.sll_ifindex = ifindex
+        name.sll_halen = 6
+        memcpy(&name.sll_protocol, data + 12, 2)        # the frame's own ethertype
+        batch.vectors[batch.count].iov_base = <void *> data
+        batch.vectors[batch.count].iov_len = size
+        message = &batch.messages[batch.count]
+        message.msg_hdr.msg_namelen = sizeof(sockaddr_ll)
+        batch.count += 1
+
+    cdef void packet(
+            self, uint8_t family, int32_t ifindex, const uint8_t *data, uint32_t size) noexcept:
+        cdef outgoing_t *batch = self.packets
+        cdef msghdr *message
+        cdef cmsghdr *control
+        cdef in_pktinfo *info4
+        cdef in6_pktinfo *info6
+        cdef sockaddr_in *name4
+        cdef sockaddr_in6 *name6
+        if batch.count == SEND_BATCH or (batch.count and family != self.packets_family):
+            self.send_packets()
+        self.packets_family = family
+        batch.vectors[batch.count].iov_base = <void *> data
+        batch.vectors[batch.count].iov_len = size
+        message = &batch.messages[batch.count].msg_hdr
+        memset(batch.controls[batch.count], 0, CONTROL_SIZE)
+        message.msg_control = batch.controls[batch.count]
+        message.msg_controllen = CONTROL_SIZE
+        control = CMSG_FIRSTHDR(message)
+        memset(&batch.names[batch.count], 0, sizeof(sockaddr_in6))
+        if family == 4:
+            name4 = <sockaddr_in *> &batch.names[batch.count]
+            name4.sin_family = AF_INET
+            memcpy(&name4.sin_addr, data + 16, 4)       # the header's destination
+            message.msg_namelen = sizeof(sockaddr_in)
+            control.cmsg_level = IPPROTO_IP
+            control.cmsg_type = IP_PKTINFO
+            control.cmsg_len = CMSG_LEN(sizeof(in_pktinfo))
+            message.msg_controllen = CMSG_SPACE(sizeof(in_pktinfo))
+            info4 = <in_pktinfo *> CMSG_DATA(control)
+            info4.ipi_ifindex = ifindex
+            memcpy(&info4.ipi_spec_dst, data + 12, 4)   # the header's source
+        else:
+            name6 = <sockaddr_in6 *> &batch.names[batch.count]
+            name6.sin6_family = AF_INET6
+            memcpy(name6.sin6_addr.s6_addr, data + 24, 16)
+            if data[24] == 0xFE and data[25] & 0xC0 == 0x80:
+                name6.sin6_scope_id = ifindex
+            message.msg_namelen = sizeof(sockaddr_in6)
+            control.cmsg_level = IPPROTO_IPV6
+            control.cmsg_type = IPV6_PKTINFO
+            control.cmsg_len = CMSG_LEN(sizeof(in6_pktinfo))
+            message.msg_controllen = CMSG_SPACE(sizeof(in6_pktinfo))
+            info6 = <in6_pktinfo *> CMSG_DATA(control)
+            info6.ipi6_ifindex = ifindex
+            memcpy(info6.ipi6_addr.s6_addr, data + 8, 16)
+        batch.count += 1
+
+    cdef void flush(self) noexcept:
+        if self.frames.count:
+            self.send(self.packet_socket, self.frames)
+        if self.packets.count:
+            self.send_packets()
+
+    cdef void send_packets(self) noexcept:
+        self.send(self.raw_ipv4 if self.packets_family == 4 else self.raw_ipv6, self.packets)
+
+    cdef void send(self, int descriptor, outgoing_t *batch) noexcept:
+        """Sends a batch. A message that the kernel refuses is counted and left out: the interface is
+        going down, or its queue is full, and the next advert is the remedy."""
+        cdef uint32_t done = 0
+        cdef int count
+        cdef int why
+        while done < batch.count:
+            with nogil:
+                count = sendmmsg(descriptor, &batch.messages[done], batch.count - done, 0)
+                why = c_errno
+            if count > 0:
+                done += count
+                self.sent += count
+            elif why != EINTR:
+                done += 1
+                self.unsent += 1
+                self.errors[why] = self.errors.get(why, 0) + 1
+        batch.count = 0
+
+
+cdef class Recorder(Sender):
+    """The end of a simulated link: keeps what is sent as (ifindex, bytes) until it is taken."""
+
+    cdef list _frames
+    cdef list _packets
+
+    def __cinit__(self):
+        self._frames = []
+        self._packets = []
+
+    cdef void frame(self, int32_t ifindex, const uint8_t *data, uint32_t size) noexcept:
+        self.sent += 1
+        self._frames.append((ifindex, (<const char *> data)[:size]))
+
+    cdef void packet(
+            self, uint8_t family, int32_t ifindex, const uint8_t *data, uint32_t size) noexcept:
+        self.sent += 1
+        self._packets.append((ifindex, (<const char *> data)[:size]))
+
+    def take_frames(self) -> list:
+        """The Ethernet frames sent since the last call, oldest first."""
+        taken = self._frames
+        self._frames = []
+        return taken
+
+    def take_packets(self) -> list:
+        """The routed IP packets sent since the last call, oldest first."""
+        taken = self._packets
+        self._packets = []
+        return taken
+
+
+cdef outgoing_t *new_batch() except NULL:
+    cdef outgoing_t *batch = <outgoing_t *> calloc(1, sizeof(outgoing_t))
+    cdef int i
+    if batch == NULL:
+        raise MemoryError()
+    for i in range(SEND_BATCH):
+        batch.messages[i].msg_hdr.msg_name = &batch.names[i]
+        batch.messages[i].msg_hdr.msg_iov = &batch.vectors[i]
+        batch.messages[i].msg_hdr.msg_iovlen = 1
+    return batch
+
+
+def open_raw(family: int, protocol: int) -> socket.socket:
+    """A non-blocking raw socket; says what is missing where it may not be opened."""
+    try:
+        return socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+    except PermissionError as error:
+        raise PermissionError(
+            error.errno, "a raw socket needs CAP_NET_RAW: run as root or grant it") from None

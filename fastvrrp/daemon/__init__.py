@@ -1,0 +1,1 @@
+"""Processes: what runs, what starts it and what ends it."""

@@ -1,0 +1,190 @@
+"""The process that speaks VRRP: one event loop, all virtual routers of a configuration.
+
+Here the rooms are put together; each of them knows only those below it. The loop watches four kinds
+of descriptors: the engine's alarm, its receivers, the links' monitor, and signals (uvloop's own).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+from pathlib import Path
+
+import uvloop
+
+from fastvrrp._driver import Driver
+from fastvrrp._engine import Engine
+from fastvrrp._rtnetlink import Channel
+from fastvrrp._sockets import SocketSender
+from fastvrrp._table import Table
+from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
+from fastvrrp.kernel.links import Links
+from fastvrrp.kernel.macvlan import Macvlans
+from fastvrrp.kernel.sysctl import Sysctls
+from fastvrrp.model import Authentication, Configuration
+from fastvrrp.vrrp.announcer import Announcer
+from fastvrrp.vrrp.roster import Roster
+from fastvrrp.vrrp.transitions import Transitions
+
+log = logging.getLogger(__name__)
+
+PROTO_VRRP = 112
+PROTO_AH = 51
+PRIORITY_OWNER = 255
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+class Vrrpd:
+    """All virtual routers of `configuration`, in the network namespace of this process.
+
+    `segment` is the path of the state segment; None keeps the state private. Raises OSError where
+    the rights to do it are missing.
+    """
+
+    def __init__(self, configuration: Configuration, segment: Path | None) -> None:
+        self._configuration = configuration
+        self._segment = segment
+        models = configuration.virtual_routers
+        self._loop = uvloop.new_event_loop()
+        self._sysctls = Sysctls()
+        self._channel = Channel()
+        self._links = Links(
+            {
+                (address.family, address.address)
+                for model in models
+                for address in (*model.addresses, *model.excluded_addresses)
+            }
+        )
+        self._table = Table(segment, len(models))
+        self._sender = SocketSender()
+        for family in {model.family for model in models if model.unicast_peers}:
+            self._sender.open_unicast(family)
+        self._engine = Engine(self._table, self._sender, 0)
+        self._driver = Driver(self._engine, self._on_notes)
+        clock = self._driver.now
+        self._roster = Roster(
+            self._table,
+            self._engine,
+            self._links,
+            Macvlans(self._channel, self._links, self._sysctls),
+            clock,
+        )
+        definitions = configuration.definitions
+        self._announcer = Announcer(
+            self._engine,
+            self._roster.instances,
+            clock,
+            definitions.garp_interval,
+            definitions.gna_interval,
+        )
+        self._transitions = Transitions(
+            self._engine,
+            self._roster.instances,
+            self._announcer,
+            lambda on_applied: AddressQueue(self._channel, on_applied),
+            clock,
+            self._wake,
+        )
+        self._work_is_scheduled = False
+        self._alarm_for_announcer: asyncio.TimerHandle | None = None
+        self._ended_by: signal.Signals | None = None
+
+    def run(self) -> None:
+        """Runs until SIGTERM or SIGINT; afterwards nothing of ours is left in the kernel."""
+        for number in ENDING:
+            self._loop.add_signal_handler(number, self._end, number)
+        try:
+            self._start()
+            self._loop.run_forever()
+        finally:
+            self._stop()
+            self._loop.close()
+
+    def _start(self) -> None:
+        self._links.start()
+        self._remove_leftovers()
+        self._listen()
+        self._loop.add_reader(self._driver.alarm.descriptor, self._driver.on_alarm)
+        self._loop.add_reader(self._links.fileno(), self._on_links)
+        self._roster.add(self._configuration.virtual_routers)
+        self._driver.settle()
+        # What was made until now lives as long as the process: the collector need not look at it
+        # again, least of all while an advert is due.
+        gc.collect()
+        gc.freeze()
+        log.info("Startup complete")
+
+    def _stop(self) -> None:
+        """Resigns first: the others take over while we tidy up."""
+        log.info("Stopping")
+        self._roster.stop()
+        self._driver.settle()
+        self._transitions.finish()
+        self._roster.close()
+        self._sysctls.restore()
+        self._driver.close()
+        self._sender.close()
+        self._links.close()
+        self._channel.close()
+        if self._segment is not None:
+            self._segment.unlink(missing_ok=True)
+
+    def _listen(self) -> None:
+        models = self._configuration.virtual_routers
+        wanted = {(model.family, PROTO_VRRP) for model in models}
+        if any(model.authentication == Authentication.AH for model in models):
+            wanted.add((socket.AF_INET, PROTO_AH))
+        for family, protocol in sorted(wanted):
+            receiver = self._driver.listen(family, protocol)
+            self._loop.add_reader(receiver.descriptor, self._driver.on_packets, receiver)
+
+    def _remove_leftovers(self) -> None:
+        """Virtual addresses that an earlier daemon, ours or keepalived, has left behind."""
+        unmarked = set()
+        for model in self._configuration.virtual_routers:
+            if model.priority == PRIORITY_OWNER:
+                continue                # its addresses may be the interface's own
+            for address in (*model.addresses, *model.excluded_addresses):
+                link = self._links.by_name(address.interface or model.interface)
+                if link is not None:
+                    unmarked.add(
+                        Placed(link.index, address.family, address.address, address.prefixlen)
+                    )
+        requests = leftovers((), self._channel.dump_addresses(), unmarked)
+        if requests:
+            log.info("removing %d virtual addresses that were left behind", len(requests))
+            self._channel.apply(requests, 0, 60_000_000_000)
+            self._channel.take_errors()
+
+    def _on_notes(self, notes: list[tuple[int, str, int, int, bool, bool, bool, int, bytes]]) -> None:
+        self._transitions.take(notes)
+
+    def _on_links(self) -> None:
+        self._links.read()
+        self._driver.settle()
+
+    def _wake(self) -> None:
+        if not self._work_is_scheduled:
+            self._work_is_scheduled = True
+            self._loop.call_soon(self._work)
+
+    def _work(self) -> None:
+        self._work_is_scheduled = False
+        if self._transitions.work():
+            self._wake()
+        if self._alarm_for_announcer is not None:
+            self._alarm_for_announcer.cancel()
+            self._alarm_for_announcer = None
+        due = self._announcer.next_due()
+        if due is not None:
+            delay = max(due - self._driver.now(), 0) / 1e9
+            self._alarm_for_announcer = self._loop.call_later(delay, self._wake)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._ended_by is None:
+            self._ended_by = number
+            self._loop.stop()
+

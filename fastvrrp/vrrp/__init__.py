@@ -1,0 +1,1 @@
+"""What a change of state does: addresses, announcements. When it changes is the engine's."""

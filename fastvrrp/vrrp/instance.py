@@ -1,0 +1,153 @@
+"""One virtual router as it stands on this machine: its interface, its addresses' places.
+
+The configuration says what a virtual router is (model.VirtualRouter), the engine when its state
+changes. Between them stands the machine: the interface may be missing or down, have no address yet,
+or change its MAC. An `Instance` knows whether everything the router needs is there, and hands the
+engine what its frames are made of.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from socket import AF_INET6
+
+from fastvrrp._engine import Engine
+from fastvrrp.kernel.addresses import AddressBatch
+from fastvrrp.kernel.links import Link, Links
+from fastvrrp.kernel.sysctl import forwards_ipv6
+from fastvrrp.model import VirtualAddress, VirtualRouter
+
+Target = tuple[int, bytes, int, bytes, bool]
+"""Family (AF_*), address, ifindex, MAC, and whether the host forwards: one address to announce."""
+
+
+class Lack(Enum):
+    """Why a virtual router cannot take part."""
+
+    INTERFACE = "interface {interface} does not exist"
+    DOWN = "interface {interface} is down"
+    MAC = "interface {interface} is not an Ethernet interface"
+    ADDRESS = "interface {interface} has no {kind} address to send from"
+    VMAC = "VMAC interface {vmac} could not be made"
+
+
+class Instance:
+    """Runtime side of one `vrrp_instance`."""
+
+    __slots__ = (
+        "batch",
+        "extra_targets",
+        "index",
+        "lack",
+        "listens_on",
+        "model",
+        "targets",
+        "term",
+        "vmac_ifindex",
+    )
+
+    def __init__(self, model: VirtualRouter, index: int) -> None:
+        self.model = model
+        self.index = index
+        """In the table."""
+        self.lack: Lack | None = Lack.INTERFACE
+        self.listens_on = 0
+        """ifindex whose multicast group is joined for it; 0 is none."""
+        self.vmac_ifindex = 0
+        """0 while there is no VMAC, or none is wanted."""
+        self.batch = AddressBatch(())
+        self.targets: tuple[Target, ...] = ()
+        self.extra_targets: tuple[int, ...] = ()
+        """Positions of the targets to repeat for `garp_extra_if`."""
+        self.term = 0
+        """Counts changes to and from master, so that what waits for one term ends with it."""
+
+    @property
+    def target_count(self) -> int:
+        return len(self.targets)
+
+    def describe_lack(self) -> str:
+        """What is missing, for a person."""
+        if self.lack is None:
+            return "nothing is missing"
+        return self.lack.value.format(
+            interface=self.model.interface,
+            kind="link-local" if self.model.family == AF_INET6 else "IPv4",
+            vmac=self.model.vmac.name if self.model.vmac else "",
+        )
+
+    def find_lack(self, links: Links) -> Lack | None:
+        """What the router lacks now; None where it can take part."""
+        link = links.by_name(self.model.interface)
+        if link is None:
+            return Lack.INTERFACE
+        if not link.is_up and self.model.tracks_interface:
+            return Lack.DOWN
+        if len(link.mac) != 6:
+            return Lack.MAC
+        if self.model.vmac is not None and self.vmac_ifindex == 0:
+            return Lack.VMAC
+        if self.source(links, link) is None:
+            return Lack.ADDRESS
+        return None
+
+    def source(self, links: Links, link: Link) -> bytes | None:
+        """The address that adverts leave with, packed."""
+        if self.model.source_address is not None:
+            return self.model.source_address
+        return links.primary_address(link.index, self.model.family)
+
+    def attach(self, engine: Engine, links: Links) -> None:
+        """Gives the engine what it needs to send for the router, which must lack nothing."""
+        link = links.by_name(self.model.interface)
+        source = self.source(links, link) if link is not None else None
+        if link is None or source is None:
+            raise ValueError(f"({self.model.name}) {self.describe_lack()}")
+        vmac = self.model.vmac
+        mac = link.mac if vmac is None or vmac.transmit_on_parent else vmac.mac
+        engine.attach(self.index, link.index, mac, source)
+
+    def place(self, engine: Engine, links: Links) -> None:
+        """Finds the interface of every address, for adding and announcing; an address whose
+        interface is missing is left out until it appears."""
+        placed: list[tuple[VirtualAddress, int]] = []
+        targets: list[Target] = []
+        extra: list[int] = []
+        for address in (*self.model.addresses, *self.model.excluded_addresses):
+            link, ifindex, mac, on_vmac = self._home(address, links)
+            if link is None:
+                continue
+            placed.append((address, ifindex))
+            if len(mac) != 6:
+                continue
+            is_elsewhere = address.interface not in (None, self.model.interface)
+            if is_elsewhere and (self.model.announcements.extra_interface_all or on_vmac):
+                extra.append(len(targets))
+            targets.append((
+                address.family,
+                address.address,
+                link.index,
+                mac,
+                address.family == AF_INET6 and forwards_ipv6(link.name),
+            ))
+        self.batch = AddressBatch(placed)
+        self.targets = tuple(targets)
+        self.extra_targets = tuple(extra)
+        engine.set_targets(
+            self.index,
+            [(6 if family == AF_INET6 else 4, *rest) for family, *rest in targets],
+        )
+
+    def _home(
+        self, address: VirtualAddress, links: Links
+    ) -> tuple[Link | None, int, bytes, bool]:
+        """The link on which an address is announced, the ifindex on which it stands, the MAC that
+        hosts shall believe, and whether that is a VMAC's."""
+        if address.interface is None and self.model.vmac is not None:
+            # The VMAC has the address; the frames leave through its parent.
+            parent = links.by_name(self.model.interface) if self.vmac_ifindex else None
+            return parent, self.vmac_ifindex, self.model.vmac.mac, True
+        link = links.by_name(address.interface or self.model.interface)
+        if link is None:
+            return None, 0, b"", False
+        return link, link.index, link.mac, False

@@ -1,0 +1,166 @@
+"""All virtual routers of one network namespace, and whether each can take part.
+
+The links' changes come in here. A router whose interface goes down or disappears fails at once; when
+everything it needs is back it starts again. What depends on an interface (frames, the places of
+addresses, the multicast membership, the VMAC) is made anew when the interface changes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable
+from socket import AF_INET6
+
+from fastvrrp._engine import Engine
+from fastvrrp._sockets import Memberships
+from fastvrrp._table import Table
+from fastvrrp.kernel.links import Change, Link, Links
+from fastvrrp.kernel.macvlan import Macvlans
+from fastvrrp.model import State, VirtualRouter
+from fastvrrp.vrrp.instance import Instance, Lack
+
+log = logging.getLogger(__name__)
+
+
+class Roster:
+    """Adds virtual routers to an engine and keeps them in step with the links."""
+
+    def __init__(
+        self,
+        table: Table,
+        engine: Engine,
+        links: Links,
+        macvlans: Macvlans,
+        clock: Callable[[], int],
+    ) -> None:
+        self.instances: dict[int, Instance] = {}
+        self._table = table
+        self._engine = engine
+        self._links = links
+        self._macvlans = macvlans
+        self._clock = clock
+        self._memberships = Memberships()
+        self._by_link: dict[str, list[Instance]] = {}
+        """Instances that use an interface of that name, for adverts or for an address."""
+
+    def add(self, models: Collection[VirtualRouter]) -> None:
+        """Adds virtual routers: afterwards each is BACKUP, MASTER or FAULT."""
+        added = [self._enter(model) for model in models]
+        self._make_vmacs(added)
+        for instance in added:
+            instance.place(self._engine, self._links)
+            for name in _interfaces(instance.model):
+                if name not in self._by_link:
+                    self._links.subscribe(self._on_link, name)
+                self._by_link.setdefault(name, []).append(instance)
+            self.review(instance)
+
+    def review(self, instance: Instance) -> None:
+        """Compares what the router needs with what there is, and starts or fails it."""
+        lack = instance.find_lack(self._links)
+        state = self._table.state(instance.index)
+        if lack is None:
+            link = self._links.by_name(instance.model.interface)
+            assert link is not None
+            self._listen(instance, link.index)
+            instance.attach(self._engine, self._links)
+            instance.lack = None
+            if state in (State.INIT, State.FAULT):
+                self._engine.start(instance.index, self._clock())
+            return
+        instance.lack = lack
+        if state != State.FAULT:
+            log.info("(%s) %s", instance.model.name, instance.describe_lack())
+            self._engine.fail(instance.index, self._clock())
+        self._engine.detach(instance.index)
+        if lack is Lack.INTERFACE:
+            self._listen(instance, 0)
+
+    def stop(self) -> None:
+        """Ends every virtual router: masters resign."""
+        for instance in self.instances.values():
+            self._engine.stop(instance.index, self._clock())
+
+    def close(self) -> None:
+        """Takes VMACs and memberships back, after the addresses are gone."""
+        self._macvlans.remove_all()
+        self._memberships.close()
+
+    def _enter(self, model: VirtualRouter) -> Instance:
+        is_ipv6 = model.family == AF_INET6
+        index = self._table.add(
+            model.name, model.interface, 0, 6 if is_ipv6 else 4, model.vrid, model.priority
+        )
+        self._engine.configure(
+            index,
+            version=model.version,
+            advert_interval=model.advert_interval,
+            addresses=b"".join(address.address for address in model.addresses),
+            group=model.multicast_group,
+            peers=[(peer.address, peer.min_ttl, peer.max_ttl) for peer in model.unicast_peers],
+            preempt=model.preempt,
+            preempt_delay=model.preempt_delay,
+            down_timer_adverts=model.down_timer_adverts,
+            lower_prio_no_advert=model.lower_prio_no_advert,
+            higher_prio_send_advert=model.higher_prio_send_advert,
+            auth_type=model.authentication,
+            password=model.password,
+            ttl=model.unicast_ttl if model.unicast_peers else 255,
+            checksum_as_v2=model.v3_checksum_as_v2,
+            skips_known_addresses=model.skips_known_addresses,
+            checks_source=model.checks_unicast_source,
+        )
+        instance = Instance(model, index)
+        self.instances[index] = instance
+        return instance
+
+    def _make_vmacs(self, instances: Iterable[Instance]) -> None:
+        wanted = [
+            instance
+            for instance in instances
+            if instance.model.vmac is not None
+            and instance.vmac_ifindex == 0
+            and self._links.by_name(instance.model.interface) is not None
+        ]
+        if not wanted:
+            return
+        made = self._macvlans.make([instance.model for instance in wanted])
+        for instance in wanted:
+            instance.vmac_ifindex = made.get(instance.model.name, 0)
+
+    def _listen(self, instance: Instance, ifindex: int) -> None:
+        """Hears adverts on an interface; 0 is on none."""
+        if ifindex == instance.listens_on:
+            return
+        group = instance.model.multicast_group
+        if not instance.model.unicast_peers:
+            if instance.listens_on:
+                self._memberships.leave(group, instance.listens_on)
+            if ifindex:
+                self._memberships.join(group, ifindex)
+        self._table.move(instance.index, ifindex)
+        instance.listens_on = ifindex
+
+    def _on_link(self, change: Change, link: Link) -> None:
+        instances = self._by_link.get(link.name, [])
+        if change in (Change.UP, Change.DOWN):
+            log.info("Netlink reports %s %s", link.name, change.value)
+        if change is Change.APPEARED:
+            self._make_vmacs(
+                each for each in instances if each.model.interface == link.name
+            )
+        for instance in instances:
+            if change is Change.VANISHED and instance.model.interface == link.name:
+                instance.vmac_ifindex = 0       # the kernel took the VMAC with its parent
+            if change in (Change.APPEARED, Change.VANISHED, Change.MAC):
+                instance.place(self._engine, self._links)
+            if instance.model.interface == link.name:
+                self.review(instance)
+
+
+def _interfaces(model: VirtualRouter) -> set[str]:
+    names = {model.interface}
+    for address in (*model.addresses, *model.excluded_addresses):
+        if address.interface is not None:
+            names.add(address.interface)
+    return names

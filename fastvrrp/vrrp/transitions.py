@@ -1,0 +1,151 @@
+"""Carries a change of state on, from the engine's note to the last announcement.
+
+The engine has sent the adverts already. What is left is slow: a log line, addresses in the kernel,
+gratuitous ARP. It is queued, and `work` does a slice of it, so that between two slices the loop can
+send and hear adverts: first every note, then addresses, then announcements.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from ipaddress import ip_address
+
+from fastvrrp._engine import Engine, Note
+from fastvrrp.kernel.addresses import AddressQueue, Applied
+from fastvrrp.model import State
+from fastvrrp.vrrp.announcer import Announcer
+from fastvrrp.vrrp.instance import Instance
+
+log = logging.getLogger(__name__)
+
+SLICE = 2_000_000
+"""Nanoseconds of one slice: a fifth of the shortest advert interval."""
+
+
+class Transitions:
+    """The queue between the engine and the kernel.
+
+    `work` is to be called again soon while it returns True; `wake` is called when there is
+    something to do after it returned False.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        instances: dict[int, Instance],
+        announcer: Announcer,
+        open_queue: Callable[[Callable[[Applied], None]], AddressQueue],
+        clock: Callable[[], int],
+        wake: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._instances = instances
+        self._announcer = announcer
+        self._clock = clock
+        self._wake = wake
+        self._notes: deque[Note] = deque()
+        self.addresses = open_queue(self._on_applied)
+
+    def take(self, notes: list[Note]) -> None:
+        """Queues the engine's notes."""
+        self._notes.extend(notes)
+        self._wake()
+
+    def work(self) -> bool:
+        """Does one slice; True where something is left to do at once."""
+        until = self._clock() + SLICE
+        while self._notes:
+            self._carry_on(self._notes.popleft())
+            if self._clock() >= until:
+                return True
+        if len(self.addresses) and self.addresses.drain(max(until - self._clock(), 1)):
+            return True
+        more = self._announcer.work(max(until - self._clock(), 1))
+        return more or bool(self._notes) or bool(len(self.addresses))
+
+    def finish(self) -> None:
+        """Does everything that is queued, however long it takes: the daemon is stopping."""
+        while self._notes:
+            self._carry_on(self._notes.popleft())
+        while self.addresses.drain(SLICE):
+            pass
+
+    def _carry_on(self, note: Note) -> None:
+        index, event, before, after, acquire, release, reannounce, priority, source = note
+        instance = self._instances.get(index)
+        if instance is None:
+            return
+        _log_change(instance, event, before, after, priority, source)
+        if reannounce:
+            self._announcer.heard_lower_priority(instance)
+        if acquire:
+            log.debug("(%s) setting VIPs.", instance.model.name)
+            self.addresses.put(index, instance.batch, add=True)
+        elif release:
+            log.debug("(%s) removing VIPs.", instance.model.name)
+            self._announcer.released(instance)
+            self.addresses.put(index, instance.batch, add=False)
+
+    def _on_applied(self, applied: Applied) -> None:
+        instance = self._instances[applied.key]  # type: ignore[index]
+        for failure in applied.failures:
+            log.error(
+                "(%s) cannot %s %s/%d: %s",
+                instance.model.name,
+                "add" if applied.added else "remove",
+                ip_address(failure.address.address),
+                failure.address.prefixlen,
+                os.strerror(failure.errno),
+            )
+        if applied.added:
+            if log.isEnabledFor(logging.DEBUG):
+                _log_announcements(instance)
+            self._announcer.became_master(instance)
+
+
+def _log_change(
+    instance: Instance, event: str, before: int, after: int, priority: int, source: bytes
+) -> None:
+    """Says what happened, in keepalived's words, which people grep for."""
+    name = instance.model.name
+    if event == "ADVERT" and before == State.MASTER:
+        if after == State.MASTER:
+            log.info(
+                "(%s) Received advert from %s with lower priority %d, ours %d, forcing new election",
+                name,
+                ip_address(source),
+                priority,
+                instance.model.priority,
+            )
+            return
+        log.info(
+            "(%s) Master received advert from %s with %s priority %d, ours %d",
+            name,
+            ip_address(source),
+            "higher" if priority > instance.model.priority else "same",
+            priority,
+            instance.model.priority,
+        )
+    elif event == "TIMER":
+        log.debug("(%s) Receive advertisement timeout", name)
+    if after == State.INIT:
+        if before == State.MASTER:
+            log.info("(%s) sent 0 priority", name)
+        return
+    suffix = " (init)" if before == State.INIT and after == State.BACKUP else ""
+    log.info("(%s) Entering %s STATE%s", name, State(after).name, suffix)
+
+
+def _log_announcements(instance: Instance) -> None:
+    for family, address, _, _, _ in instance.targets:
+        what = "gratuitous ARPs" if family == 2 else "Unsolicited Neighbour Adverts"  # AF_INET
+        log.debug(
+            "(%s) Sending/queueing %s on %s for %s",
+            instance.model.name,
+            what,
+            instance.model.vmac.name if instance.model.vmac else instance.model.interface,
+            ip_address(address),
+        )
