@@ -1,8 +1,9 @@
 """The vocabulary of the whole house: what a configuration says, as frozen values.
 
 Units are in the names' docstrings: every time is an integer of nanoseconds, every address is packed
-in network order (4 bytes for IPv4, 16 for IPv6), every family is AF_INET or AF_INET6. A value that
-the configuration did not give carries its default already, so that no reader needs to know defaults.
+in network order (4 bytes for IPv4, 16 for IPv6), every family is AF_INET or AF_INET6. A value
+that the configuration did not give carries its default already, so that no reader needs to know
+defaults.
 
 The words are those of keepalived.conf(5) and RFC 9568.
 """
@@ -47,6 +48,17 @@ class VirtualAddress:
     scope: int | None = None
     """rtnetlink scope (RT_SCOPE_*); None lets the kernel's default for the address stand."""
     label: str | None = None
+    peer: bytes | None = None
+    """Address of the other end of a point-to-point link; `prefixlen` is that address's."""
+    flags: int = 0
+    """IFA_F_* of linux/if_addr.h that were written (`home`, `-nodad`, ...)."""
+    preferred_lifetime: int | None = None
+    """Nanoseconds (`preferred_lft`); None is for ever. An IPv6 /128 has 0 unless written otherwise:
+    it is deprecated, so that it is not chosen as a source address."""
+    is_tracked: bool = True
+    """False with `no_track`: the address may vanish without consequence."""
+    use_vmac: bool = False
+    """The address has a VMAC of its own on `interface`."""
 
 
 @dataclass(frozen=True, slots=True)

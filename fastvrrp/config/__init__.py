@@ -1,0 +1,106 @@
+"""Reads keepalived.conf: `read(path)` gives the model and every complaint.
+
+The stages, each a module: source text (`source`), statements of words (`lines`), a tree by the
+table of keywords (`keywords`, `tree`), the model (`definitions`, `build`), and what only the whole
+shows (`checks`). One top-level block passes through all of them before the next is read.
+"""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+
+from fastvrrp.config.build import Builder, Draft
+from fastvrrp.config.checks import Claims
+from fastvrrp.config.complaints import Complaint, Complaints, Place, Severity
+from fastvrrp.config.definitions import Defaults
+from fastvrrp.config.lines import Lines, Whole
+from fastvrrp.config.source import SourceError
+from fastvrrp.config.tree import Tree
+from fastvrrp.config.vmac_names import VmacNames
+from fastvrrp.config.vrrp_keywords import TOP
+from fastvrrp.model import Configuration
+
+__all__ = ["Complaint", "Place", "Reading", "Severity", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading a configuration gave."""
+
+    configuration: Configuration
+    """Everything that could be taken: what an error dropped is not in it."""
+    complaints: tuple[Complaint, ...]
+    """In the order of the files."""
+
+    @property
+    def has_errors(self) -> bool:
+        """True where something was dropped."""
+        return any(complaint.severity == Severity.ERROR for complaint in self.complaints)
+
+
+def read(path: str) -> Reading:
+    """Read a configuration file and what it includes. Never raises for what the file says.
+
+    Collection of cycles is put off meanwhile: a reading makes many objects and no cycles.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _read(path)
+    finally:
+        if collects:
+            gc.enable()
+
+
+@dataclass(slots=True)
+class _Foreknown:
+    """What an instance needs to know that may be written after it."""
+
+    defaults: Defaults
+    vmac_names: frozenset[str] = frozenset()
+
+
+def _read(path: str) -> Reading:
+    """Read once, or twice where the first time something was needed that came later."""
+    foreknown = _Foreknown(Defaults())
+    reading, learned = _pass(path, foreknown)
+    if learned is not None:
+        reading, _ = _pass(path, learned)
+    return reading
+
+
+def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]:
+    """One reading, and what it should have known before if that matters."""
+    complaints = Complaints()
+    defaults = foreknown.defaults
+    known_before = dict(defaults.values)
+    try:
+        statements = Lines(complaints).of_file(path)
+    except SourceError as error:
+        complaints.error(Whole(path), 0, str(error))
+        return Reading(Configuration(), complaints.in_order()), None
+    claims = Claims(complaints)
+    names: VmacNames | None = None
+    builder: Builder | None = None
+    drafts: list[Draft] = []
+    for entry in Tree(statements, TOP.rows, complaints):
+        if entry.keyword.name == "global_defs":
+            defaults.take(entry)
+        elif entry.keyword.name == "vrrp_instance":
+            if builder is None or names is None:
+                known_before = dict(defaults.values)
+                names = VmacNames(defaults.text("vmac_prefix", "vrrp"), foreknown.vmac_names)
+                builder = Builder(defaults, names, complaints)
+            if entry.value is None or not claims.name(entry):
+                continue
+            draft = builder.build(entry)
+            if draft is not None and claims.accept(draft):
+                drafts.append(draft)
+    reading = Reading(
+        Configuration(defaults.definitions(), tuple([draft.router for draft in drafts])),
+        complaints.in_order(),
+    )
+    if names is not None and (names.chose_too_early or defaults.values != known_before):
+        return reading, _Foreknown(defaults, frozenset(names.written))
+    return reading, None

@@ -1,0 +1,105 @@
+"""What is wrong with a configuration, and where.
+
+An *error* says what cannot be: the value, address or block in question is dropped, and everything
+else stands, as keepalived does it. A *warning* says that something is taken, but not as written,
+or that it has no effect. keepalived exits with 5 on both when it is only asked to check (`-t`);
+complaints that it would not have made are marked `is_ours`, so that verdicts can be compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+
+class Severity(IntEnum):
+    """How bad a complaint is; the lower-case name is what a person reads."""
+
+    WARNING = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A character of a file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class Located(Protocol):
+    """Something written in a file whose words have places."""
+
+    def place(self, index: int = 0) -> Place:
+        """Where the word of that index stands; past the last word is the end of the line."""
+
+    def definition(self, index: int = 0) -> Place | None:
+        """Where the text of the word is defined, when that is not where it stands."""
+
+    def order(self) -> tuple[int, int]:
+        """Position in reading order: the file's number and the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One complaint; `str()` of it is the line that a person reads."""
+
+    place: Place
+    severity: Severity
+    text: str
+    is_ours: bool = False
+    """True where keepalived takes the same text without a word."""
+    definition: Place | None = None
+    """Where the text was defined, when `place` is the use of a parameter or a sequence."""
+
+    def __str__(self) -> str:
+        text = self.text
+        if self.definition is not None:
+            text = f"{text} (written in {self.definition})"
+        return printable(f"{self.place}: {self.severity.name.lower()}: {text}")
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would obey, or could not encode."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in text
+    )
+
+
+class Complaints:
+    """Collects the complaints of one reading."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[tuple[int, int], Complaint]] = []
+        self.errors = 0
+        """Errors so far; a builder compares it before and after to see whether a part was sound."""
+
+    def error(self, where: Located, index: int, text: str, *, is_ours: bool = False) -> None:
+        """Complain of word `index`: the thing is dropped."""
+        self.errors += 1
+        self._add(where, index, Severity.ERROR, text, is_ours)
+
+    def warning(self, where: Located, index: int, text: str, *, is_ours: bool = False) -> None:
+        """Complain of word `index`: the thing is taken, though not as written."""
+        self._add(where, index, Severity.WARNING, text, is_ours)
+
+    def _add(
+        self, where: Located, index: int, severity: Severity, text: str, is_ours: bool
+    ) -> None:
+        complaint = Complaint(where.place(index), severity, text, is_ours, where.definition(index))
+        self._found.append((where.order(), complaint))
+
+    def in_order(self) -> tuple[Complaint, ...]:
+        """All complaints, in the order of the files that were read."""
+        found = sorted(self._found, key=lambda entry: (entry[0], entry[1].place.column))
+        return tuple(complaint for _, complaint in found)

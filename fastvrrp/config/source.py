@@ -1,0 +1,99 @@
+"""Reading files: text, its lines, and which files an `include` names.
+
+Nothing here knows keywords. Text is decoded as UTF-8; bytes that are none survive as surrogates, so
+that a password in another encoding is still the same bytes when it is encoded again.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from pathlib import Path
+
+BYTE_ORDER_MARK = "\ufeff"
+WILDCARD = re.compile(r"[*?\[]")
+BRACES = re.compile(r"\{([^{}]*)\}")
+MOST_EXPANDED_NAMES = 10_000
+"""A brace expression that makes more names than this is an accident."""
+
+
+class SourceError(Exception):
+    """A file cannot be read; the text says why, and starts with the file's name."""
+
+
+class Source:
+    """One opened file. `path` is shown in complaints as it was given or composed."""
+
+    __slots__ = ("directory", "lines", "number", "path")
+
+    def __init__(self, path: str, text: str, number: int) -> None:
+        self.path = path
+        self.number = number
+        """How many files were opened before this one: the reading order of files."""
+        self.directory = str(Path(path).parent)
+        self.lines = text.split("\n")
+
+
+def read_source(path: str, number: int) -> Source:
+    """Open, read and decode a file. Raises SourceError with a sentence about it."""
+    try:
+        data = Path(path).read_bytes()
+    except IsADirectoryError:
+        raise SourceError(f"{path} is a directory; name a file") from None
+    except FileNotFoundError:
+        raise SourceError(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SourceError(f"{path} cannot be read: {reason}") from None
+    if b"\0" in data:
+        raise SourceError(f"{path} is not text: it has a NUL byte at offset {data.index(0)}")
+    return Source(
+        path, data.decode("utf-8", "surrogateescape").removeprefix(BYTE_ORDER_MARK), number
+    )
+
+
+def is_pattern(name: str) -> bool:
+    """True where a name may match no file without that being a mistake."""
+    return WILDCARD.search(name) is not None
+
+
+def expand_braces(name: str) -> list[str]:
+    """The names that a csh brace expression makes, in its order: a{b,c} is ab and ac."""
+    names = [name]
+    finished: list[str] = []
+    while names:
+        candidate = names.pop(0)
+        match = BRACES.search(candidate)
+        if match is None or len(names) + len(finished) > MOST_EXPANDED_NAMES:
+            finished.append(candidate)
+            continue
+        head, tail = candidate[: match.start()], candidate[match.end() :]
+        names[:0] = [head + part + tail for part in match.group(1).split(",")]
+    return list(dict.fromkeys(finished))
+
+
+def matching_files(pattern: str, directory: str) -> list[str]:
+    """Paths that match a wildcard pattern, sorted; relative patterns start in `directory`.
+
+    As in glob(3), a leading dot is only matched by a dot.
+    """
+    parts = Path(pattern).parts
+    found = [Path(parts[0])] if Path(pattern).is_absolute() else [Path(directory)]
+    for part in parts[1:] if Path(pattern).is_absolute() else parts:
+        if not is_pattern(part):
+            found = [path / part for path in found if (path / part).exists()]
+            continue
+        matches = re.compile(fnmatch.translate(part)).match
+        deeper: list[Path] = []
+        for path in found:
+            try:
+                names = sorted(entry.name for entry in path.iterdir())
+            except OSError:
+                continue
+            deeper += [
+                path / name
+                for name in names
+                if matches(name) and (part.startswith(".") or not name.startswith("."))
+            ]
+        found = deeper
+    return [str(path) for path in found]

@@ -1,0 +1,42 @@
+"""The nearest known word to one that is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+LONGEST_WORD = 40
+"""No keyword is longer by far; measuring the distance of a longer word is waste."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word within a third of the letters of `word`, or None.
+
+    A swap of neighbours counts as one change, as does a letter more, less or other.
+    """
+    if not 2 < len(word) <= LONGEST_WORD:
+        return None
+    allowed = max(1, len(word) // 3)
+    best: str | None = None
+    best_changes = allowed + 1
+    for candidate in known:
+        if abs(len(candidate) - len(word)) > allowed:
+            continue
+        changes = _distance(word.lower(), candidate.lower())
+        if changes < best_changes:
+            best, best_changes = candidate, changes
+    return best
+
+
+def _distance(one: str, other: str) -> int:
+    """Edits between two words (optimal string alignment)."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        earlier, before, row = before, row, [i]
+        for j, against in enumerate(other, 1):
+            cost = letter != against
+            best = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + cost)
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == against:
+                best = min(best, earlier[j - 2] + 1)
+            row.append(best)
+    return row[-1]

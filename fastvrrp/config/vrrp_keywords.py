@@ -1,0 +1,306 @@
+"""Rows of the table for `global_defs` and `vrrp_instance`."""
+
+from __future__ import annotations
+
+import socket
+
+from fastvrrp.config.arguments import (
+    Address,
+    Boolean,
+    Choice,
+    Integer,
+    MulticastAddress,
+    Seconds,
+    Text,
+    WholeSeconds,
+)
+from fastvrrp.config.grammar import (
+    INTERFACE,
+    GarpExtraInterfaces,
+    UnicastPeerLine,
+    UseVmac,
+    VirtualAddressLine,
+)
+from fastvrrp.config.keywords import FLAG, Keyword, Table
+from fastvrrp.config.syntax import One, Switch
+from fastvrrp.model import MILLISECOND, SECOND, Authentication, State
+
+BOOLEAN = Boolean()
+SWITCH = Switch(BOOLEAN)
+ADDRESS = Address()
+VERSION = Integer(2, 3)
+REPEAT = Integer(1, 2**32 - 1, raised=True)
+DELAY = WholeSeconds(0, 4294)
+"""keepalived counts microseconds in 32 bits."""
+REFRESH = WholeSeconds(0, 2**32 - 1)
+GAP = Seconds(0, 4_294_967_295_000)
+"""Guides write 0 for no gap; keepalived calls that out of range and uses none."""
+ADVERT_INTERVAL = Seconds(10 * MILLISECOND, 255 * SECOND)
+ADVERTS = Integer(1, 100)
+STATES = Choice({"MASTER": State.MASTER, "BACKUP": State.BACKUP})
+AUTHENTICATIONS = Choice({"PASS": Authentication.PASS, "AH": Authentication.AH})
+
+GLOBAL_DEFINITIONS = Table().add(
+    Keyword("router_id", One(Text("NAME")), "Name of this router in messages.", "the host's name"),
+    Keyword("vrrp_version", One(VERSION), "Version of VRRP for IPv4 instances.", "2"),
+    Keyword(
+        "vrrp_mcast_group4",
+        One(MulticastAddress(socket.AF_INET)),
+        "Multicast group of IPv4 adverts.",
+        "224.0.0.18",
+    ),
+    Keyword(
+        "vrrp_mcast_group6",
+        One(MulticastAddress(socket.AF_INET6)),
+        "Multicast group of IPv6 adverts.",
+        "ff02::12",
+    ),
+    Keyword(
+        "vrrp_garp_master_delay",
+        One(DELAY),
+        "Time from becoming master to the second set of announcements; 0 is no second set.",
+        "5",
+    ),
+    Keyword("vrrp_garp_master_repeat", One(REPEAT), "Announcements an address in one set.", "5"),
+    Keyword(
+        "vrrp_garp_lower_prio_delay",
+        One(DELAY),
+        "The same after an advert of lower priority.",
+        "vrrp_garp_master_delay",
+    ),
+    Keyword(
+        "vrrp_garp_lower_prio_repeat",
+        One(REPEAT),
+        "Announcements an address after an advert of lower priority.",
+        "vrrp_garp_master_repeat",
+    ),
+    Keyword(
+        "vrrp_garp_master_refresh",
+        One(REFRESH),
+        "Time between announcements while master; 0 is none.",
+        "0",
+    ),
+    Keyword(
+        "vrrp_garp_master_refresh_repeat",
+        One(REPEAT),
+        "Announcements an address at such a refresh.",
+        "1",
+    ),
+    Keyword(
+        "vrrp_garp_interval", One(GAP), "Gap between two gratuitous ARPs on an interface.", "0"
+    ),
+    Keyword(
+        "vrrp_gna_interval",
+        One(GAP),
+        "Gap between two unsolicited neighbour advertisements on an interface.",
+        "0",
+    ),
+    Keyword(
+        "vrrp_min_garp",
+        SWITCH,
+        "One announcement an address on becoming master, and no second set.",
+        "off",
+    ),
+    Keyword(
+        "vrrp_garp_extra_if",
+        GarpExtraInterfaces(1),
+        "Time between announcements on interfaces other than the instance's.",
+        "none",
+    ),
+    Keyword(
+        "vrrp_skip_check_adv_addr",
+        FLAG,
+        "Compare the addresses of an advert only when the master changes.",
+        "off",
+    ),
+    Keyword(
+        "vrrp_lower_prio_no_advert",
+        SWITCH,
+        "A master does not answer an advert of lower priority at once.",
+        "off",
+    ),
+    Keyword(
+        "vrrp_higher_prio_send_advert",
+        SWITCH,
+        "A master that hears a higher priority sends an advert before it becomes backup.",
+        "off",
+    ),
+    Keyword(
+        "vrrp_check_unicast_src",
+        FLAG,
+        "Take unicast adverts only from configured peers.",
+        "off",
+    ),
+    Keyword(
+        "vrrp_down_timer_adverts",
+        One(ADVERTS),
+        "Advert intervals without an advert until a backup takes over.",
+        "3",
+    ),
+    Keyword("vmac_prefix", One(Text("PREFIX")), "Beginning of names chosen for VMACs.", "vrrp"),
+    Keyword(
+        "v3_checksum_as_v2",
+        SWITCH,
+        "Leave the pseudo-header out of the checksum of IPv4 VRRPv3 adverts.",
+        "off",
+        since="2.2.8",
+    ),
+)
+
+AUTHENTICATION = Table().add(
+    Keyword("auth_type", One(AUTHENTICATIONS), "Kind of authentication."),
+    Keyword("auth_pass", One(Text("PASSWORD")), "Password; the first eight characters count."),
+)
+
+INSTANCE = Table().add(
+    Keyword("state", One(STATES), "State in which the instance starts.", "BACKUP"),
+    Keyword("interface", One(INTERFACE), "Interface on which adverts are sent and heard."),
+    Keyword("virtual_router_id", One(Integer(1, 255)), "The VRID: which virtual router this is."),
+    Keyword(
+        "priority",
+        One(Integer(1, 255)),
+        "Highest is master; 255 is the owner of the addresses.",
+        "100, or 255 with state MASTER",
+    ),
+    Keyword("advert_int", One(ADVERT_INTERVAL), "Time between adverts.", "1"),
+    Keyword("version", One(VERSION), "Version of VRRP; IPv6 is always 3.", "vrrp_version"),
+    Keyword(
+        "authentication",
+        FLAG,
+        "Authentication of VRRPv2.",
+        "none",
+        block=AUTHENTICATION.rows,
+        is_repeatable=True,
+    ),
+    Keyword("nopreempt", FLAG, "Do not take over from a master of lower priority."),
+    Keyword("preempt", FLAG, "Take over from a master of lower priority.", "on"),
+    Keyword(
+        "preempt_delay", One(Seconds(0, 1000 * SECOND)), "Time to wait before taking over.", "0"
+    ),
+    Keyword(
+        "virtual_ipaddress",
+        FLAG,
+        "Addresses that the master has, and that its adverts name.",
+        items=VirtualAddressLine(),
+        is_repeatable=True,
+    ),
+    Keyword(
+        "virtual_ipaddress_excluded",
+        FLAG,
+        "Addresses that the master has, and that its adverts do not name.",
+        items=VirtualAddressLine(),
+        is_repeatable=True,
+    ),
+    Keyword("unicast_src_ip", One(ADDRESS), "Source address of unicast adverts."),
+    Keyword("mcast_src_ip", One(ADDRESS), "Source address of multicast adverts."),
+    Keyword(
+        "unicast_peer",
+        FLAG,
+        "Adverts go to these addresses instead of the multicast group.",
+        items=UnicastPeerLine(),
+        is_repeatable=True,
+    ),
+    Keyword("unicast_ttl", One(Integer(0, 255)), "TTL or hop limit of unicast adverts.", "255"),
+    Keyword("use_vmac", UseVmac(), "Carry the virtual MAC on a macvlan of its own."),
+    Keyword("vmac_xmit_base", FLAG, "Send and receive adverts on the parent of the VMAC."),
+    Keyword(
+        "garp_master_delay",
+        One(DELAY),
+        "Time from becoming master to the second set of announcements; 0 is no second set.",
+        "vrrp_garp_master_delay",
+    ),
+    Keyword(
+        "garp_master_repeat",
+        One(REPEAT),
+        "Announcements an address in one set.",
+        "vrrp_garp_master_repeat",
+    ),
+    Keyword(
+        "garp_lower_prio_delay",
+        One(DELAY),
+        "The same after an advert of lower priority.",
+        "vrrp_garp_lower_prio_delay",
+    ),
+    Keyword(
+        "garp_lower_prio_repeat",
+        One(REPEAT),
+        "Announcements an address after an advert of lower priority.",
+        "vrrp_garp_lower_prio_repeat",
+    ),
+    Keyword(
+        "garp_master_refresh",
+        One(REFRESH),
+        "Time between announcements while master; 0 is none.",
+        "vrrp_garp_master_refresh",
+    ),
+    Keyword(
+        "garp_master_refresh_repeat",
+        One(REPEAT),
+        "Announcements an address at such a refresh.",
+        "vrrp_garp_master_refresh_repeat",
+    ),
+    Keyword(
+        "garp_extra_if",
+        GarpExtraInterfaces(0),
+        "Time between announcements on interfaces other than the instance's.",
+        "vrrp_garp_extra_if",
+    ),
+    Keyword("accept", FLAG, "Take packets to the addresses without owning them.", "on"),
+    Keyword("dont_track_primary", FLAG, "Faults of the interface do not stop the instance."),
+    Keyword(
+        "skip_check_adv_addr",
+        SWITCH,
+        "Compare the addresses of an advert only when the master changes.",
+        "vrrp_skip_check_adv_addr",
+    ),
+    Keyword(
+        "lower_prio_no_advert",
+        SWITCH,
+        "A master does not answer an advert of lower priority at once.",
+        "vrrp_lower_prio_no_advert",
+    ),
+    Keyword(
+        "higher_prio_send_advert",
+        SWITCH,
+        "A master that hears a higher priority sends an advert before it becomes backup.",
+        "vrrp_higher_prio_send_advert",
+    ),
+    Keyword(
+        "check_unicast_src",
+        FLAG,
+        "Take unicast adverts only from configured peers.",
+        "vrrp_check_unicast_src",
+    ),
+    Keyword(
+        "down_timer_adverts",
+        One(ADVERTS),
+        "Advert intervals without an advert until a backup takes over.",
+        "vrrp_down_timer_adverts",
+    ),
+    Keyword(
+        "v3_checksum_as_v2",
+        SWITCH,
+        "Leave the pseudo-header out of the checksum of IPv4 VRRPv3 adverts.",
+        "v3_checksum_as_v2 of global_defs",
+        since="2.2.8",
+    ),
+    Keyword("native_ipv6", FLAG, "The instance is IPv6; its addresses say so by themselves."),
+    Keyword("debug", One(Integer(0, 4)), "Level of debugging; without effect.", is_acted_on=False),
+)
+
+TOP = Table().add(
+    Keyword(
+        "global_defs",
+        FLAG,
+        "What holds for the whole daemon.",
+        block=GLOBAL_DEFINITIONS.rows,
+        is_repeatable=True,
+    ),
+    Keyword(
+        "vrrp_instance",
+        One(Text("NAME")),
+        "One virtual router.",
+        block=INSTANCE.rows,
+        is_repeatable=True,
+    ),
+)
