@@ -1,8 +1,9 @@
 """The vocabulary of the whole house: what a configuration says, as frozen values.
 
-Units are in the names' docstrings: every time is an integer of nanoseconds, every address is packed
-in network order (4 bytes for IPv4, 16 for IPv6), every family is AF_INET or AF_INET6. A value that
-the configuration did not give carries its default already, so that no reader needs to know defaults.
+Units are in the names' docstrings: every time is an integer of nanoseconds, every address is
+packed in network order (4 bytes for IPv4, 16 for IPv6), every family is AF_INET or AF_INET6. A
+value that the configuration did not give carries its default already, so that no reader needs to
+know defaults.
 
 The words are those of keepalived.conf(5) and RFC 9568.
 """
