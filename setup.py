@@ -25,6 +25,12 @@ DIRECTIVES: dict[str, object] = {
 MACROS = [("CYTHON_TRACE_NOGIL", "1")] if DEBUG else []
 FLAGS = ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-g0"]
 
+# cythonize does not know that ext/NAME.pyx reads fastvrrp/_NAME.pxd, which stands in another
+# folder, nor that it was given other directives.
+CAUSES = [Path("setup.py"), *Path("fastvrrp").glob("*.pxd")]
+LAST_CHANGE = max(cause.stat().st_mtime for cause in CAUSES)
+IS_STALE = any(made.stat().st_mtime < LAST_CHANGE for made in Path("build/cython").rglob("*.c"))
+
 extensions = [
     Extension(
         f"fastvrrp._{source.stem}",
@@ -36,11 +42,12 @@ extensions = [
 ]
 
 setup(
+    options={"build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
         extensions,
         build_dir="build/cython",
         compiler_directives=DIRECTIVES,
         emit_linenums=DEBUG,
-        force=DEBUG,
-    )
+        force=DEBUG or IS_STALE,
+    ),
 )

@@ -1,0 +1,67 @@
+# Every target stands alone on a fresh Debian 12 with Python, gcc and root: what is missing is
+# installed from Debian's packages (deploy/install-needs) and into .venv, and built when it changed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# Tests in namespaces mostly wait, so more of them run side by side than there are cores.
+WORKERS ?= 4
+# More arguments for pytest: make test ARGS='-k keepalived'
+ARGS ?=
+
+EXTENSIONS := $(wildcard ext/*.pyx fastvrrp/*.pxd)
+
+.PHONY: build demo test lint bench clean
+
+build: $(VENV)/.extensions
+
+demo: needs-demo build
+	@$(VENV)/bin/fastvrrp demo
+
+test: needs-test build
+	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+bench: needs-test build
+	@$(VENV)/bin/fastvrrp bench $(ARGS)
+
+lint: build $(VENV)/.linters
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint ext fastvrrp # which runs pycodestyle by its name
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info fastvrrp/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: needs-build needs-demo needs-test
+needs-build needs-demo needs-test: needs-%:
+	@deploy/install-needs $*
+
+# Prints what pyproject.toml requires, one requirement a line: $(call requirements,TABLE)
+requirements = $(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+    print(*p$(1), sep="\n")'
+PIP_INSTALL := $(PY) -m pip install -q --disable-pip-version-check
+
+# Order-only: whether something is missing is asked every time, and by itself rebuilds nothing.
+$(VENV)/.requirements: pyproject.toml | needs-build
+	@echo 'Making $(VENV)'
+	@[[ -x $(PY) ]] || "$$(deploy/choose-python)" -m venv $(VENV)
+	@$(call requirements,["build-system"]["requires"]) >$@
+	@$(PIP_INSTALL) -r $@
+
+# Without build isolation, so that this step and the next compile with one Cython.
+$(VENV)/.installed: $(VENV)/.requirements
+	@echo 'Installing fastvrrp into $(VENV)'
+	@$(PIP_INSTALL) --no-build-isolation -e '.[test]'
+	@touch $@
+
+$(VENV)/.extensions: $(VENV)/.installed setup.py $(EXTENSIONS)
+	@$(PY) setup.py -q build_ext --inplace
+	@touch $@
+
+$(VENV)/.linters: $(VENV)/.requirements
+	@$(call requirements,["project"]["optional-dependencies"]["lint"]) >$@
+	@$(PIP_INSTALL) -r $@
