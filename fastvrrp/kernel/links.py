@@ -1,0 +1,357 @@
+"""The live picture of one network namespace's links and addresses.
+
+`Links` hears the kernel's notifications and tells its subscribers of *changes*: what the kernel
+says twice is told once. The monitor is opened before the first dump is read, so nothing falls
+between them; what is then heard a second time is no change. When the kernel drops notifications
+(ENOBUFS), the picture is compared with a new dump, and the differences are told as if they had been
+heard.
+
+A rename is told as VANISHED under the old name and APPEARED under the new one, since a
+configuration knows interfaces by name; the link and its addresses stand under the same ifindex all
+the while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from enum import Enum
+from socket import AF_INET, AF_INET6
+from typing import NamedTuple
+
+from fastvrrp._rtnetlink import AddressEvent, Channel, LinkEvent, Monitor, Overrun
+from fastvrrp.kernel.addresses import PROTOCOL
+
+# linux/if.h
+IFF_UP = 0x1
+IFF_RUNNING = 0x40
+# linux/if_addr.h
+IFA_F_SECONDARY = 0x01
+IFA_F_OPTIMISTIC = 0x04
+IFA_F_DADFAILED = 0x08
+IFA_F_DEPRECATED = 0x20
+IFA_F_TENTATIVE = 0x40
+
+FAMILIES: tuple[int, int] = (AF_INET, AF_INET6)
+
+# Notifications handled in one `read`; the rest leaves the descriptor readable, so that a storm of
+# them does not keep the event loop from its adverts.
+READ_LIMIT = 512
+
+Address = tuple[int, bytes]
+"""A family and an address in network order."""
+
+
+class Change(Enum):
+    """What has become different about a link."""
+
+    APPEARED = "appeared"
+    """It is new, or new under this name; whether it is up is in the link, and not told apart."""
+    VANISHED = "vanished"
+    """It is gone, or gone under this name; `Link.name` is still the old one."""
+    UP = "up"
+    DOWN = "down"
+    MAC = "mac"
+    PRIMARY_ADDRESS = "primary address"
+    """`Links.primary_address` answers otherwise than before, for IPv4 or for IPv6."""
+
+
+class AddressKey(NamedTuple):
+    """What tells two addresses of one link apart."""
+
+    family: int
+    address: bytes
+    prefixlen: int
+
+
+class Link:
+    """A link as it is now; the object stays the same for as long as the kernel has the link."""
+
+    __slots__ = (
+        "addresses",
+        "flags",
+        "group",
+        "index",
+        "kind",
+        "mac",
+        "macvlan_mode",
+        "mtu",
+        "name",
+        "operstate",
+        "parent",
+        "primary",
+    )
+
+    def __init__(self, event: LinkEvent) -> None:
+        self.addresses: dict[AddressKey, AddressEvent] = {}
+        """Oldest first, as the kernel keeps them."""
+        self.primary: dict[int, bytes | None] = dict.fromkeys(FAMILIES)
+        """By family: the primary address that subscribers know of."""
+        self.index = event.ifindex
+        self.take(event)
+
+    def take(self, event: LinkEvent) -> None:
+        """Takes over what an event says."""
+        self.name = event.name
+        self.flags = event.flags
+        self.operstate = event.operstate
+        self.mac = event.mac
+        self.parent = event.parent
+        self.kind = event.kind
+        self.mtu = event.mtu
+        self.group = event.group
+        self.macvlan_mode = event.macvlan_mode
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a virtual router can work on it: IFF_UP and IFF_RUNNING, which is keepalived's
+        question too. A veth whose peer is down, a cable pulled out and a bond without a port are up
+        and not running."""
+        return self.flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING
+
+    def __repr__(self) -> str:
+        return f"<Link {self.index} {self.name} {'up' if self.is_up else 'down'}>"
+
+
+Subscriber = Callable[[Change, Link], None]
+
+
+class Links:
+    """Every link and address of the namespace in which `start` is called."""
+
+    def __init__(self, virtual_addresses: Collection[Address] = frozenset()) -> None:
+        """`virtual_addresses` are never primary. The collection is asked at every address event and
+        may change meanwhile; addresses that carry our protocol mark need not be in it."""
+        self.virtual_addresses = virtual_addresses
+        self._by_index: dict[int, Link] = {}
+        self._by_name: dict[str, Link] = {}
+        self._subscribers: dict[str | None, list[Subscriber]] = {}
+        self._monitor: Monitor | None = None
+        self._channel: Channel | None = None
+
+    def start(self) -> None:
+        """Opens the sockets and reads the first picture; every link is told as APPEARED."""
+        self._monitor = Monitor()
+        self._channel = Channel()
+        self._compare()
+
+    def close(self) -> None:
+        """Closes the sockets; the picture stays as it is."""
+        if self._monitor is not None and self._channel is not None:
+            self._monitor.close()
+            self._channel.close()
+        self._monitor = self._channel = None
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when `read` has something to do; -1 when not started."""
+        return -1 if self._monitor is None else self._monitor.fileno()
+
+    def subscribe(self, subscriber: Subscriber, name: str | None = None) -> None:
+        """Tells `subscriber` of changes of the link called `name`, which need not exist, or of
+        every link. A change costs a look-up, however many links have subscribers."""
+        self._subscribers.setdefault(name, []).append(subscriber)
+
+    def unsubscribe(self, subscriber: Subscriber, name: str | None = None) -> None:
+        """Undoes one `subscribe` with the same arguments; ValueError or KeyError without one."""
+        self._subscribers[name].remove(subscriber)
+
+    def by_name(self, name: str) -> Link | None:
+        return self._by_name.get(name)
+
+    def by_index(self, ifindex: int) -> Link | None:
+        return self._by_index.get(ifindex)
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(self._by_index.values())
+
+    def primary_address(
+        self, ifindex: int, family: int, excluding: Collection[Address] | None = None
+    ) -> bytes | None:
+        """The address that adverts leave with: None where the link has none.
+
+        IPv4: the first address of the widest scope that is not secondary. IPv6: a link-local
+        address that is not tentative and has not failed its detection of duplicates, rather one
+        that is not deprecated. An address with our mark is never taken, and one in `excluding` (by
+        default `virtual_addresses`) only where nothing else is left: without our mark, somebody
+        else put it there, and the machine owns it (RFC 9568 section 6.4.1, priority 255).
+        """
+        link = self._by_index.get(ifindex)
+        if link is None:
+            return None
+        virtual = self.virtual_addresses if excluding is None else excluding
+        best: AddressEvent | None = None
+        best_rank = (2, 0)
+        for address in link.addresses.values():
+            if address.family != family or address.protocol == PROTOCOL:
+                continue
+            if not (_is_ipv4_primary(address) if family == AF_INET else _is_link_local(address)):
+                continue
+            is_virtual = (family, address.address) in virtual
+            preference = (
+                address.scope if family == AF_INET else int(bool(address.flags & IFA_F_DEPRECATED))
+            )
+            rank = (int(is_virtual), preference)
+            if rank < best_rank:
+                best, best_rank = address, rank
+        return None if best is None else best.address
+
+    def read(self) -> bool:
+        """Takes in what the kernel has told, to be called when `fileno` is readable; True where
+        there may be more. Compares with a dump where the kernel dropped notifications."""
+        if self._monitor is None:
+            return False
+        try:
+            events = self._monitor.read(READ_LIMIT)
+        except Overrun:
+            self._forget_notifications()
+            self._compare()
+            return False
+        for event in events:
+            if isinstance(event, LinkEvent):
+                self._take_link(event)
+            else:
+                self._take_address(event)
+        return len(events) == READ_LIMIT
+
+    def _forget_notifications(self) -> None:
+        """Throws away notifications older than the dump that will follow."""
+        assert self._monitor is not None
+        while True:
+            try:
+                if not self._monitor.read(READ_LIMIT):
+                    return
+            except Overrun:
+                continue
+
+    def _compare(self) -> None:
+        """Makes the picture that of a dump, and tells the differences."""
+        assert self._channel is not None
+        links = self._channel.dump_links()
+        addresses = self._channel.dump_addresses()
+        for index in self._by_index.keys() - {link.ifindex for link in links}:
+            self._vanish(self._by_index[index])
+        found: dict[int, dict[AddressKey, AddressEvent]] = {link.ifindex: {} for link in links}
+        for address in addresses:
+            # An address on a link that is younger than the dump of links will be told of again.
+            if address.ifindex in found:
+                found[address.ifindex][_key(address)] = address
+        # Links may have swapped names: every old name goes before the first new one comes.
+        for event in links:
+            link = self._by_index.get(event.ifindex)
+            if link is not None and link.name != event.name:
+                self._leave_name(link)
+        for event in links:
+            link = self._by_index.get(event.ifindex)
+            if link is None:
+                link = self._by_index[event.ifindex] = Link(event)
+            is_named = self._by_name.get(event.name) is link
+            if is_named:
+                self._take_link(event)
+            else:
+                link.take(event)
+            link.addresses = found[event.ifindex]
+            if is_named:
+                self._tell_primaries(link)
+            else:
+                self._settle_primaries(link)
+                self._appear(link)
+
+    def _take_link(self, event: LinkEvent) -> None:
+        link = self._by_index.get(event.ifindex)
+        if event.removed:
+            if link is not None:
+                self._vanish(link)
+            return
+        if link is None:
+            link = self._by_index[event.ifindex] = Link(event)
+            self._appear(link)
+            return
+        was_up, old_mac = link.is_up, link.mac
+        if link.name != event.name:
+            self._leave_name(link)
+            link.take(event)
+            self._appear(link)
+            return
+        link.take(event)
+        if link.mac != old_mac:
+            self._tell(Change.MAC, link)
+        if link.is_up != was_up:
+            self._tell(Change.UP if link.is_up else Change.DOWN, link)
+
+    def _take_address(self, event: AddressEvent) -> None:
+        link = self._by_index.get(event.ifindex)
+        if link is None:
+            return
+        key = _key(event)
+        old = link.addresses.get(key)
+        if event.removed:
+            if old is None:
+                return
+            del link.addresses[key]
+        else:
+            if old is not None and (old.flags ^ event.flags) & IFA_F_SECONDARY:
+                # The kernel puts a secondary address that it promotes behind the primary ones.
+                del link.addresses[key]
+            link.addresses[key] = event
+        # A virtual address comes and goes with every change of state. The link's other addresses,
+        # which may be hundreds, need to be looked through for it only where it could be primary.
+        if event.protocol == PROTOCOL:
+            return
+        primary = link.primary[event.family]
+        if (
+            primary is not None
+            and self._is_virtual(event.family, event.address)
+            and not self._is_virtual(event.family, primary)
+        ):
+            return
+        self._tell_primaries(link)
+
+    def _is_virtual(self, family: int, address: bytes) -> bool:
+        return (family, address) in self.virtual_addresses
+
+    def _settle_primaries(self, link: Link) -> bool:
+        """Looks for the primary addresses again; True where one is another than before."""
+        primary = {family: self.primary_address(link.index, family) for family in FAMILIES}
+        changed = primary != link.primary
+        link.primary = primary
+        return changed
+
+    def _tell_primaries(self, link: Link) -> None:
+        if self._settle_primaries(link):
+            self._tell(Change.PRIMARY_ADDRESS, link)
+
+    def _appear(self, link: Link) -> None:
+        self._by_name[link.name] = link
+        self._tell(Change.APPEARED, link)
+
+    def _vanish(self, link: Link) -> None:
+        del self._by_index[link.index]
+        link.flags &= ~(IFF_UP | IFF_RUNNING)
+        self._leave_name(link)
+
+    def _leave_name(self, link: Link) -> None:
+        # A notification older than the last dump can have given the name to another link, for the
+        # moment until the notifications that follow it are read.
+        if self._by_name.get(link.name) is link:
+            del self._by_name[link.name]
+            self._tell(Change.VANISHED, link)
+
+    def _tell(self, change: Change, link: Link) -> None:
+        for name in (link.name, None):
+            for subscriber in tuple(self._subscribers.get(name, ())):
+                subscriber(change, link)
+
+
+def _key(event: AddressEvent) -> AddressKey:
+    return AddressKey(event.family, event.address, event.prefixlen)
+
+
+def _is_ipv4_primary(address: AddressEvent) -> bool:
+    return not address.flags & IFA_F_SECONDARY
+
+
+def _is_link_local(address: AddressEvent) -> bool:
+    if address.address[0] != 0xFE or address.address[1] & 0xC0 != 0x80:  # RFC 4291 section 2.5.6
+        return False
+    if address.flags & IFA_F_DADFAILED:
+        return False
+    return not address.flags & IFA_F_TENTATIVE or bool(address.flags & IFA_F_OPTIMISTIC)
