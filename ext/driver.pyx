@@ -9,11 +9,13 @@ heard first. A process that was kept from running, or a machine that was suspend
 take over from a master whose adverts it has not read yet.
 """
 
+import socket
+
+from libc.stdint cimport int64_t
+
 from fastvrrp._engine cimport Engine
 from fastvrrp._fsm cimport NEVER
 from fastvrrp._sockets cimport RECEIVE_BATCH, Alarm, Receiver, datagram_t, monotonic
-
-import socket
 
 cdef enum:
     # How long one call may keep the loop, in nanoseconds, when there is more to do.

@@ -16,12 +16,14 @@ Whoever owns the engine takes the notes: one for each change of state and each r
 again. That is where Python begins.
 """
 
+from typing import NamedTuple
+
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from fastvrrp._fsm cimport (
     ACQUIRE, ADVERT, BACKUP, CHANGE, DISCARD, FAIL, INIT, MASTER, NEVER, PRIORITY_RESIGN,
-    REANNOUNCE, RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, step)
+    REANNOUNCE, RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, machine_t, step)
 from fastvrrp._packet cimport (
     ADDRESS_COUNT, ADDRESS_LIST, AH_HEADER, AH_ICV, AH_REPLAY, AUTH_AH, AUTH_PASS, AUTH_TYPE,
     DESTINATION, GARP_SIZE, INTERVAL, MAX_ADDRESSES, MAX_FRAME, NA_SIZE, OK, PASSWORD, SOURCE, TTL,
@@ -32,6 +34,21 @@ from fastvrrp._sockets cimport SEND_BATCH, monotonic
 from fastvrrp._table cimport NOBODY, begin_write, end_write
 
 EVENT_NAMES = ("START", "TIMER", "ADVERT", "FAIL", "STOP")
+
+
+class Note(NamedTuple):
+    """Something that the engine did and its owner has to carry on."""
+
+    index: int
+    event: str
+    before: int
+    after: int
+    acquires: bool
+    releases: bool
+    reannounces: bool
+    priority: int       # ADVERT: what was heard, and from whom
+    source: bytes
+
 
 ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_IPV6 = 0x86DD
@@ -70,16 +87,17 @@ cdef class Engine:
 
     def configure(
             self, uint32_t index, *, int version, int64_t advert_interval, bytes addresses,
-            bytes group, list peers=(), bint preempt=True, int64_t preempt_delay=0,
+            bytes group, object peers=(), bint preempt=True, int64_t preempt_delay=0,
             int down_timer_adverts=3, bint lower_prio_no_advert=False,
             bint higher_prio_send_advert=False, int auth_type=0, bytes password=b"", int ttl=255,
             bint checksum_as_v2=False, bint skips_known_addresses=False,
-            bint checks_source=False) -> None:
+            bint checks_source=False, uint32_t ah_sequence=0) -> None:
         """Says what the configuration says of the virtual router at `index` of the table.
 
         `addresses` are the advertised ones, packed one after the other; `group` is the multicast
-        group; `peers` are (packed address, min TTL, max TTL) and make the router a unicast one. The
-        router is not `ready` before `attach`.
+        group; `peers` are (packed address, min TTL, max TTL) and make the router a unicast one.
+        `ah_sequence` is the one before the first to be sent: a router that starts again must go on
+        above where it was, or is taken for a replay. The router cannot send before `attach`.
         """
         self.check(index)
         cdef plan_t *plan = &self.plans[index]
@@ -117,6 +135,7 @@ cdef class Engine:
         plan.checksum_as_v2 = checksum_as_v2
         plan.skips_known_addresses = skips_known_addresses
         plan.checks_source = checks_source
+        plan.ah_sequence = ah_sequence
         memset(plan.password, 0, 8)
         memcpy(plan.password, <const char *> password, min(len(password), 8))
         begin_write(router)
@@ -258,15 +277,14 @@ cdef class Engine:
         self.flush_frames()
 
     def take_notes(self) -> list:
-        """What happened since the last call, oldest first, as tuples: (index, event name, state
-        before, state after, acquire, release, reannounce, heard priority, heard source)."""
+        """What happened since the last call, as Notes, oldest first."""
         cdef uint32_t i
         cdef note_t *note
         taken = []
         for i in range(self.note_count):
             note = &self.notes[i]
             size = self.table.routers[note.index].machine.address_size
-            taken.append((
+            taken.append(Note(
                 note.index, EVENT_NAMES[note.event], note.before, note.after,
                 bool(note.actions & ACQUIRE), bool(note.actions & RELEASE),
                 bool(note.actions & REANNOUNCE), note.priority,
@@ -514,7 +532,10 @@ cdef class Engine:
             plan.ah_sequence += 1
         for i in range(plan.copies):
             packet = plan.frames + i * plan.stride + ETHERNET
-            spec.destination = plan.peers[i].address if plan.unicast else plan.group
+            if plan.unicast:
+                spec.destination = plan.peers[i].address
+            else:
+                spec.destination = plan.group
             if plan.auth_type == AUTH_AH:
                 size = encode_ah(&spec, plan.ah_sequence, packet)
                 ah_icv(packet, size, (<const char *> plan.password)[:8])

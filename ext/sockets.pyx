@@ -2,8 +2,8 @@
 
 Receiving: one raw socket an address family (and one for AH) for all interfaces, because the kernel
 offers every packet of a protocol to every raw socket of it. It joins no group itself: a socket's
-memberships are walked for every packet it is offered. `Memberships` joins on sockets that are never
-bound and so are never offered anything, and the receiving socket hears all that was joined
+memberships are walked for every packet it is offered. kernel/memberships.py joins on sockets that
+are never bound and so are never offered anything, and the receiving socket hears all that was joined
 (IP_MULTICAST_ALL, IPV6_MULTICAST_ALL).
 
 Sending: adverts to a group, gratuitous ARP and neighbour advertisements are frames for a packet
@@ -11,7 +11,6 @@ socket that receives nothing (protocol 0). Unicast adverts need the routing tabl
 cache, so they are IP packets for a raw socket with the header included.
 """
 
-import errno
 import os
 import socket
 
@@ -23,10 +22,10 @@ from libc.string cimport memcpy, memset
 from fastvrrp._packet cimport PROTO_AH, PROTO_VRRP
 
 cdef extern from "<time.h>" nogil:
-    ctypedef struct timespec:
+    struct timespec:
         long tv_sec
         long tv_nsec
-    ctypedef struct itimerspec:
+    struct itimerspec:
         timespec it_interval
         timespec it_value
     int clock_gettime(int clock, timespec *now)
@@ -44,12 +43,12 @@ cdef extern from "<unistd.h>" nogil:
     int close(int fd)
 
 cdef extern from "<sys/uio.h>" nogil:
-    ctypedef struct iovec:
+    struct iovec:
         void *iov_base
         size_t iov_len
 
 cdef extern from "<sys/socket.h>" nogil:
-    ctypedef struct msghdr:
+    struct msghdr:
         void *msg_name
         unsigned int msg_namelen
         iovec *msg_iov
@@ -57,10 +56,10 @@ cdef extern from "<sys/socket.h>" nogil:
         void *msg_control
         size_t msg_controllen
         int msg_flags
-    ctypedef struct mmsghdr:
+    struct mmsghdr:
         msghdr msg_hdr
         unsigned int msg_len
-    ctypedef struct cmsghdr:
+    struct cmsghdr:
         size_t cmsg_len
         int cmsg_level
         int cmsg_type
@@ -78,25 +77,25 @@ cdef extern from "<sys/socket.h>" nogil:
     int MSG_TRUNC
 
 cdef extern from "<netinet/in.h>" nogil:
-    ctypedef struct in_addr:
+    struct in_addr:
         uint32_t s_addr
-    ctypedef struct in6_addr:
+    struct in6_addr:
         uint8_t s6_addr[16]
-    ctypedef struct sockaddr_in:
+    struct sockaddr_in:
         unsigned short sin_family
         uint16_t sin_port
         in_addr sin_addr
-    ctypedef struct sockaddr_in6:
+    struct sockaddr_in6:
         unsigned short sin6_family
         uint16_t sin6_port
         uint32_t sin6_flowinfo
         in6_addr sin6_addr
         uint32_t sin6_scope_id
-    ctypedef struct in_pktinfo:
+    struct in_pktinfo:
         int ipi_ifindex
         in_addr ipi_spec_dst
         in_addr ipi_addr
-    ctypedef struct in6_pktinfo:
+    struct in6_pktinfo:
         in6_addr ipi6_addr
         unsigned int ipi6_ifindex
     int IPPROTO_IP
@@ -106,7 +105,7 @@ cdef extern from "<netinet/in.h>" nogil:
     int IPV6_HOPLIMIT
 
 cdef extern from "<linux/if_packet.h>" nogil:
-    ctypedef struct sockaddr_ll:
+    struct sockaddr_ll:
         unsigned short sll_family
         uint16_t sll_protocol
         int sll_ifindex
@@ -247,73 +246,6 @@ cdef class Receiver:
                     datagram.hop_limit = (<int *> CMSG_DATA(control))[0]
                 control = CMSG_NXTHDR(message, control)
         return count if count > 0 else 0
-
-
-class Memberships:
-    """Multicast memberships of this namespace, on sockets that are kept only for them.
-
-    Each socket takes as many as the default of net.ipv4.igmp_max_memberships allows.
-    """
-
-    PER_SOCKET = 20
-
-    def __init__(self) -> None:
-        self._holders = {}          # (group, ifindex) -> [socket, how many want it]
-        self._room = {}             # family -> sockets with room
-        self._loads = {}            # socket -> how many it holds
-
-    def join(self, group: bytes, ifindex: int) -> None:
-        """Joins `group` (packed) on an interface. Each join wants a `leave`. Raises OSError."""
-        holder = self._holders.get((group, ifindex))
-        if holder is not None:
-            holder[1] += 1
-            return
-        family = socket.AF_INET if len(group) == 4 else socket.AF_INET6
-        room = self._room.setdefault(family, [])
-        if not room:
-            room.append(socket.socket(family, socket.SOCK_DGRAM))
-            self._loads[room[-1]] = 0
-        member = room[-1]
-        self._change(member, group, ifindex, join=True)
-        self._holders[group, ifindex] = [member, 1]
-        self._loads[member] += 1
-        if self._loads[member] == self.PER_SOCKET:
-            room.pop()
-
-    def leave(self, group: bytes, ifindex: int) -> None:
-        """Takes back one `join`. An interface that is gone took its memberships with it."""
-        holder = self._holders[group, ifindex]
-        holder[1] -= 1
-        if holder[1]:
-            return
-        del self._holders[group, ifindex]
-        member = holder[0]
-        try:
-            self._change(member, group, ifindex, join=False)
-        except OSError as error:
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
-                raise
-        if self._loads[member] == self.PER_SOCKET:
-            self._room[member.family].append(member)
-        self._loads[member] -= 1
-
-    def close(self) -> None:
-        for member in self._loads:
-            member.close()
-        self._holders.clear()
-        self._room.clear()
-        self._loads.clear()
-
-    @staticmethod
-    def _change(member, group, ifindex, *, join):
-        if member.family == socket.AF_INET:
-            option = socket.IP_ADD_MEMBERSHIP if join else socket.IP_DROP_MEMBERSHIP
-            request = group + bytes(4) + ifindex.to_bytes(4, "little")      # struct ip_mreqn
-            member.setsockopt(socket.IPPROTO_IP, option, request)
-        else:
-            option = socket.IPV6_JOIN_GROUP if join else socket.IPV6_LEAVE_GROUP
-            request = group + ifindex.to_bytes(4, "little")                 # struct ipv6_mreq
-            member.setsockopt(socket.IPPROTO_IPV6, option, request)
 
 
 cdef class Sender:

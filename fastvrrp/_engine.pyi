@@ -1,10 +1,30 @@
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from fastvrrp._sockets import Sender
 from fastvrrp._table import Table
 
 EVENT_NAMES: tuple[str, ...]
 
-# index, event name, state before, state after, acquire, release, reannounce, heard priority, source
-Note = tuple[int, str, int, int, bool, bool, bool, int, bytes]
+class Note(NamedTuple):
+    """A change of state, or a request to announce again, as the engine tells its owner."""
+
+    index: int
+    """Of the virtual router in the table."""
+    event: str
+    """One of EVENT_NAMES."""
+    before: int
+    """State before and after (model.State)."""
+    after: int
+    acquires: bool
+    """The router takes its addresses."""
+    releases: bool
+    reannounces: bool
+    """Somebody of lower priority spoke as master: announce again."""
+    priority: int
+    """ADVERT: what was heard; otherwise 0."""
+    source: bytes
+    """ADVERT: from whom, packed."""
 
 class Engine:
     table: Table
@@ -18,7 +38,7 @@ class Engine:
         advert_interval: int,
         addresses: bytes,
         group: bytes,
-        peers: list[tuple[bytes, int, int]] = ...,
+        peers: Sequence[tuple[bytes, int, int]] = (),
         preempt: bool = True,
         preempt_delay: int = 0,
         down_timer_adverts: int = 3,
@@ -30,6 +50,7 @@ class Engine:
         checksum_as_v2: bool = False,
         skips_known_addresses: bool = False,
         checks_source: bool = False,
+        ah_sequence: int = 0,
     ) -> None: ...
     def attach(self, index: int, ifindex: int, mac: bytes, source: bytes) -> None: ...
     def detach(self, index: int) -> None: ...

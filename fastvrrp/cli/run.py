@@ -38,7 +38,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "-t", "--config-test", action="store_true", help="only check the configuration"
     )
     parser.add_argument("-v", "--version", action="store_true", help="print the version")
-    parser.set_defaults(function=run)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 import uvloop
 
 from fastvrrp._driver import Driver
-from fastvrrp._engine import Engine
+from fastvrrp._engine import Engine, Note
 from fastvrrp._rtnetlink import Channel
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
@@ -159,7 +159,7 @@ class Vrrpd:
             self._channel.apply(requests, 0, 60_000_000_000)
             self._channel.take_errors()
 
-    def _on_notes(self, notes: list[tuple[int, str, int, int, bool, bool, bool, int, bytes]]) -> None:
+    def _on_notes(self, notes: list[Note]) -> None:
         self._transitions.take(notes)
 
     def _on_links(self) -> None:

@@ -8,14 +8,15 @@ addresses, the multicast membership, the VMAC) is made anew when the interface c
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable
 from socket import AF_INET6
 
 from fastvrrp._engine import Engine
-from fastvrrp._sockets import Memberships
 from fastvrrp._table import Table
 from fastvrrp.kernel.links import Change, Link, Links
 from fastvrrp.kernel.macvlan import Macvlans
+from fastvrrp.kernel.memberships import Memberships
 from fastvrrp.model import State, VirtualRouter
 from fastvrrp.vrrp.instance import Instance, Lack
 
@@ -109,6 +110,8 @@ class Roster:
             checksum_as_v2=model.v3_checksum_as_v2,
             skips_known_addresses=model.skips_known_addresses,
             checks_source=model.checks_unicast_source,
+            # Adverts with AH come a second or more apart, so that the clock stays ahead of them.
+            ah_sequence=int(time.time()) & 0xFFFFFFFF,
         )
         instance = Instance(model, index)
         self.instances[index] = instance

@@ -74,20 +74,19 @@ class Transitions:
             pass
 
     def _carry_on(self, note: Note) -> None:
-        index, event, before, after, acquire, release, reannounce, priority, source = note
-        instance = self._instances.get(index)
+        instance = self._instances.get(note.index)
         if instance is None:
             return
-        _log_change(instance, event, before, after, priority, source)
-        if reannounce:
+        _log_change(instance, note)
+        if note.reannounces:
             self._announcer.heard_lower_priority(instance)
-        if acquire:
+        if note.acquires:
             log.debug("(%s) setting VIPs.", instance.model.name)
-            self.addresses.put(index, instance.batch, add=True)
-        elif release:
+            self.addresses.put(note.index, instance.batch, add=True)
+        elif note.releases:
             log.debug("(%s) removing VIPs.", instance.model.name)
             self._announcer.released(instance)
-            self.addresses.put(index, instance.batch, add=False)
+            self.addresses.put(note.index, instance.batch, add=False)
 
     def _on_applied(self, applied: Applied) -> None:
         instance = self._instances[applied.key]  # type: ignore[index]
@@ -106,37 +105,35 @@ class Transitions:
             self._announcer.became_master(instance)
 
 
-def _log_change(
-    instance: Instance, event: str, before: int, after: int, priority: int, source: bytes
-) -> None:
+def _log_change(instance: Instance, note: Note) -> None:
     """Says what happened, in keepalived's words, which people grep for."""
     name = instance.model.name
-    if event == "ADVERT" and before == State.MASTER:
-        if after == State.MASTER:
-            log.info(
-                "(%s) Received advert from %s with lower priority %d, ours %d, forcing new election",
-                name,
-                ip_address(source),
-                priority,
-                instance.model.priority,
-            )
-            return
+    ours = instance.model.priority
+    if note.event == "ADVERT" and note.reannounces:
+        log.info(
+            "(%s) Received advert from %s with lower priority %d, ours %d, forcing new election",
+            name,
+            ip_address(note.source),
+            note.priority,
+            ours,
+        )
+        return
+    if note.event == "ADVERT":
         log.info(
             "(%s) Master received advert from %s with %s priority %d, ours %d",
             name,
-            ip_address(source),
-            "higher" if priority > instance.model.priority else "same",
-            priority,
-            instance.model.priority,
+            ip_address(note.source),
+            "higher" if note.priority > ours else "same",
+            note.priority,
+            ours,
         )
-    elif event == "TIMER":
+    elif note.event == "TIMER":
         log.debug("(%s) Receive advertisement timeout", name)
-    if after == State.INIT:
-        if before == State.MASTER:
-            log.info("(%s) sent 0 priority", name)
-        return
-    suffix = " (init)" if before == State.INIT and after == State.BACKUP else ""
-    log.info("(%s) Entering %s STATE%s", name, State(after).name, suffix)
+    if note.before == State.MASTER and note.event in ("STOP", "FAIL"):
+        log.info("(%s) sent 0 priority", name)
+    if note.after != State.INIT:
+        suffix = " (init)" if note.before == State.INIT and note.after == State.BACKUP else ""
+        log.info("(%s) Entering %s STATE%s", name, State(note.after).name, suffix)
 
 
 def _log_announcements(instance: Instance) -> None:

@@ -1,0 +1,169 @@
+"""The engine over a simulated link: elections, timers, refusals, frames."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastvrrp._engine import Engine
+from simulation import IFINDEX, SECOND, Link, Router
+
+BACKUP, MASTER, FAULT = 1, 2, 3
+
+
+def pair(**options: object) -> tuple[Link, Router, Router]:
+    high, low = Router("high", 1), Router("low", 2)
+    high.add(51, priority=200, **options)  # type: ignore[arg-type]
+    low.add(51, priority=100, **options)  # type: ignore[arg-type]
+    link = Link([high, low])
+    high.engine.start(0, 0)
+    low.engine.start(0, 0)
+    return link, high, low
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_higher_priority_becomes_master(family: int) -> None:
+    link, high, low = pair(family=family)
+    link.run_until(5 * SECOND)
+    assert (high.state(0), low.state(0)) == (MASTER, BACKUP)
+    assert high.table.read(0)["adverts_sent"] == 2
+    assert low.table.read(0)["adverts_received"] == 2
+
+
+def test_a_backup_takes_over_after_the_master_down_interval_and_not_before() -> None:
+    link, high, low = pair()
+    link.run_until(5 * SECOND)
+    silent_from = high.table.read(0)["sent_at"]
+    high.is_up = False
+    down = 3 * SECOND + 156 * SECOND // 256
+    link.run_until(silent_from + down - 1)
+    assert low.state(0) == BACKUP
+    link.run_until(silent_from + down)
+    assert low.state(0) == MASTER
+
+
+def test_a_resignation_hands_over_within_the_skew_time() -> None:
+    link, high, low = pair()
+    link.run_until(5 * SECOND)
+    high.engine.stop(0, link.now)
+    high.engine.flush()
+    link.deliver()
+    link.run_until(link.now + 156 * SECOND // 256)
+    assert low.state(0) == MASTER
+    assert low.table.read(0)["resigns_received"] == 1
+
+
+def test_adverts_share_a_wake_and_none_is_late() -> None:
+    """Sixteen masters with phases 1 ms apart: their adverts go early together, never late."""
+    router = Router("many", 1)
+    for vrid in range(1, 17):
+        router.add(vrid, priority=255)
+    for index in range(16):
+        router.engine.start(index, index * SECOND // 1000)
+        router.engine.flush()
+    router.recorder.take_frames()
+    now = 16 * SECOND // 1000
+    due = {index: index * SECOND // 1000 + SECOND for index in range(16)}
+    wakes = 0
+    while now < 10 * SECOND:
+        wake = router.engine.run(now)
+        if router.recorder.take_frames():
+            wakes += 1
+        for index, latest in due.items():
+            sent = router.table.read(index)["sent_at"]
+            if sent == now:
+                assert latest - SECOND // 100 <= sent <= latest
+                due[index] = latest + SECOND
+            assert due[index] > now
+        assert wake is not None
+        now = wake
+    assert wakes < 3 * 9
+
+
+def test_what_a_master_does_is_noted() -> None:
+    _, high, low = pair()
+    link = Link([high, low])
+    link.run_until(5 * SECOND)
+    notes = high.engine.take_notes()
+    assert [(note[1], note[2], note[3]) for note in notes] == [("START", 0, 1), ("TIMER", 1, 2)]
+    assert notes[1][4] is True
+    assert high.engine.take_notes() == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "options", "theirs"),
+    [
+        ("INTERVAL", {"version": 2}, {"version": 2, "advert_interval": 2 * SECOND}),
+        ("VERSION", {"version": 3}, {"version": 2}),
+        ("AUTH_TYPE", {"version": 2}, {"version": 2, "auth_type": 1, "password": b"secret"}),
+        (
+            "PASSWORD",
+            {"version": 2, "auth_type": 1, "password": b"one"},
+            {"version": 2, "auth_type": 1, "password": b"two"},
+        ),
+        (
+            "AH_ICV",
+            {"version": 2, "auth_type": 2, "password": b"one"},
+            {"version": 2, "auth_type": 2, "password": b"two"},
+        ),
+    ],
+)
+def test_an_advert_that_does_not_fit_is_refused_with_its_reason(
+    reason: str, options: dict[str, object], theirs: dict[str, object]
+) -> None:
+    from fastvrrp._wire import REASONS
+
+    ours, other = Router("ours", 1), Router("other", 2)
+    ours.add(51, **options)  # type: ignore[arg-type]
+    other.add(51, priority=200, **theirs)  # type: ignore[arg-type]
+    link = Link([ours, other])
+    ours.engine.start(0, 0)
+    other.engine.start(0, 0)
+    link.run_until(10 * SECOND)
+    assert (ours.state(0), other.state(0)) == (MASTER, MASTER)
+    refused = ours.table.read(0)["refused"]
+    assert refused[REASONS.index(reason)] > 0
+    assert sum(refused) == refused[REASONS.index(reason)]
+    assert ours.table.totals()["refused"][: len(refused)] == refused
+
+
+def test_ah_adverts_are_accepted_once_each() -> None:
+    link, high, low = pair(version=2, auth_type=2, password=b"abc")
+    link.run_until(8 * SECOND)
+    assert (high.state(0), low.state(0)) == (MASTER, BACKUP)
+    high.engine.stop(0, link.now)
+    high.engine.flush()
+    (frame,) = [frame for _, frame in high.recorder.take_frames()]
+    received = low.table.read(0)["adverts_received"]
+    low.engine.receive_frame(IFINDEX, frame, link.now)
+    low.engine.receive_frame(IFINDEX, frame, link.now)
+    assert low.table.read(0)["adverts_received"] == received + 1
+
+
+def test_the_same_vrid_on_another_family_is_another_router() -> None:
+    first, second = Router("first", 1), Router("second", 2)
+    first.add(51, family=4, priority=200)
+    first.add(51, family=6, priority=50)
+    second.add(51, family=4, priority=100)
+    second.add(51, family=6, priority=100)
+    link = Link([first, second])
+    for router in (first, second):
+        router.engine.start(0, 0)
+        router.engine.start(1, 0)
+    link.run_until(6 * SECOND)
+    assert [first.state(0), first.state(1)] == [MASTER, BACKUP]
+    assert [second.state(0), second.state(1)] == [BACKUP, MASTER]
+
+
+def test_a_router_that_is_not_attached_cannot_start() -> None:
+    router = Router("one", 1)
+    router.add(51)
+    router.engine.detach(0)
+    with pytest.raises(ValueError, match="not attached"):
+        router.engine.start(0, 0)
+
+
+def test_no_router_at_an_index_is_an_index_error() -> None:
+    router = Router("one", 1)
+    engine: Engine = router.engine
+    with pytest.raises(IndexError, match="no virtual router at 3"):
+        engine.stop(3, 0)
