@@ -3,6 +3,9 @@
 # A packet starts with its IP header for IPv4 (a raw socket delivers it) and with the VRRP header for
 # IPv6 (a raw socket does not; source, destination and hop limit come as arguments).
 # Addresses are in network order, lengths in bytes, intervals in nanoseconds.
+#
+# AH (RFC 2402) is in _ah.pxd: it needs a digest, and that is Python's. The face of both for Python,
+# on bytes, is fastvrrp._wire.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
@@ -19,26 +22,28 @@ cdef enum:
     MAX_FRAME = 4142
 
 # Why a packet was refused; OK is 0. Every reason has a name in `REASONS` (Python) at its index.
+# (D) is said by the decoder, from the packet alone; (C) by the caller, who knows the virtual router;
+# (A) by `ah_verify`'s caller.
 cdef enum Reason:
     OK = 0
-    TRUNCATED           # shorter than its header or its address count says
-    IP_HEADER           # not IPv4, or an IHL below 5
-    VERSION             # not the version the virtual router speaks, or neither 2 nor 3
-    TYPE                # not ADVERTISEMENT
-    CHECKSUM
-    TTL                 # TTL or hop limit not 255 (or outside a unicast peer's range)
-    VRID_ZERO
-    VRID_UNKNOWN        # no virtual router with this VRID on this interface and family
-    ADDRESS_COUNT       # not the number of addresses configured
-    ADDRESS_LIST        # not the addresses configured
-    INTERVAL            # VRRPv2: not the interval configured; VRRPv3: 0
-    AUTH_TYPE           # not the authentication type configured
-    PASSWORD
-    AH_HEADER           # AH missing, malformed or with a wrong next header or SPI
-    AH_REPLAY           # AH sequence number not above the last one
-    AH_ICV              # AH integrity check value does not match
-    SOURCE              # unicast: not a peer; or our own address
-    DESTINATION         # neither the multicast group nor a unicast address of ours
+    TRUNCATED           # (D) shorter than its header or its address count says
+    IP_HEADER           # (D) not IPv4, an IHL below 5, or neither protocol 112 nor 51
+    VERSION             # (D) neither 2 nor 3, or 2 over IPv6; (C) not what the router speaks
+    TYPE                # (D) not ADVERTISEMENT
+    CHECKSUM            # (D)
+    TTL                 # (C) TTL or hop limit not 255 (or outside a unicast peer's range)
+    VRID_ZERO           # (D)
+    VRID_UNKNOWN        # (C) no virtual router with this VRID on this interface and family
+    ADDRESS_COUNT       # (C) not the number of addresses configured
+    ADDRESS_LIST        # (C) not the addresses configured
+    INTERVAL            # (D) VRRPv3: 0; (C) VRRPv2: not the interval configured
+    AUTH_TYPE           # (D) VRRPv2: none of RFC 2338's; VRRPv3 in AH; (C) not as configured
+    PASSWORD            # (C)
+    AH_HEADER           # (D) AH without type 2 or type 2 without AH, malformed, wrong next header
+    AH_REPLAY           # (C) AH sequence number not above the last one
+    AH_ICV              # (A) AH integrity check value does not match
+    SOURCE              # (C) unicast: not a peer; or our own address
+    DESTINATION         # (C) neither the multicast group nor a unicast address of ours
     REASON_COUNT
 
 # What a decoded advert says. `addresses` and `auth_data` point into the packet.
@@ -77,9 +82,11 @@ cdef struct advert_spec_t:
     const uint8_t *addresses    # address_count of 4 or 16 bytes each
     const uint8_t *password     # eight bytes, zero padded, or NULL
 
-# Decodes an IPv4 packet (starting at the IP header, protocol 112 or 51) into `advert`. Everything
-# that can be judged from the packet alone is: truncation, version, type, checksum, VRID 0, v3 interval
-# 0. TTL, addresses, password and AH are the caller's, who knows the virtual router.
+# Decodes an IPv4 packet (starting at the IP header, protocol 112 or 51) into `advert`, and says
+# everything marked (D) above. Of a refused packet `advert` holds as much as was read: family always,
+# source, destination and TTL behind a good IP header, `vrid` behind two bytes of VRRP, zeros else.
+# No byte at or behind `size` is read. The IP header's own checksum is the kernel's: a raw socket is
+# never given a packet where it is wrong.
 cdef Reason decode_ipv4(const uint8_t *packet, size_t size, advert_t *advert) noexcept nogil
 
 # The same for IPv6: `payload` starts at the VRRP header.
@@ -88,10 +95,21 @@ cdef Reason decode_ipv6(
     uint8_t hop_limit, advert_t *advert) noexcept nogil
 
 # Writes an IP packet (IP header, VRRP) for `spec` at `out`, which has room for MAX_FRAME - 14 bytes;
-# returns its size. AH is not among these: see `encode_ah`.
+# returns its size. At most MAX_ADDRESSES addresses; no VRRPv2 for IPv6; the interval is rounded down
+# to what the version can say (seconds in a byte, hundredths in twelve bits). An IPv4 packet has DF set
+# and ID 0 (an atomic datagram, RFC 6864 section 4), so that a frame can be built once and sent for
+# ever. AH is not among these: see `encode_ah`.
 cdef size_t encode(const advert_spec_t *spec, uint8_t *out) noexcept nogil
 
-# Changes the priority in an IP packet made by `encode`, and its checksum, in place (RFC 1624).
+# The two halves of `encode`, for `encode_ah`: the VRRP part alone (returns its size), and an IPv4
+# header without options for a packet of `total` bytes.
+cdef size_t write_vrrp(const advert_spec_t *spec, uint8_t *out) noexcept nogil
+cdef void write_ipv4(
+    const advert_spec_t *spec, uint8_t *out, size_t total, uint8_t protocol,
+    uint16_t identification, uint16_t fragment) noexcept nogil
+
+# Changes the priority in an IP packet made by `encode`, and its checksum, in place (RFC 1624). Of a
+# packet with AH nothing may change without a new ICV, so there it does nothing.
 cdef void set_priority(uint8_t *packet, size_t size, uint8_t priority) noexcept nogil
 
 # Writes a 14-byte Ethernet header. `destination` and `source` are six bytes.

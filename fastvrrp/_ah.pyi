@@ -1,0 +1,1 @@
+# Nothing for Python; see _wire.pyi for its face.
