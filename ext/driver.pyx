@@ -4,9 +4,9 @@ The loop calls `on_alarm` when `alarm` is readable and `on_packets` when a recei
 the engine, sends what came of it, sets the alarm and hands the notes to `on_notes`. Nothing is done
 anywhere else, so an idle engine costs nothing.
 
-Packets before time: when a Master_Down_Interval seems to be over, what already waits in the sockets is
-heard first. A process that was kept from running, or a machine that was suspended, would otherwise
-take over from a master whose adverts it has not read yet.
+Packets before time: when a Master_Down_Interval seems to be over, what already waits in the sockets
+is heard first. A process that was kept from running, or a machine that was suspended, would
+otherwise take over from a master whose adverts it has not read yet.
 """
 
 import socket
@@ -14,7 +14,6 @@ import socket
 from libc.stdint cimport int64_t
 
 from fastvrrp._engine cimport Engine
-from fastvrrp._fsm cimport NEVER
 from fastvrrp._sockets cimport RECEIVE_BATCH, Alarm, Receiver, datagram_t, monotonic
 
 cdef enum:
@@ -23,7 +22,8 @@ cdef enum:
 
 
 cdef class Driver:
-    """Runs `engine`; `on_notes` is called with the list of Engine.take_notes when it is not empty."""
+    """Runs `engine`; `on_notes` is called with the list of Engine.take_notes when it is not
+    empty."""
 
     cdef readonly Engine engine
     cdef readonly Alarm alarm

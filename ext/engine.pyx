@@ -1,16 +1,16 @@
 """The engine: what happens to every packet and every timer.
 
-It owns a plan for each virtual router of the table (frames built once, addresses to compare, whom to
-announce to), two timer wheels and a Sender. Everything that comes in, a packet or the time, becomes
-an event of the state machine (fsm.pyx); what the machine answers is carried out here. It reads no
-clock and no socket: `Driver` (driver.pyx) does that in the daemon, a loop over a list does it in the
-tests, and both run this same code.
+It owns a plan for each virtual router of the table (frames built once, addresses to compare, whom
+to announce to), two timer wheels and a Sender. Everything that comes in, a packet or the time,
+becomes an event of the state machine (fsm.pyx); what the machine answers is carried out here. It
+reads no clock and no socket: `Driver` (driver.pyx) does that in the daemon, a loop over a list does
+it in the tests, and both run this same code.
 
 Two wheels, because the two kinds of timers are allowed different things. An advert may go up to a
 hundredth of its interval early but never late: the wheel `adverts` holds the time from which it may
 go, and the engine wakes when the first of them has waited for `slack`, so that one wake sends many.
-A Master_Down_Interval must never end early: the wheel `downs` wakes exactly. An advert that is heard
-only moves the deadline in the record; when the wheel comes to the old one, it is put back.
+A Master_Down_Interval must never end early: the wheel `downs` wakes exactly. An advert that is
+heard only moves the deadline in the record; when the wheel comes to the old one, it is put back.
 
 Whoever owns the engine takes the notes: one for each change of state and each request to announce
 again. That is where Python begins.
@@ -22,11 +22,12 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from fastvrrp._fsm cimport (
-    ACQUIRE, ADVERT, BACKUP, CHANGE, DISCARD, FAIL, INIT, MASTER, NEVER, PRIORITY_RESIGN,
-    REANNOUNCE, RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, machine_t, step)
+    ACQUIRE, ADVERT, BACKUP, CHANGE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN,
+    REANNOUNCE, RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t,
+    machine_t, step)
 from fastvrrp._packet cimport (
-    ADDRESS_COUNT, ADDRESS_LIST, AH_HEADER, AH_ICV, AH_REPLAY, AUTH_AH, AUTH_PASS, AUTH_TYPE,
-    DESTINATION, GARP_SIZE, INTERVAL, MAX_ADDRESSES, MAX_FRAME, NA_SIZE, OK, PASSWORD, SOURCE, TTL,
+    ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AH_REPLAY, AUTH_AH, AUTH_PASS, AUTH_TYPE,
+    DESTINATION, GARP_SIZE, INTERVAL, MAX_ADDRESSES, NA_SIZE, OK, PASSWORD, SOURCE, TTL,
     VERSION, VRID_UNKNOWN, advert_spec_t, decode_ipv4, decode_ipv6, encode, multicast_mac,
     set_priority, write_ethernet, write_garp, write_na)
 from fastvrrp._ah cimport AH_SIZE, ah_icv, ah_verify, encode_ah
@@ -39,7 +40,7 @@ EVENT_NAMES = ("START", "TIMER", "ADVERT", "FAIL", "STOP")
 class Note(NamedTuple):
     """Something that the engine did and its owner has to carry on."""
 
-    index: int
+    router: int
     event: str
     before: int
     after: int
@@ -178,7 +179,8 @@ cdef class Engine:
         self.plans[index].ready = False
 
     def set_targets(self, uint32_t index, list targets) -> None:
-        """What to announce as master: (family 4 or 6, packed address, ifindex, MAC, R flag) each."""
+        """What to announce as master: (family 4 or 6, packed address, ifindex, MAC, R flag)
+        each."""
         self.check(index)
         cdef plan_t *plan = &self.plans[index]
         cdef target_t *made = <target_t *> calloc(len(targets) or 1, sizeof(target_t))

@@ -5,15 +5,16 @@ Master_Down_Interval it takes over: it sends an advert, takes the addresses and 
 adverts until it hears somebody better, or is told to stop. FAULT is keepalived's name for a router
 that cannot take part because something it needs is gone.
 
-What follows is one table. A row says: in this state, on this event, if all of these guards are true,
-do this and go there. The first row that fits is taken; an event with no row has no effect. Guards are
-facts about the advert and the router that `look` computes once an event, so that a row is data, and
-the table can be printed (`TABLE`) and compared with RFC 9568 section 6.4 line by line.
+What follows is one table. A row says: in this state, on this event, if all of these guards are
+true, do this and go there. The first row that fits is taken; an event with no row has no effect.
+Guards are facts about the advert and the router that `look` computes once an event, so that a row
+is data, and the table can be printed (`TABLE`) and compared with RFC 9568 section 6.4 line by line.
 
 Nothing here knows a socket or a clock. The engine calls `step` for every advert and every expired
 timer; the tests call it through `Machine` with the same arguments.
 
-Where keepalived is more careful than the RFC, we follow keepalived, because the neighbour may be one:
+Where keepalived is more careful than the RFC, we follow keepalived, because the neighbour may be
+one:
 
 * A BACKUP that would preempt, and has a preempt delay, lets the lower master be until the delay has
   passed since it was first heard. Only then does it stop listening, and the Master_Down_Interval of

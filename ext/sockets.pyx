@@ -3,8 +3,8 @@
 Receiving: one raw socket an address family (and one for AH) for all interfaces, because the kernel
 offers every packet of a protocol to every raw socket of it. It joins no group itself: a socket's
 memberships are walked for every packet it is offered. kernel/memberships.py joins on sockets that
-are never bound and so are never offered anything, and the receiving socket hears all that was joined
-(IP_MULTICAST_ALL, IPV6_MULTICAST_ALL).
+are never bound and so are never offered anything, and the receiving socket hears all that was
+joined (IP_MULTICAST_ALL, IPV6_MULTICAST_ALL).
 
 Sending: adverts to a group, gratuitous ARP and neighbour advertisements are frames for a packet
 socket that receives nothing (protocol 0). Unicast adverts need the routing table and the neighbour
@@ -14,12 +14,11 @@ cache, so they are IP packets for a raw socket with the header included.
 import os
 import socket
 
-from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno as c_errno
+from libc.errno cimport EINTR, errno as c_errno
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from fastvrrp._packet cimport PROTO_AH, PROTO_VRRP
+from fastvrrp._packet cimport PROTO_VRRP
 
 cdef extern from "<time.h>" nogil:
     struct timespec:
@@ -121,7 +120,7 @@ IPV6_HDRINCL_OPTION = 36        # linux/in6.h
 SO_RCVBUFFORCE = 33             # asm-generic/socket.h
 SO_SNDBUFFORCE = 32
 TC_PRIO_CONTROL = 7             # linux/pkt_sched.h
-RECEIVE_BUFFER = 16 << 20       # a second's adverts of the largest tables, as the kernel counts them
+RECEIVE_BUFFER = 16 << 20       # a second's adverts of a large table, as the kernel counts
 
 
 cdef int64_t monotonic() noexcept nogil:
@@ -195,7 +194,7 @@ cdef class Receiver:
         self.descriptor = self.socket.fileno()
         try:
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        except PermissionError:                     # only without CAP_NET_ADMIN: take what is allowed
+        except PermissionError:             # without CAP_NET_ADMIN: take what is allowed
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         if family == socket.AF_INET:
             self.socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO_OPTION, 1)
@@ -271,7 +270,7 @@ cdef struct outgoing_t:
 
 
 cdef class SocketSender(Sender):
-    """Sends through this namespace's interfaces. `errors` counts what the kernel refused, by errno."""
+    """Sends through this namespace's interfaces; `errors` counts refusals by errno."""
 
     cdef readonly dict errors
     cdef object sockets
@@ -395,8 +394,8 @@ cdef class SocketSender(Sender):
         self.send(self.raw_ipv4 if self.packets_family == 4 else self.raw_ipv6, self.packets)
 
     cdef void send(self, int descriptor, outgoing_t *batch) noexcept:
-        """Sends a batch. A message that the kernel refuses is counted and left out: the interface is
-        going down, or its queue is full, and the next advert is the remedy."""
+        """Sends a batch. A message that the kernel refuses is counted and left out: the interface
+        is going down, or its queue is full, and the next advert is the remedy."""
         cdef uint32_t done = 0
         cdef int count
         cdef int why

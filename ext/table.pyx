@@ -4,9 +4,9 @@ The engine writes it, in the process that speaks VRRP. Whoever wants to know (me
 parent after a crash) maps the same file and reads: that costs the engine nothing, not even a lock.
 What only the engine needs (frames, passwords, addresses) is not here.
 
-An advert finds its virtual router by (interface, family, VRID) in an open hash table: one cache miss
-however many interfaces there are. Two routers may share that key when their multicast groups or
-unicast peers differ; they stand in a chain, and the engine asks each.
+An advert finds its virtual router by (interface, family, VRID) in an open hash table: one cache
+miss however many interfaces there are. Two routers may share that key when their multicast groups
+or unicast peers differ; they stand in a chain, and the engine asks each.
 """
 
 import mmap
@@ -43,7 +43,7 @@ cdef class Segment:
             raise ValueError(f"{path} is not a state segment of fastvrrp")
         self._map()
         if self.header.layout != LAYOUT or self.header.record_size != sizeof(router_t):
-            raise ValueError(f"{path} has layout {self.header.layout}, this version reads {LAYOUT}: "
+            raise ValueError(f"{path} has layout {self.header.layout}, not {LAYOUT}: "
                              "read it with the version that writes it")
         if <size_t> len(self.mapping) < HEADER_SIZE + self.header.capacity * sizeof(router_t):
             raise ValueError(f"{path} is cut short")

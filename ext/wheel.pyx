@@ -3,11 +3,12 @@
 Time is cut into ticks of 65.5 us. Level 0 has one slot a tick for the 256 ticks around now, level 1
 one slot for 256 ticks, and so on: six levels are more than a century. A timer goes to the lowest
 level on which its tick and the present one fall into different slots, so the slot in which we stand
-is empty on every level but 0, and every timer of a lower level is due before every timer of a higher
-one. That makes the next deadline a search for the first set bit of a few words.
+is empty on every level but 0, and every timer of a lower level is due before every timer of a
+higher one. That makes the next deadline a search for the first set bit of a few words.
 
-When the wheel comes to a slot of a higher level, its timers move down; each moves at most five times
-in its life. Empty slots are never visited, so a wheel that slept for an hour wakes for one step.
+When the wheel comes to a slot of a higher level, its timers move down; each moves at most five
+times in its life. Empty slots are never visited, so a wheel that slept for an hour wakes for one
+step.
 
 A slot remembers the earliest deadline that was put into it. Cancelling does not correct that: the
 price is a wake with nothing to do, which a virtual router that goes on hearing its master does not

@@ -1,4 +1,4 @@
-# The engine: virtual routers, their timers and frames, between a Sender and whoever hands it packets.
+# The engine: virtual routers, their timers and frames, between a Sender and a source of packets.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

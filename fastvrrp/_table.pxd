@@ -70,8 +70,8 @@ cdef class Table(Segment):
     cdef uint32_t mask
     cdef list free
 
-    # The first router of (interface, family, VRID), or NOBODY; `following` has the others (they differ
-    # in multicast group or unicast peers).
+    # The first router of (interface, family, VRID), or NOBODY; `following` has the others (they
+    # differ in multicast group or unicast peers).
     cdef int32_t find(self, int32_t ifindex, uint8_t family, uint8_t vrid) noexcept nogil
     cdef void enter(self, uint32_t index) noexcept nogil
     cdef void leave(self, uint32_t index) noexcept nogil

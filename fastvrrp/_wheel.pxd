@@ -34,9 +34,9 @@ cdef class Wheel:
     cdef bint is_scheduled(self, uint32_t timer) noexcept nogil
     cdef int64_t deadline(self, uint32_t timer) noexcept nogil      # only if it is scheduled
 
-    # Takes out up to `limit` timers whose deadline is `now` or before, writes their numbers to `due`
-    # and returns how many there are; fewer than `limit` means that there are no more. They come in
-    # order of ticks, in no order within one. `now` never goes back.
+    # Takes out up to `limit` timers whose deadline is `now` or before, writes their numbers to
+    # `due` and returns how many there are; fewer than `limit` means that there are no more. They
+    # come in order of ticks, in no order within one. `now` never goes back.
     cdef uint32_t expire(self, int64_t now, uint32_t *due, uint32_t limit) noexcept nogil
 
     # No timer is due before this; NEVER when there is none. To wake then finds at most nothing due,

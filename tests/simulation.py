@@ -1,7 +1,7 @@
 """Engines on a simulated link and a virtual clock: elections without a network, in no time.
 
-The engines are the daemon's own compiled code. A frame that one of them sends is heard by every other
-router of its link at the same instant, unless the link loses it.
+The engines are the daemon's own compiled code. A frame that one of them sends is heard by every
+other router of its link at the same instant, unless the link loses it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,19 @@ class Router:
         self.table = Table(None, 16)
         self.engine = Engine(self.table, self.recorder, 0)
 
-    def add(self, vrid: int, *, family: int = 4, version: int = 3, priority: int = 100,
-            advert_interval: int = SECOND, **options: object) -> int:
-        address = bytes((10, 0, 0, 100)) if family == 4 else bytes.fromhex("fe80" + "00" * 13 + "64")
+    def add(
+        self,
+        vrid: int,
+        *,
+        family: int = 4,
+        version: int = 3,
+        priority: int = 100,
+        advert_interval: int = SECOND,
+        **options: object,
+    ) -> int:
+        address = (
+            bytes((10, 0, 0, 100)) if family == 4 else bytes.fromhex("fe80" + "00" * 13 + "64")
+        )
         index = self.table.add(f"{self.name}-{vrid}", "eth0", IFINDEX, family, vrid, priority)
         self.engine.configure(
             index,
@@ -83,7 +93,9 @@ class Link:
         """Lets time pass."""
         while True:
             self.deliver()
-            wakes = [wake for each in self.routers if (wake := each.engine.run(self.now)) is not None]
+            wakes = [
+                wake for each in self.routers if (wake := each.engine.run(self.now)) is not None
+            ]
             self.deliver()
             wake = min((wake for wake in wakes if wake > self.now), default=end)
             if wake >= end:

@@ -155,7 +155,10 @@ def test_to_whom_a_master_yields(priority: int, source: bytes, yields: bool) -> 
 
 
 def test_ipv6_addresses_settle_a_tie_too() -> None:
-    ours, theirs = bytes.fromhex("fe80" + "00" * 13 + "05"), bytes.fromhex("fe80" + "00" * 13 + "06")
+    ours, theirs = (
+        bytes.fromhex("fe80" + "00" * 13 + "05"),
+        bytes.fromhex("fe80" + "00" * 13 + "06"),
+    )
     machine = Machine(source=ours)
     machine.step("START", 0)
     machine.step("TIMER", 4 * S)
@@ -181,7 +184,7 @@ def test_a_yielding_master_speaks_once_more_when_told_so() -> None:
 def test_adverts_do_not_drift() -> None:
     machine = master()
     for second in range(1, 6):
-        machine.step("TIMER", second * S - S // 200)     # a little early, to share a wake
+        machine.step("TIMER", second * S - S // 200)  # a little early, to share a wake
         assert machine.deadline == (second + 1) * S
 
 

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from kernel_namespace import add_veth, inside_namespace, ip, needs_root
 
 from fastvrrp._rtnetlink import AddressEvent, Channel
 from fastvrrp.kernel.addresses import (
@@ -21,6 +20,7 @@ from fastvrrp.kernel.addresses import (
     leftovers,
 )
 from fastvrrp.model import VirtualAddress
+from kernel_namespace import add_veth, inside_namespace, ip, needs_root
 
 pytestmark = needs_root
 

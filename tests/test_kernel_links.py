@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kernel_namespace import add_veth, inside_namespace, ip, needs_root
 
 from fastvrrp._rtnetlink import Channel, Monitor, encode_address
 from fastvrrp.kernel.addresses import PROTOCOL
 from fastvrrp.kernel.links import Change, Link, Links
+from kernel_namespace import add_veth, inside_namespace, ip, needs_root
 
 pytestmark = needs_root
 

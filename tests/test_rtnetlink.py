@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel_namespace import add_veth, inside_namespace, ip, needs_root
 
 from fastvrrp._rtnetlink import (
     AddressEvent,
@@ -24,6 +23,7 @@ from fastvrrp._rtnetlink import (
     encode_link_removal,
     encode_macvlan,
 )
+from kernel_namespace import add_veth, inside_namespace, ip, needs_root
 
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 IFA_F_NODAD, IFA_F_DEPRECATED, IFA_F_PERMANENT = 0x02, 0x20, 0x80

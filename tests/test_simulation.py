@@ -65,7 +65,7 @@ def test_exactly_one_master_within_a_master_down_interval_of_the_last_event(
         link.deliver()
         link.run_until(link.now + pause)
     for router in routers:
-        router.is_up = True                 # the last event: the link is whole again
+        router.is_up = True  # the last event: the link is whole again
     longest = 3 * SECOND + 255 * SECOND // 256
     link.run_until(link.now + longest + SECOND // 100)
     masters = [number for number in sorted(running) if routers[number].state(0) == MASTER]

@@ -15,7 +15,9 @@ keys = st.tuples(st.integers(1, 6), st.sampled_from((4, 6)), st.integers(1, 12))
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(("add", "remove", "move")), keys, st.integers(0, 63))))
-def test_look_up_agrees_with_a_dictionary(history: list[tuple[str, tuple[int, int, int], int]]) -> None:
+def test_look_up_agrees_with_a_dictionary(
+    history: list[tuple[str, tuple[int, int, int], int]],
+) -> None:
     table = Table(None, 64)
     expected: dict[int, tuple[int, int, int]] = {}
     for operation, key, pick in history:

@@ -22,16 +22,22 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         epilog="example: fastvrrp run -f vrrp.conf -n -l",
     )
     parser.add_argument(
-        "-f", "--use-file", type=Path, default=DEFAULT_FILE, metavar="FILE",
+        "-f",
+        "--use-file",
+        type=Path,
+        default=DEFAULT_FILE,
+        metavar="FILE",
         help="the configuration (default: %(default)s)",
     )
-    parser.add_argument(
-        "-n", "--dont-fork", action="store_true", help="stay in the foreground"
-    )
+    parser.add_argument("-n", "--dont-fork", action="store_true", help="stay in the foreground")
     parser.add_argument("-l", "--log-console", action="store_true", help="log to the console")
     parser.add_argument("-D", "--log-detail", action="store_true", help="log more")
     parser.add_argument(
-        "-p", "--pid", type=Path, default=DEFAULT_PID_FILE, metavar="FILE",
+        "-p",
+        "--pid",
+        type=Path,
+        default=DEFAULT_PID_FILE,
+        metavar="FILE",
         help="where to write the process id (default: %(default)s)",
     )
     parser.add_argument(

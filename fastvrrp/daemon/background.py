@@ -15,7 +15,7 @@ def leave_terminal() -> None:
     if os.fork():
         os._exit(0)
     os.setsid()
-    if os.fork():                       # a session's leader could get a terminal again
+    if os.fork():  # a session's leader could get a terminal again
         os._exit(0)
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)

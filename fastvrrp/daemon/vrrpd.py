@@ -146,7 +146,7 @@ class Vrrpd:
         unmarked = set()
         for model in self._configuration.virtual_routers:
             if model.priority == PRIORITY_OWNER:
-                continue                # its addresses may be the interface's own
+                continue  # its addresses may be the interface's own
             for address in (*model.addresses, *model.excluded_addresses):
                 link = self._links.by_name(address.interface or model.interface)
                 if link is not None:
@@ -187,4 +187,3 @@ class Vrrpd:
         if self._ended_by is None:
             self._ended_by = number
             self._loop.stop()
-

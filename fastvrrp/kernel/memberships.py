@@ -1,8 +1,8 @@
 """Multicast memberships, on sockets that are kept only for them.
 
-A socket's memberships are walked for every packet the socket is offered, so the socket that receives
-has none (see ext/sockets.pyx). Those that have them are UDP sockets that are never bound and are
-never offered anything.
+A socket's memberships are walked for every packet the socket is offered, so the socket that
+receives has none (see ext/sockets.pyx). Those that have them are UDP sockets that are never bound
+and are never offered anything.
 """
 
 from __future__ import annotations

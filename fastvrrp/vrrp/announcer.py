@@ -31,8 +31,8 @@ class Kind(IntEnum):
 class _Waiting(NamedTuple):
     at: int
     """Nanoseconds of the engine's clock."""
-    index: int
-    """Of the virtual router in the table."""
+    router: int
+    """Index of the virtual router in the table."""
     kind: Kind
     term: int
     """Which term as master it belongs to: a later one has its own."""
@@ -72,7 +72,9 @@ class Announcer:
         instance.term += 1
         self._start_set(instance, settings.master_repeat)
         if settings.master_delay:
-            self._wait(now + settings.master_delay, instance, Kind.SECOND_SET, settings.master_repeat)
+            self._wait(
+                now + settings.master_delay, instance, Kind.SECOND_SET, settings.master_repeat
+            )
         if settings.master_refresh:
             self._wait(now + settings.master_refresh, instance, Kind.REFRESH)
         if settings.extra_interface_interval and instance.extra_targets:
@@ -131,7 +133,7 @@ class Announcer:
         now = self._clock()
         while self._later and self._later[0].at <= now:
             waiting = heappop(self._later)
-            instance = self._instances.get(waiting.index)
+            instance = self._instances.get(waiting.router)
             if instance is None or instance.term != waiting.term:
                 continue
             settings = instance.model.announcements

@@ -123,24 +123,24 @@ class Instance:
             is_elsewhere = address.interface not in (None, self.model.interface)
             if is_elsewhere and (self.model.announcements.extra_interface_all or on_vmac):
                 extra.append(len(targets))
-            targets.append((
-                address.family,
-                address.address,
-                link.index,
-                mac,
-                address.family == AF_INET6 and forwards_ipv6(link.name),
-            ))
+            targets.append(
+                (
+                    address.family,
+                    address.address,
+                    link.index,
+                    mac,
+                    address.family == AF_INET6 and forwards_ipv6(link.name),
+                )
+            )
         self.batch = AddressBatch(placed)
         self.targets = tuple(targets)
         self.extra_targets = tuple(extra)
         engine.set_targets(
             self.index,
-            [(6 if family == AF_INET6 else 4, *rest) for family, *rest in targets],
+            [(6 if target[0] == AF_INET6 else 4, *target[1:]) for target in targets],
         )
 
-    def _home(
-        self, address: VirtualAddress, links: Links
-    ) -> tuple[Link | None, int, bytes, bool]:
+    def _home(self, address: VirtualAddress, links: Links) -> tuple[Link | None, int, bytes, bool]:
         """The link on which an address is announced, the ifindex on which it stands, the MAC that
         hosts shall believe, and whether that is a VMAC's."""
         if address.interface is None and self.model.vmac is not None:

@@ -1,8 +1,8 @@
 """All virtual routers of one network namespace, and whether each can take part.
 
-The links' changes come in here. A router whose interface goes down or disappears fails at once; when
-everything it needs is back it starts again. What depends on an interface (frames, the places of
-addresses, the multicast membership, the VMAC) is made anew when the interface changes.
+The links' changes come in here. A router whose interface goes down or disappears fails at once;
+when everything it needs is back it starts again. What depends on an interface (frames, the places
+of addresses, the multicast membership, the VMAC) is made anew when the interface changes.
 """
 
 from __future__ import annotations
@@ -149,12 +149,10 @@ class Roster:
         if change in (Change.UP, Change.DOWN):
             log.info("Netlink reports %s %s", link.name, change.value)
         if change is Change.APPEARED:
-            self._make_vmacs(
-                each for each in instances if each.model.interface == link.name
-            )
+            self._make_vmacs(each for each in instances if each.model.interface == link.name)
         for instance in instances:
             if change is Change.VANISHED and instance.model.interface == link.name:
-                instance.vmac_ifindex = 0       # the kernel took the VMAC with its parent
+                instance.vmac_ifindex = 0  # the kernel took the VMAC with its parent
             if change in (Change.APPEARED, Change.VANISHED, Change.MAC):
                 instance.place(self._engine, self._links)
             if instance.model.interface == link.name:

@@ -74,7 +74,7 @@ class Transitions:
             pass
 
     def _carry_on(self, note: Note) -> None:
-        instance = self._instances.get(note.index)
+        instance = self._instances.get(note.router)
         if instance is None:
             return
         _log_change(instance, note)
@@ -82,11 +82,11 @@ class Transitions:
             self._announcer.heard_lower_priority(instance)
         if note.acquires:
             log.debug("(%s) setting VIPs.", instance.model.name)
-            self.addresses.put(note.index, instance.batch, add=True)
+            self.addresses.put(note.router, instance.batch, add=True)
         elif note.releases:
             log.debug("(%s) removing VIPs.", instance.model.name)
             self._announcer.released(instance)
-            self.addresses.put(note.index, instance.batch, add=False)
+            self.addresses.put(note.router, instance.batch, add=False)
 
     def _on_applied(self, applied: Applied) -> None:
         instance = self._instances[applied.key]  # type: ignore[index]

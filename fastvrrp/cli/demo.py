@@ -1,0 +1,211 @@
+"""`fastvrrp demo`: two routers, an election, a dead master and its successor, in a quarter minute.
+
+Everything is real: two network namespaces joined by a virtual cable, two daemons, packets taken off
+the wire with the kernel's time stamps. Everything is removed afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastvrrp.kernel.netns import NetnsError, addresses_in, cabled_pair
+from fastvrrp.observe.wire import Wire
+
+INTERFACE = "eth0"
+ELECTION_TIMEOUT = 8.0
+TAKEOVER_TIMEOUT = 8.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One virtual router of the demonstration."""
+
+    vrid: int
+    family: int
+    version: int
+    interval: float
+    """Seconds."""
+
+    @property
+    def name(self) -> str:
+        return f"VI_{self.vrid}"
+
+    @property
+    def address(self) -> str:
+        return f"192.0.2.{100 + self.vrid}" if self.family == 4 else f"2001:db8::{100 + self.vrid}"
+
+    def minimum(self, priority: int) -> float:
+        """Master_Down_Interval in seconds (RFC 9568 section 6.1, RFC 3768 section 6.1)."""
+        skew_of = self.interval if self.version == 3 else 1.0
+        return 3 * self.interval + (256 - priority) / 256 * skew_of
+
+    def block(self, priority: int) -> str:
+        prefix = 24 if self.family == 4 else 64
+        link_local = "" if self.family == 4 else f"fe80::{100 + self.vrid}/64\n        "
+        return (
+            f"vrrp_instance {self.name} {{\n    interface {INTERFACE}\n"
+            f"    virtual_router_id {self.vrid}\n    version {self.version}\n"
+            f"    priority {priority}\n    advert_int {self.interval:g}\n"
+            f"    virtual_ipaddress {{\n        {link_local}{self.address}/{prefix}\n    }}\n}}\n"
+        )
+
+
+CASES = (
+    *(Case(vrid, 4, 2, 1.0) for vrid in (1, 2, 3, 4)),
+    *(Case(vrid, 4, 3, 0.5) for vrid in (5, 6, 7)),
+    *(Case(vrid, 6, 3, 0.2) for vrid in (8, 9)),
+    Case(10, 4, 3, 0.05),
+)
+PRIORITIES = {"amber": 200, "blue": 100}
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="show two routers electing a master, and what happens when it dies",
+        description="Make two network namespaces, run two routers with ten virtual routers in"
+        " them, kill the master and show how fast the other one took over. Needs root.",
+    )
+    parser.set_defaults(run=run)
+
+
+class DemoFailed(Exception):
+    """Something that the demonstration should show did not happen."""
+
+
+def run(_: argparse.Namespace) -> int:
+    """Exit status: 0 only if all of it happened."""
+    if os.geteuid() != 0:
+        print("fastvrrp demo makes network namespaces: run it as root (sudo)", file=sys.stderr)
+        return 1
+    try:
+        with ExitStack() as stack:
+            _demonstrate(stack)
+    except (DemoFailed, NetnsError) as failure:
+        print(f"\nThe demonstration failed: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted; everything is removed.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _demonstrate(stack: ExitStack) -> None:
+    print(
+        "A virtual router is an address that several routers share: one of them, the master, has\n"
+        "it; the others (backups) listen to its adverts and take over when they stay away.\n"
+    )
+    amber, blue = (f"fastvrrp-{name}-{os.getpid()}" for name in PRIORITIES)
+    stack.enter_context(cabled_pair((amber, blue), INTERFACE))
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fastvrrp-demo-")))
+    wire = stack.enter_context(Wire.on(blue, INTERFACE))
+    print(f"Two routers, amber and blue, on one cable, with {len(CASES)} virtual routers each.")
+    daemons = {
+        name: stack.enter_context(_daemon(name, namespace, folder))
+        for name, namespace in zip(PRIORITIES, (amber, blue), strict=True)
+    }
+    began = time.monotonic()
+    if not wire.watch(lambda: len(wire.received) == len(CASES), ELECTION_TIMEOUT):
+        raise DemoFailed(f"amber is not master of all; the log says:\n{daemons['amber'].log()}")
+    print(
+        f"Amber has the higher priority (200 against 100): {time.monotonic() - began:.1f} s after "
+        f"the start\nit is master of all {len(CASES)}."
+    )
+    wire.watch(lambda: False, 2.5)
+    missing = [case.name for case in CASES if case.address not in addresses_in(amber)]
+    if missing:
+        raise DemoFailed(f"amber has no addresses for {', '.join(missing)}")
+    print("It has their addresses too. Now its power fails (SIGKILL).\n")
+    daemons["amber"].process.send_signal(signal.SIGKILL)
+    daemons["amber"].process.wait()
+    wire.watch(lambda: len(wire.sent) == len(CASES), TAKEOVER_TIMEOUT)
+    _report(wire)
+    wire.watch(lambda: False, 0.3)
+    missing = [case.name for case in CASES if case.address not in addresses_in(blue)]
+    if missing:
+        raise DemoFailed(f"blue has no addresses for {', '.join(missing)}")
+    print(f"\nBlue has all {len(CASES)} addresses. Now it is told to stop (SIGTERM).")
+    daemons["blue"].process.terminate()
+    status = daemons["blue"].process.wait(timeout=10)
+    wire.watch(lambda: len(wire.resigned) == len(CASES), 1.0)
+    left = [case.name for case in CASES if case.address in addresses_in(blue)]
+    if status != 0 or left or len(wire.resigned) != len(CASES):
+        raise DemoFailed(
+            f"blue stopped with {status}, {len(wire.resigned)} resignations, left {left}"
+        )
+    print(
+        f"It said so to the others (an advert of priority 0 for each of {len(CASES)}), gave the "
+        "addresses\nback and ended with status 0. Nothing is left behind."
+    )
+
+
+def _report(wire: Wire) -> None:
+    print("   virtual router  speaks         advert every   blue took over   earliest allowed")
+    for case in CASES:
+        if case.vrid not in wire.sent:
+            raise DemoFailed(f"blue did not take over {case.name}")
+        silence = wire.sent[case.vrid].first - wire.received[case.vrid].last
+        minimum = case.minimum(PRIORITIES["blue"])
+        print(
+            f"   {case.name:<14}  VRRPv{case.version} IPv{case.family}"
+            f"  {case.interval * 1000:9.0f} ms"
+            f"   after {silence * 1000:7.1f} ms      {minimum * 1000:7.1f} ms"
+        )
+        if not minimum - 0.002 <= silence <= minimum + 1.0:
+            raise DemoFailed(f"{case.name} was taken over {silence:.3f} s after the last advert")
+    print(
+        "\n(The earliest is three advert intervals and a skew that lets the best backup go first.)"
+    )
+
+
+@dataclass
+class _Daemon:
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+
+@contextmanager
+def _daemon(name: str, namespace: str, folder: Path) -> Iterator[_Daemon]:
+    configuration = folder / f"{name}.conf"
+    configuration.write_text("".join(case.block(PRIORITIES[name]) for case in CASES))
+    log_file = folder / f"{name}.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [
+                "ip",
+                "netns",
+                "exec",
+                namespace,
+                sys.executable,
+                "-m",
+                "fastvrrp",
+                "run",
+                "-n",
+                "-l",
+                "-D",
+                "-f",
+                str(configuration),
+                "-p",
+                str(folder / f"{name}.pid"),
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield _Daemon(process, log_file)
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,83 @@
+"""Named network namespaces (ip-netns(8)): made, entered, removed."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CLONE_NEWNET = 0x40000000  # linux/sched.h
+NAMESPACES = Path("/run/netns")
+
+
+class NetnsError(Exception):
+    """A namespace, or something in it, could not be made; says what was asked for and why not."""
+
+
+def ip(*arguments: str) -> str:
+    """Runs ip(8) and returns what it prints. Raises NetnsError where it fails or is missing."""
+    try:
+        finished = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise NetnsError("the command 'ip' is missing: install iproute2") from None
+    if finished.returncode != 0:
+        raise NetnsError(f"'ip {' '.join(arguments)}' said: {finished.stderr.strip()}")
+    return finished.stdout
+
+
+@contextmanager
+def inside(name: str) -> Iterator[None]:
+    """Makes what this thread opens meanwhile belong to a namespace. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    home_path = Path("/proc/thread-self/ns/net")
+    with home_path.open("rb") as home, (NAMESPACES / name).open("rb") as there:
+        if libc.setns(there.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter the network namespace {name}")
+        try:
+            yield
+        finally:
+            if libc.setns(home.fileno(), CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "cannot leave the network namespace again")
+
+
+@contextmanager
+def cabled_pair(names: tuple[str, str], interface: str) -> Iterator[None]:
+    """Two namespaces whose `interface` is one end each of a virtual cable, with the addresses
+    192.0.2.1/24 and 192.0.2.2/24 and link-local ones that are usable at once."""
+    try:
+        for name in names:
+            ip("netns", "add", name)
+            with inside(name):
+                for scope in ("all", "default"):
+                    Path(f"/proc/sys/net/ipv6/conf/{scope}/accept_dad").write_text("0")
+        ip(
+            "-n",
+            names[0],
+            "link",
+            "add",
+            interface,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            interface,
+            "netns",
+            names[1],
+        )
+        for number, name in enumerate(names, 1):
+            ip("-n", name, "address", "add", f"192.0.2.{number}/24", "dev", interface)
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "link", "set", interface, "up")
+        yield
+    finally:
+        for name in names:
+            if (NAMESPACES / name).exists():
+                ip("netns", "del", name)
+
+
+def addresses_in(name: str) -> set[str]:
+    """Every address of a namespace, as text without a prefix length."""
+    lines = ip("-n", name, "-o", "address", "show").splitlines()
+    return {line.split()[3].split("/")[0] for line in lines}

@@ -1,0 +1,1 @@
+"""Looking at routers from outside, without making them wait."""
