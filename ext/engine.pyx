@@ -90,7 +90,7 @@ cdef class Engine:
             self, uint32_t index, *, int version, int64_t advert_interval, bytes addresses,
             bytes group, object peers=(), bint preempt=True, int64_t preempt_delay=0,
             int down_timer_adverts=3, bint lower_prio_no_advert=False,
-            bint higher_prio_send_advert=False, int auth_type=0, bytes password=b"", int ttl=255,
+            bint higher_prio_send_advert=False, bint starts_backup=False, int auth_type=0, bytes password=b"", int ttl=255,
             bint checksum_as_v2=False, bint skips_known_addresses=False,
             bint checks_source=False, uint32_t ah_sequence=0) -> None:
         """Says what the configuration says of the virtual router at `index` of the table.
@@ -148,6 +148,7 @@ cdef class Engine:
         router.machine.down_timer_adverts = down_timer_adverts
         router.machine.lower_prio_no_advert = lower_prio_no_advert
         router.machine.higher_prio_send_advert = higher_prio_send_advert
+        router.machine.starts_backup = starts_backup
         end_write(router)
         self.slack = min(self.slack, advert_interval // EARLY_PART)
 

@@ -19,6 +19,7 @@ one:
 * A BACKUP that would preempt, and has a preempt delay, lets the lower master be until the delay has
   passed since it was first heard. Only then does it stop listening, and the Master_Down_Interval of
   its last advert still has to pass.
+* An owner that is told `state BACKUP` waits at first like everybody else.
 * A MASTER that hears somebody of lower priority answers with an advert and announces its addresses
   again, which RFC 9568 has taken up and RFC 3768 has not (`lower_prio_no_advert` is RFC 3768).
 """
@@ -28,7 +29,7 @@ from libc.string cimport memcmp, memcpy
 # Guards. Each is a bit that `look` sets where the fact holds.
 cdef enum Guard:
     ALWAYS = 0
-    OWNER = 1               # our priority is 255
+    OWNER = 1               # our priority is 255, and we are not told to wait
     RESIGNED = 2            # the advert has priority 0
     BETTER = 4              # the advert wins against a master: priority, then address (6.4.3 (725))
     NOT_LOWER = 8           # the advert's priority is at least ours
@@ -138,7 +139,7 @@ cdef uint32_t look(
     cdef uint32_t facts = ALWAYS
     cdef int order
     if event != ADVERT:
-        if machine.priority == PRIORITY_OWNER:
+        if machine.priority == PRIORITY_OWNER and not machine.starts_backup:
             facts |= OWNER
         return facts
     if heard.priority == PRIORITY_RESIGN:
@@ -246,7 +247,7 @@ cdef class Machine:
     def __cinit__(self, *, int version=3, int priority=100, int64_t advert_interval=1_000_000_000,
                   bint preempt=True, int64_t preempt_delay=0, int down_timer_adverts=3,
                   bint lower_prio_no_advert=False, bint higher_prio_send_advert=False,
-                  bytes source=b"\x0a\x00\x00\x01"):
+                  bint starts_backup=False, bytes source=b"\x0a\x00\x00\x01"):
         if len(source) not in (4, 16):
             raise ValueError(f"source has {len(source)} bytes, expected 4 or 16")
         self.machine.version = version
@@ -257,6 +258,7 @@ cdef class Machine:
         self.machine.down_timer_adverts = down_timer_adverts
         self.machine.lower_prio_no_advert = lower_prio_no_advert
         self.machine.higher_prio_send_advert = higher_prio_send_advert
+        self.machine.starts_backup = starts_backup
         self.machine.address_size = len(source)
         self.machine.state = INIT
         self.machine.deadline = self.machine.preempt_at = NEVER

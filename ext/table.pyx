@@ -75,10 +75,10 @@ cdef class Segment:
         """The virtual router at `index` as it was at one instant, or None where there is none."""
         cdef router_t copy
         cdef uint32_t before
-        cdef int tries
+        cdef int _
         if index >= self.header.capacity:
             raise IndexError(f"router {index} is outside 0-{self.header.capacity - 1}")
-        for tries in range(100_000):        # a writer that died in between left it odd for good
+        for _ in range(100_000):        # a writer that died in between left it odd for good
             before = load_acquire(&self.routers[index].sequence)
             memcpy(&copy, &self.routers[index], sizeof(router_t))
             read_fence()

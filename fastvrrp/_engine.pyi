@@ -44,6 +44,7 @@ class Engine:
         down_timer_adverts: int = 3,
         lower_prio_no_advert: bool = False,
         higher_prio_send_advert: bool = False,
+        starts_backup: bool = False,
         auth_type: int = 0,
         password: bytes = b"",
         ttl: int = 255,

@@ -50,7 +50,8 @@ cdef struct machine_t:
     uint8_t address_size            # 4 or 16
     uint8_t state
     uint8_t master_priority         # of the last advert that counted, 0 before any
-    uint8_t padding[7]
+    uint8_t starts_backup           # an owner that waits like everybody: `state BACKUP`
+    uint8_t padding[6]
     int64_t master_interval         # Active_Adver_Interval: learned in VRRPv3
     int64_t deadline                # MASTER: next advert; BACKUP: Master_Down; else NEVER
     int64_t preempt_at              # when a running preempt delay ends, NEVER when none runs

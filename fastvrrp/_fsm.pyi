@@ -22,6 +22,7 @@ class Machine:
         down_timer_adverts: int = 3,
         lower_prio_no_advert: bool = False,
         higher_prio_send_advert: bool = False,
+        starts_backup: bool = False,
         source: bytes = b"\x0a\x00\x00\x01",
     ) -> None: ...
     def step(

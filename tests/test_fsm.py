@@ -51,6 +51,12 @@ def test_an_owner_is_master_at_once() -> None:
     assert (machine.state, machine.deadline) == ("MASTER", S)
 
 
+def test_an_owner_that_is_told_to_start_as_backup_waits() -> None:
+    machine = Machine(priority=255, starts_backup=True)
+    machine.step("START", 0)
+    assert (machine.state, machine.deadline) == ("BACKUP", 3 * S + S // 256)
+
+
 @pytest.mark.parametrize(
     ("version", "interval", "priority", "skew"),
     [

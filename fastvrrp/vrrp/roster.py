@@ -104,6 +104,7 @@ class Roster:
             down_timer_adverts=model.down_timer_adverts,
             lower_prio_no_advert=model.lower_prio_no_advert,
             higher_prio_send_advert=model.higher_prio_send_advert,
+            starts_backup=model.state != State.MASTER,
             auth_type=model.authentication,
             password=model.password,
             ttl=model.unicast_ttl if model.unicast_peers else 255,

@@ -1,0 +1,7 @@
+class Sysctls:
+    def restore(self):
+        pass
+
+
+def forwards_ipv6(name):
+    return False
