@@ -82,13 +82,13 @@ class Builder:
         peers = written.peers
         interface = last.get("interface")
         vrid = last.get("virtual_router_id")
-        if interface is None:
+        if interface is None and "interface" not in written.attempted:
             complaints.error(
                 instance.statement,
                 1,
                 f"vrrp_instance {name} has no interface; write interface NAME",
             )
-        if vrid is None:
+        if vrid is None and "virtual_router_id" not in written.attempted:
             complaints.error(
                 instance.statement,
                 1,
@@ -115,7 +115,7 @@ class Builder:
 
         assert isinstance(interface.value, str)
         assert isinstance(vrid.value, int)
-        is_owner = not written.has_priority and self._is_master(last)
+        is_owner = "priority" not in written.attempted and self._is_master(last)
         priority = written.integer("priority", OWNER if is_owner else DEFAULT_PRIORITY)
         state, preempt, preempt_delay = self._preemption(name, last, priority)
         authentication, password = self._authentication(name, last, version)

@@ -360,4 +360,30 @@ class GarpExtraInterfaces:
         return ExtraInterfaces(interval, is_for_all)
 
 
+class Password:
+    """One word, exactly as keepalived takes it, because the other router may be keepalived.
+
+    Double quotes are removed; backslashes and single quotes are characters of the password.
+    """
+
+    shape = "PASSWORD"
+
+    def read(self, statement: Statement, complaints: Complaints) -> str | None:
+        if len(statement.words) == 1:
+            complaints.error(statement, 1, f"{statement.words[0]} needs a value: {self.shape}")
+            return None
+        ignore_rest(statement, 2, complaints)
+        raw = statement.raw(1)
+        if raw.startswith("'"):
+            complaints.warning(
+                statement,
+                1,
+                f"single quotes are part of {statement.words[0]}, as keepalived has it;"
+                " write double ones",
+                is_ours=True,
+            )
+            return raw
+        return raw.replace('"', "")
+
+
 INTERFACE = Interface()

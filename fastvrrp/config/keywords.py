@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fastvrrp.config.syntax import Flag, Syntax
+from fastvrrp.config.syntax import Flag, InnerBlock, Syntax
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Keyword:
 
 
 FLAG = Flag()
+INNER_BLOCK = InnerBlock()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,15 +42,17 @@ TOKEN = re.compile(
     | (?P<word>(?: [^\s"'\\{}\#!$]
                  | \\["']?
                  | \$\{[^}\n]*\} | \$
-                 | "(?:[^"\\]|\\.)*"
-                 | '(?:[^'\\]|\\.)*'
+                 | "(?:[^"\\]|\\.)*" | "[^"]*"
+                 | '(?:[^'\\]|\\.)*' | '[^']*'
                  | [\x1c-\x1f\x85\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]
                )+)
     | (?P<open_quote>["'])
     """,
     re.VERBOSE | re.DOTALL,
 )
-QUOTED_PART = re.compile(r"""\\(["'])|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'""", re.DOTALL)
+QUOTED_PART = re.compile(
+    r"""\\(["'])|"((?:[^"\\]|\\.)*|[^"]*)"|'((?:[^'\\]|\\.)*|[^']*)'""", re.DOTALL
+)
 ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{1,2})|([0-7]{1,3})|c(.)|(.))", re.DOTALL)
 NAMED_ESCAPES = {
     "a": "\a",
@@ -81,6 +83,15 @@ class Statement:
         self.source = source
         self.number = number
         self.first = first
+
+    def raw(self, index: int) -> str:
+        """Word `index` as it is written, with its quotes."""
+        tokens = [
+            match.group()
+            for match in TOKEN.finditer(self.source.lines[self.number - 1])
+            if match.lastgroup in ("word", "brace")
+        ]
+        return tokens[self.first + index]
 
     def place(self, index: int = 0) -> Place:
         """Where word `index` stands; past the last word is the end of the statement."""
@@ -248,7 +259,7 @@ class Lines:
         try:
             statements = self.of_file(path)
         except SourceError as error:
-            self._complaints.error(statement, 1, f"{error}; nothing is included")
+            self._complaints.warning(statement, 1, f"{error}; nothing is included", is_ours=True)
             return
         yield from statements
 

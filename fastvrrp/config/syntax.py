@@ -35,6 +35,20 @@ class Flag:
         return True
 
 
+class InnerBlock:
+    """Nothing between a keyword and its brace; keepalived minds, other than at the top."""
+
+    shape = ""
+
+    def read(self, statement: Statement, complaints: Complaints) -> bool:
+        if len(statement.words) > 1:
+            rest = " ".join(statement.words[1:])
+            complaints.warning(
+                statement, 1, f"{rest!r} between {statement.words[0]} and '{{' is ignored"
+            )
+        return True
+
+
 class Switch:
     """A keyword with an optional boolean; alone it means on."""
 

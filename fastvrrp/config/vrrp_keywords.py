@@ -17,11 +17,12 @@ from fastvrrp.config.arguments import (
 from fastvrrp.config.grammar import (
     INTERFACE,
     GarpExtraInterfaces,
+    Password,
     UnicastPeerLine,
     UseVmac,
     VirtualAddressLine,
 )
-from fastvrrp.config.keywords import FLAG, Keyword, Table
+from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table
 from fastvrrp.config.syntax import One, Switch
 from fastvrrp.model import MILLISECOND, SECOND, Authentication, State
 
@@ -149,7 +150,7 @@ GLOBAL_DEFINITIONS = Table().add(
 
 AUTHENTICATION = Table().add(
     Keyword("auth_type", One(AUTHENTICATIONS), "Kind of authentication."),
-    Keyword("auth_pass", One(Text("PASSWORD")), "Password; the first eight characters count."),
+    Keyword("auth_pass", Password(), "Password; the first eight characters count."),
 )
 
 INSTANCE = Table().add(
@@ -166,7 +167,7 @@ INSTANCE = Table().add(
     Keyword("version", One(VERSION), "Version of VRRP; IPv6 is always 3.", "vrrp_version"),
     Keyword(
         "authentication",
-        FLAG,
+        INNER_BLOCK,
         "Authentication of VRRPv2.",
         "none",
         block=AUTHENTICATION.rows,
@@ -179,14 +180,14 @@ INSTANCE = Table().add(
     ),
     Keyword(
         "virtual_ipaddress",
-        FLAG,
+        INNER_BLOCK,
         "Addresses that the master has, and that its adverts name.",
         items=VirtualAddressLine(),
         is_repeatable=True,
     ),
     Keyword(
         "virtual_ipaddress_excluded",
-        FLAG,
+        INNER_BLOCK,
         "Addresses that the master has, and that its adverts do not name.",
         items=VirtualAddressLine(),
         is_repeatable=True,
@@ -195,7 +196,7 @@ INSTANCE = Table().add(
     Keyword("mcast_src_ip", One(ADDRESS), "Source address of multicast adverts."),
     Keyword(
         "unicast_peer",
-        FLAG,
+        INNER_BLOCK,
         "Adverts go to these addresses instead of the multicast group.",
         items=UnicastPeerLine(),
         is_repeatable=True,

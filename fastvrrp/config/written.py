@@ -39,9 +39,9 @@ class Written:
         "_decided",
         "_family",
         "addresses",
+        "attempted",
         "excluded",
         "garp",
-        "has_priority",
         "last",
         "name",
         "peers",
@@ -62,8 +62,8 @@ class Written:
         self.excluded: list[tuple[VirtualAddress, Statement]] = []
         self.peers: list[UnicastPeer] = []
         self.source: bytes | None = None
-        self.has_priority = False
-        """True where a priority was written, right or wrong."""
+        self.attempted: set[str] = set()
+        """Keywords of which some occurrence was refused: their absence is no second fault."""
         for entry in instance.entries:
             self._take(entry)
 
@@ -122,8 +122,8 @@ class Written:
             self.last.pop("nopreempt", None)
         elif value is not None:
             self.last[keyword] = entry
-        if keyword == "priority":
-            self.has_priority = True
+        else:
+            self.attempted.add(keyword)
 
     def _is_of_family(
         self, family: int, statement: Statement, index: int, remedy: str = ""
