@@ -1,0 +1,148 @@
+"""Gratuitous ARP and neighbour advertisements: how many, when, how far apart, and when no more."""
+
+from __future__ import annotations
+
+from socket import AF_INET, AF_INET6
+
+import pytest
+from simulation import SECOND, Router
+
+from fastvrrp.model import Announcements, VirtualRouter
+from fastvrrp.vrrp.announcer import Announcer
+from fastvrrp.vrrp.instance import Instance
+
+MAC = bytes((0, 0, 0x5E, 0, 1, 51))
+IPV4 = bytes((10, 0, 0, 100))
+IPV6 = bytes.fromhex("fd00" + "00" * 13 + "64")
+
+
+class Stage:
+    """An announcer over a simulated router, with the time in our hand."""
+
+    def __init__(self, *settings: Announcements, garp_interval: int = 0, gna_interval: int = 0):
+        self.now = 0
+        self.router = Router("r", 1)
+        self.instances: dict[int, Instance] = {}
+        for number, chosen in enumerate(settings):
+            index = self.router.add(number + 1)
+            model = VirtualRouter(
+                name=f"VI_{number}",
+                interface="eth0",
+                vrid=number + 1,
+                family=AF_INET,
+                announcements=chosen,
+            )
+            self.instances[index] = Instance(model, index)
+            self.aim(index, [(AF_INET, bytes((10, 0, 0, 100 + number)), 7, MAC, False)])
+        self.announcer = Announcer(
+            self.router.engine, self.instances, lambda: self.now, garp_interval, gna_interval
+        )
+
+    def aim(self, index: int, targets: list[tuple[int, bytes, int, bytes, bool]]) -> None:
+        self.instances[index].targets = tuple(targets)
+        self.router.engine.set_targets(
+            index, [(4 if target[0] == AF_INET else 6, *target[1:]) for target in targets]
+        )
+
+    def sent_until(self, end: int) -> list[tuple[int, bytes]]:
+        """(time, frame) of everything sent until `end`."""
+        sent = []
+        while True:
+            while self.announcer.work(SECOND):
+                pass
+            sent += [(self.now, frame) for _, frame in self.router.recorder.take_frames()]
+            due = self.announcer.next_due()
+            if due is None or due > end:
+                self.now = end
+                return sent
+            self.now = due
+
+
+def times(sent: list[tuple[int, bytes]]) -> list[float]:
+    return [at / SECOND for at, _ in sent]
+
+
+def test_two_sets_of_five_with_five_seconds_between() -> None:
+    stage = Stage(Announcements())
+    stage.announcer.became_master(stage.instances[0])
+    assert times(stage.sent_until(100 * SECOND)) == [0] * 5 + [5] * 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Announcements(master_repeat=1, master_delay=0), [0]),
+        (Announcements(master_repeat=2, master_delay=10 * SECOND), [0, 0, 10, 10]),
+        (Announcements(master_repeat=0, master_delay=0), []),
+        (
+            Announcements(
+                master_repeat=1,
+                master_delay=0,
+                master_refresh=30 * SECOND,
+                master_refresh_repeat=2,
+            ),
+            [0, 30, 30, 60, 60, 90, 90],
+        ),
+    ],
+)
+def test_repeats_delays_and_refreshes(settings: Announcements, expected: list[float]) -> None:
+    stage = Stage(settings)
+    stage.announcer.became_master(stage.instances[0])
+    assert times(stage.sent_until(100 * SECOND)) == expected
+
+
+def test_every_new_master_is_heard_once_before_any_is_heard_twice() -> None:
+    stage = Stage(*[Announcements(master_delay=0)] * 3)
+    for instance in stage.instances.values():
+        stage.announcer.became_master(instance)
+    last_bytes = [frame[31] for _, frame in stage.sent_until(SECOND)]
+    assert last_bytes == [100, 101, 102] * 5
+
+
+def test_what_waits_for_a_master_ends_with_its_term() -> None:
+    stage = Stage(Announcements(master_refresh=10 * SECOND))
+    stage.announcer.became_master(stage.instances[0])
+    stage.sent_until(2 * SECOND)
+    stage.announcer.released(stage.instances[0])
+    assert stage.sent_until(50 * SECOND) == []
+
+
+def test_a_lower_priority_master_is_answered_with_sets_of_its_own() -> None:
+    stage = Stage(
+        Announcements(
+            master_delay=0, master_repeat=1, lower_prio_repeat=2, lower_prio_delay=3 * SECOND
+        )
+    )
+    stage.announcer.became_master(stage.instances[0])
+    stage.sent_until(SECOND)
+    stage.announcer.heard_lower_priority(stage.instances[0])
+    assert times(stage.sent_until(20 * SECOND)) == [1, 1, 4, 4]
+
+
+def test_paced_announcements_keep_their_distance_on_each_interface() -> None:
+    stage = Stage(
+        Announcements(master_delay=0, master_repeat=2),
+        garp_interval=SECOND // 100,
+        gna_interval=SECOND // 10,
+    )
+    stage.aim(
+        0,
+        [
+            (AF_INET, IPV4, 7, MAC, False),
+            (AF_INET6, IPV6, 8, MAC, True),
+        ],
+    )
+    stage.announcer.became_master(stage.instances[0])
+    sent = stage.sent_until(SECOND)
+    assert [at / SECOND for at, frame in sent if len(frame) == 42] == [0, 0.01]
+    assert [at / SECOND for at, frame in sent if len(frame) == 86] == [0, 0.1]
+
+
+def test_extra_interfaces_are_repeated_alone() -> None:
+    stage = Stage(
+        Announcements(master_delay=0, master_repeat=1, extra_interface_interval=20 * SECOND)
+    )
+    stage.aim(0, [(AF_INET, IPV4, 7, MAC, False), (AF_INET, bytes(4), 8, MAC, False)])
+    stage.instances[0].extra_targets = (1,)
+    stage.announcer.became_master(stage.instances[0])
+    assert times(stage.sent_until(50 * SECOND)) == [0, 0, 20, 40]
