@@ -148,6 +148,11 @@ class VirtualRouter:
     """The checksum of an IPv4 VRRPv3 advert leaves out the pseudo-header."""
     announcements: Announcements = field(default_factory=Announcements)
 
+    @property
+    def all_addresses(self) -> tuple[VirtualAddress, ...]:
+        """Every address that moves with the master, advertised or not."""
+        return self.addresses + self.excluded_addresses
+
 
 @dataclass(frozen=True, slots=True)
 class GlobalDefinitions:

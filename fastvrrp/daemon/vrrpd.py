@@ -22,7 +22,7 @@ from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
 from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
 from fastvrrp.kernel.links import Links
-from fastvrrp.kernel.macvlan import Macvlans
+from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import Authentication, Configuration
 from fastvrrp.vrrp.announcer import Announcer
@@ -55,7 +55,7 @@ class Vrrpd:
             {
                 (address.family, address.address)
                 for model in models
-                for address in (*model.addresses, *model.excluded_addresses)
+                for address in model.all_addresses
             }
         )
         self._table = Table(segment, len(models))
@@ -69,7 +69,7 @@ class Vrrpd:
             self._table,
             self._engine,
             self._links,
-            Macvlans(self._channel, self._links, self._sysctls),
+            Vmacs(self._channel, self._sysctls),
             clock,
         )
         definitions = configuration.definitions
@@ -88,6 +88,7 @@ class Vrrpd:
             clock,
             self._wake,
         )
+        self._roster.on_moved = self._transitions.put_again
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None
@@ -147,7 +148,7 @@ class Vrrpd:
         for model in self._configuration.virtual_routers:
             if model.priority == PRIORITY_OWNER:
                 continue  # its addresses may be the interface's own
-            for address in (*model.addresses, *model.excluded_addresses):
+            for address in model.all_addresses:
                 link = self._links.by_name(address.interface or model.interface)
                 if link is not None:
                     unmarked.add(
@@ -164,6 +165,7 @@ class Vrrpd:
 
     def _on_links(self) -> None:
         self._links.read()
+        self._roster.catch_up()
         self._driver.settle()
 
     def _wake(self) -> None:

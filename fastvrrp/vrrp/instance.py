@@ -14,7 +14,8 @@ from socket import AF_INET6
 from fastvrrp._engine import Engine
 from fastvrrp.kernel.addresses import AddressBatch
 from fastvrrp.kernel.links import Link, Links
-from fastvrrp.kernel.sysctl import forwards_ipv6
+from fastvrrp.kernel.macvlan import ipv6_gate
+from fastvrrp.kernel.sysctl import path_of, read, write
 from fastvrrp.model import VirtualAddress, VirtualRouter
 
 Target = tuple[int, bytes, int, bytes, bool]
@@ -76,6 +77,13 @@ class Instance:
             vmac=self.model.vmac.name if self.model.vmac else "",
         )
 
+    @property
+    def essential_links(self) -> tuple[str, ...]:
+        """Names of the links without which the router cannot take part."""
+        if self.model.vmac is None:
+            return (self.model.interface,)
+        return self.model.interface, self.model.vmac.name
+
     def find_lack(self, links: Links) -> Lack | None:
         """What the router lacks now; None where it can take part."""
         link = links.by_name(self.model.interface)
@@ -113,7 +121,7 @@ class Instance:
         placed: list[tuple[VirtualAddress, int]] = []
         targets: list[Target] = []
         extra: list[int] = []
-        for address in (*self.model.addresses, *self.model.excluded_addresses):
+        for address in self.model.all_addresses:
             link, ifindex, mac, on_vmac = self._home(address, links)
             if link is None:
                 continue
@@ -129,7 +137,7 @@ class Instance:
                     address.address,
                     link.index,
                     mac,
-                    address.family == AF_INET6 and forwards_ipv6(link.name),
+                    address.family == AF_INET6 and _forwards_ipv6(link.name),
                 )
             )
         self.batch = AddressBatch(placed)
@@ -139,6 +147,21 @@ class Instance:
             self.index,
             [(6 if target[0] == AF_INET6 else 4, *target[1:]) for target in targets],
         )
+
+    def open_vmac(self) -> None:
+        """Lets the VMAC carry IPv6 addresses: the router is master."""
+        self._set_ipv6_gate("0")
+
+    def close_vmac(self) -> None:
+        """Makes the VMAC deaf and dumb to IPv6: the addresses are gone."""
+        self._set_ipv6_gate("1")
+
+    def _set_ipv6_gate(self, value: str) -> None:
+        if self.model.vmac is not None and any(
+            address.family == AF_INET6 and address.interface is None
+            for address in self.model.all_addresses
+        ):
+            write(ipv6_gate(self.model.vmac.name), value)
 
     def _home(self, address: VirtualAddress, links: Links) -> tuple[Link | None, int, bytes, bool]:
         """The link on which an address is announced, the ifindex on which it stands, the MAC that
@@ -151,3 +174,7 @@ class Instance:
         if link is None:
             return None, 0, b"", False
         return link, link.index, link.mac, False
+
+
+def _forwards_ipv6(link: str) -> bool:
+    return read(path_of("ipv6", link, "forwarding")) not in (None, "0")

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
-from socket import AF_INET6
+from collections.abc import Callable, Collection
+from socket import AF_INET, AF_INET6
 
 from fastvrrp._engine import Engine
 from fastvrrp._table import Table
 from fastvrrp.kernel.links import Change, Link, Links
-from fastvrrp.kernel.macvlan import Macvlans
+from fastvrrp.kernel.macvlan import Vmacs, Wanted
 from fastvrrp.kernel.memberships import Memberships
 from fastvrrp.model import State, VirtualRouter
 from fastvrrp.vrrp.instance import Instance, Lack
@@ -31,23 +31,26 @@ class Roster:
         table: Table,
         engine: Engine,
         links: Links,
-        macvlans: Macvlans,
+        vmacs: Vmacs,
         clock: Callable[[], int],
     ) -> None:
         self.instances: dict[int, Instance] = {}
         self._table = table
         self._engine = engine
         self._links = links
-        self._macvlans = macvlans
+        self._vmacs = vmacs
         self._clock = clock
         self._memberships = Memberships()
+        self.on_moved: Callable[[Instance], None] = lambda _: None
+        """Called when the addresses of a master have got other places."""
+        self._vmacs_are_stale = False
         self._by_link: dict[str, list[Instance]] = {}
         """Instances that use an interface of that name, for adverts or for an address."""
 
     def add(self, models: Collection[VirtualRouter]) -> None:
         """Adds virtual routers: afterwards each is BACKUP, MASTER or FAULT."""
         added = [self._enter(model) for model in models]
-        self._make_vmacs(added)
+        self._settle_vmacs()
         for instance in added:
             instance.place(self._engine, self._links)
             for name in _interfaces(instance.model):
@@ -77,6 +80,18 @@ class Roster:
         if lack is Lack.INTERFACE:
             self._listen(instance, 0)
 
+    def catch_up(self) -> None:
+        """Makes anew what links took with them, once for many links that changed together."""
+        if not self._vmacs_are_stale:
+            return
+        self._vmacs_are_stale = False
+        before = {each.index: each.vmac_ifindex for each in self.instances.values()}
+        self._settle_vmacs()
+        for instance in self.instances.values():
+            if instance.vmac_ifindex != before[instance.index]:
+                instance.place(self._engine, self._links)
+                self.review(instance)
+
     def stop(self) -> None:
         """Ends every virtual router: masters resign."""
         for instance in self.instances.values():
@@ -84,7 +99,7 @@ class Roster:
 
     def close(self) -> None:
         """Takes VMACs and memberships back, after the addresses are gone."""
-        self._macvlans.remove_all()
+        self._vmacs.settle(())
         self._memberships.close()
 
     def _enter(self, model: VirtualRouter) -> Instance:
@@ -118,19 +133,25 @@ class Roster:
         self.instances[index] = instance
         return instance
 
-    def _make_vmacs(self, instances: Iterable[Instance]) -> None:
-        wanted = [
-            instance
-            for instance in instances
-            if instance.model.vmac is not None
-            and instance.vmac_ifindex == 0
-            and self._links.by_name(instance.model.interface) is not None
-        ]
-        if not wanted:
+    def _settle_vmacs(self) -> None:
+        """Makes the VMACs that are missing, of every instance whose interface exists."""
+        wanted: dict[str, Wanted] = {}
+        for instance in self.instances.values():
+            vmac = instance.model.vmac
+            parent = self._links.by_name(instance.model.interface)
+            if vmac is not None and parent is not None:
+                has_ipv4 = any(
+                    address.family == AF_INET and address.interface is None
+                    for address in instance.model.all_addresses
+                )
+                wanted[vmac.name] = Wanted(vmac.name, vmac.mac, parent.index, has_ipv4)
+        if not wanted and not self._vmacs.indexes:
             return
-        made = self._macvlans.make([instance.model for instance in wanted])
-        for instance in wanted:
-            instance.vmac_ifindex = made.get(instance.model.name, 0)
+        for refusal in self._vmacs.settle(wanted.values()):
+            log.error("%s", refusal.reason)
+        for instance in self.instances.values():
+            if instance.model.vmac is not None:
+                instance.vmac_ifindex = self._vmacs.indexes.get(instance.model.vmac.name, 0)
 
     def _listen(self, instance: Instance, ifindex: int) -> None:
         """Hears adverts on an interface; 0 is on none."""
@@ -149,20 +170,23 @@ class Roster:
         instances = self._by_link.get(link.name, [])
         if change in (Change.UP, Change.DOWN):
             log.info("Netlink reports %s %s", link.name, change.value)
-        if change is Change.APPEARED:
-            self._make_vmacs(each for each in instances if each.model.interface == link.name)
+        if change in (Change.APPEARED, Change.VANISHED):
+            self._vmacs_are_stale |= any(each.model.vmac is not None for each in instances)
         for instance in instances:
-            if change is Change.VANISHED and instance.model.interface == link.name:
-                instance.vmac_ifindex = 0  # the kernel took the VMAC with its parent
             if change in (Change.APPEARED, Change.VANISHED, Change.MAC):
                 instance.place(self._engine, self._links)
-            if instance.model.interface == link.name:
+                if self._table.state(instance.index) == State.MASTER:
+                    self.on_moved(instance)
+            if link.name in instance.essential_links:
                 self.review(instance)
 
 
 def _interfaces(model: VirtualRouter) -> set[str]:
+    """Every link whose changes concern a virtual router."""
     names = {model.interface}
-    for address in (*model.addresses, *model.excluded_addresses):
+    if model.vmac is not None:
+        names.add(model.vmac.name)
+    for address in model.all_addresses:
         if address.interface is not None:
             names.add(address.interface)
     return names

@@ -54,6 +54,11 @@ class Transitions:
         self._notes.extend(notes)
         self._wake()
 
+    def put_again(self, instance: Instance) -> None:
+        """Adds a master's addresses where they belong now; those that are there stay."""
+        self.addresses.put(instance.index, instance.batch, add=True)
+        self._wake()
+
     def work(self) -> bool:
         """Does one slice; True where something is left to do at once."""
         until = self._clock() + SLICE
@@ -82,6 +87,7 @@ class Transitions:
             self._announcer.heard_lower_priority(instance)
         if note.acquires:
             log.debug("(%s) setting VIPs.", instance.model.name)
+            instance.open_vmac()
             self.addresses.put(note.router, instance.batch, add=True)
         elif note.releases:
             log.debug("(%s) removing VIPs.", instance.model.name)
@@ -103,6 +109,8 @@ class Transitions:
             if log.isEnabledFor(logging.DEBUG):
                 _log_announcements(instance)
             self._announcer.became_master(instance)
+        else:
+            instance.close_vmac()
 
 
 def _log_change(instance: Instance, note: Note) -> None:
