@@ -264,6 +264,8 @@ cdef int require_range(int64_t value, int64_t low, int64_t high, str name) excep
 
 
 cdef int require_ah(bytes packet) except -1:
-    if len(packet) < IPV4_HEADER + AH_SIZE or packet[0] != 0x45 or packet[9] != PROTO_AH:
+    cdef int smallest = IPV4_HEADER + AH_SIZE
+    if (len(packet) < smallest or packet[0] != 0x45 or packet[9] != PROTO_AH or
+            (packet[2] << 8 | packet[3]) < smallest):
         raise ValueError("not an IPv4 packet with AH")
     return 0
