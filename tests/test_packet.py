@@ -1,11 +1,8 @@
-"""The packet codec against recorded and scapy's packets, tshark, and properties."""
+"""The packet codec against scapy's and recorded packets, and its properties."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -26,23 +23,10 @@ from fastvrrp._wire import (
     set_priority,
     verify_ah,
 )
+from packets import MADE, RECORDED, Case, decode_ip, encoded, guarded, load, packed
 
-from packets import decode_ip, guarded, packed
-
-Case = dict[str, Any]
-VECTORS = Path(__file__).parent / "vectors"
-MADE = ("scapy_v2", "scapy_v2_ah", "scapy_v3_ipv4", "scapy_v3_ipv6")
-RECORDED = ("keepalived", "frr")
 SECOND = 1_000_000_000
 CENTISECOND = 10_000_000
-
-
-def load(*names: str) -> list[Any]:
-    return [
-        pytest.param(json.loads(line), id=f"{name}: {json.loads(line)['name']}")
-        for name in names
-        for line in (VECTORS / f"{name}.jsonl").read_text().splitlines()
-    ]
 
 
 def expected(case: Case) -> Advert:
@@ -67,23 +51,6 @@ def expected(case: Case) -> Advert:
         ah_spi=int.from_bytes(packed(case["source"]), "big") if is_in_ah else None,
         ah_sequence=case.get("ah_sequence"),
         ah_icv=packet[32:44] if is_in_ah else b"",
-    )
-
-
-def encoded(case: Case) -> bytes:
-    fields: Case = {key: case[key] for key in ("vrid", "priority", "interval", "ttl")}
-    fields["source"] = packed(case["source"])
-    fields["destination"] = packed(case["destination"])
-    fields["addresses"] = [packed(address) for address in case["addresses"]]
-    fields["password"] = case.get("password", "").encode()
-    if "ah_sequence" in case:
-        return encode_ah(**fields, sequence=case["ah_sequence"])
-    return encode(
-        **fields,
-        family=case["family"],
-        version=case["version"],
-        auth_type=case.get("auth_type", 0),
-        checksum_as_v2=case.get("checksum_as_v2", False),
     )
 
 

@@ -8,8 +8,8 @@ Each line of a file is a case: a JSON object. `packet` is an IP packet in hexade
 between IP header, AH and VRRP. Of the fields, `interval` is in nanoseconds; `auth_type`,
 `password`, `checksum_as_v2`, `checksum_for_group` and `ah_sequence` are there only where they say
 something. A packet that record.sh recorded also has its Ethernet header, `ethernet`.
-refused.jsonl has the reason instead of the fields. announcements.jsonl has whole frames of gratuitous
-ARP and neighbour advertisements.
+refused.jsonl has the reason instead of the fields. announcements.jsonl has whole frames of
+gratuitous ARP and neighbour advertisements.
 
 scapy computes the checksums; the ICV of AH is computed here from scapy's fields with the standard
 library. The same random seed gives the same files.
@@ -83,7 +83,7 @@ def random_fields(dice: random.Random, family: int, version: int, number: int) -
         "vrid": (1, 255, dice.randint(1, 255))[number % 3],
         "priority": (*PRIORITIES, dice.randint(1, 254))[number % 8],
         "interval": interval * (SECOND if version == 2 else CENTISECOND),
-        "ttl": dice.choice((1, 64, 255)) if is_unicast else 255,
+        "ttl": dice.choice((16, 64, 255)) if is_unicast else 255,
         "source": random_address(dice, family),
         "destination": random_address(dice, family) if is_unicast else GROUPS[family],
         "addresses": [random_address(dice, family) for _ in range(counts[number % len(counts)])],
