@@ -12,13 +12,14 @@
     | VRRPv2, auth type 2           |   its eight bytes of authentication data are zero
     +-------------------------------+
 
-The ICV covers the whole IP packet, with the ICV and the fields that change on the way as zeros. RFC
-2402 section 3.3.3.1.1 counts TOS, flags, fragment offset, TTL and header checksum among these. What
-keepalived 2.2.7 sends only matches with the TTL left as it is (seen on the wire: of all choices of
-fields, only that one gives the recorded ICVs), and so it is here.
+The ICV covers the whole IP packet, with the ICV itself and the fields that change on the way as
+zeros. RFC 2402 section 3.3.3.1.1 counts TOS, flags, fragment offset, TTL and header checksum among
+these. keepalived 2.2.7 does so for a unicast packet, but leaves the TTL of a multicast one as it
+is. That was found on the wire: of all choices of fields only this one gives the recorded ICVs, and
+of packets made either way keepalived accepts these (flags and fragment offset were told apart so).
 
 The identification is covered. The kernel puts its own into a packet of a raw socket that says 0 and
-may be fragmented, so it is written here, never 0, from the sequence number.
+may be fragmented, so it is written here, never 0, from the sequence number, as keepalived does.
 """
 
 import hmac
@@ -57,6 +58,8 @@ cdef bytes compute_icv(const uint8_t *packet, size_t size, bytes password):
     cdef uint8_t *copy = <uint8_t *> PyBytes_AS_STRING(covered)     # nobody else has it yet
     copy[1] = 0                 # TOS
     memset(copy + 6, 0, 2)      # flags and fragment offset
+    if copy[16] & 0xF0 != 0xE0:
+        copy[8] = 0             # TTL, unless multicast
     memset(copy + 10, 0, 2)     # header checksum
     memset(copy + ICV, 0, AH_ICV_SIZE)
     return hmac.digest(password, covered, "md5")[:AH_ICV_SIZE]

@@ -1,12 +1,12 @@
 """The Internet checksum (RFC 1071).
 
 The ones' complement sum does not care in which order the bytes of a word stand, as long as every
-word is read the same way (RFC 1071 section 2 B), nor how wide the words are, because 2 to the 16, 32
-and 64 are all 1 modulo 65,535. So eight bytes are read at a time, in the machine's own order, and the
-result, stored as it is, stands in network order on any machine.
+word is read the same way (RFC 1071 section 2 B), nor how wide the words are, because 2 to the 16,
+32 and 64 are all 1 modulo 65,535. So eight bytes are read at a time, in the machine's own order,
+and the result, stored as it is, stands in network order on any machine.
 
-Each word of 64 bits is added as two halves of 32, so that no carry is lost and none has to be looked
-for: the sum of four gigabytes fits.
+Each word of 64 bits is added as two halves of 32, so that no carry is lost and none has to be
+looked for: the sum of four gigabytes fits.
 """
 
 from libc.stdint cimport uint64_t

@@ -1,7 +1,7 @@
 """VRRP on the wire.
 
-VRRPv2 (RFC 3768 section 5.1), IPv4 only. RFC 3768 dropped authentication, but kept its field and its
-data, which RFC 2338 section 5.3.6 had defined and keepalived still speaks:
+VRRPv2 (RFC 3768 section 5.1), IPv4 only. RFC 3768 dropped authentication, but kept its field and
+its data, which RFC 2338 section 5.3.6 had defined and keepalived still speaks:
 
      0                   1                   2                   3
      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -26,16 +26,20 @@ VRRPv3 (RFC 9568 section 5.1), IPv4 and IPv6:
     +---------------------------------------------------------------+
 
 The checksum of VRRPv2 is over that alone. The checksum of VRRPv3 is also over a pseudo-header of
-source, destination, protocol and length (RFC 9568 section 5.2.8), but implementers read RFC 5798 for
-IPv4 both ways, and keepalived can speak either (`v3_checksum_as_v2`) and hears both; so does this.
+source, destination, protocol and length (RFC 9568 section 5.2.8). Over IPv4 that is not what
+everyone sends. Implementers read RFC 5798 both ways, so a checksum without pseudo-header is heard
+too, and spoken when asked (`v3_checksum_as_v2`). And old keepalived took the multicast group for
+the destination also where it sent to a unicast peer; 2.2.7 still does with `old_unicast_checksum`,
+and hears it (seen on the wire). So that is heard here, but never spoken.
 
-How long the VRRP part is, its own address count says. What stands behind it is not looked at, because
-a short frame is padded by Ethernet and because RFC 9568 section 7.1 only wants the message complete.
+How long the VRRP part is, its own address count says. What stands behind it is not looked at,
+because a short frame is padded by Ethernet and because RFC 9568 section 7.1 only wants the message
+complete.
 
 Everything here works on memory of the caller, allocates nothing, and is called without the GIL.
 """
 
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from fastvrrp._checksum cimport add, fold, update
 
@@ -75,7 +79,11 @@ cdef enum:
     TARGET_LINK_LAYER_ADDRESS = 2           # RFC 4861 section 4.6.1
 
 
-# --- reading and writing network order --------------------------------------------------------------
+# RFC 9568 section 5.1.1.2
+cdef const char *DEFAULT_GROUP = b"\xe0\x00\x00\x12"
+
+
+# --- reading and writing network order ------------------------------------------------------------
 
 cdef inline uint16_t read16(const uint8_t *data) noexcept nogil:
     return <uint16_t> (data[0] << 8 | data[1])
@@ -133,8 +141,11 @@ cdef Reason decode_ipv4(const uint8_t *packet, size_t size, advert_t *advert) no
     if protocol == PROTO_AH:
         if size < AH_HEADER_SIZE:
             return TRUNCATED
-        # keepalived sends no options with AH; which of them an ICV covers would be a page of RFC 2402.
-        if packet[0] != PROTO_VRRP or packet[1] != AH_LENGTH or header != IPV4_HEADER:
+        # keepalived sends no options with AH; which of them an ICV covers would be a page of RFC
+        # 2402. The SPI names no security association: keepalived writes its address there, and
+        # expects it.
+        if (packet[0] != PROTO_VRRP or packet[1] != AH_LENGTH or header != IPV4_HEADER or
+                memcmp(packet + 4, advert.source, 4) != 0):
             return AH_HEADER
         advert.has_ah = 1
         advert.ah_spi = read32(packet + 4)
@@ -194,9 +205,16 @@ cdef Reason decode_vrrp(const uint8_t *vrrp, size_t size, advert_t *advert) noex
         return OK
     if fold(add_pseudo_header(
             total, advert.source, advert.destination, address_size, expected, PROTO_VRRP)) != 0:
-        if advert.family == 6 or fold(total) != 0:
+        if advert.family == 6:
             return CHECKSUM
-        advert.checksum_as_v2 = 1
+        if fold(total) == 0:
+            advert.checksum_as_v2 = 1
+        elif fold(add_pseudo_header(
+                total, advert.source, <const uint8_t *> DEFAULT_GROUP, 4, expected,
+                PROTO_VRRP)) == 0:
+            advert.checksum_for_group = 1
+        else:
+            return CHECKSUM
     advert.interval = <int64_t> (read16(vrrp + 4) & MAX_INTERVAL) * CENTISECOND
     if advert.vrid == 0:
         return VRID_ZERO
@@ -327,7 +345,7 @@ cdef void write_garp(uint8_t *out, const uint8_t *mac, const uint8_t *address) n
     write16(arp + 6, 1)                 # a request, as RFC 5227 section 3 recommends
     memcpy(arp + 8, mac, 6)
     memcpy(arp + 14, address, 4)
-    memset(arp + 18, 0xFF, 6)           # nobody reads the target's MAC of a request; keepalived's way
+    memset(arp + 18, 0xFF, 6)           # nobody reads a request's target MAC; keepalived's way
     memcpy(arp + 24, address, 4)
 
 

@@ -1,8 +1,8 @@
 """The packet codec on Python's bytes, for tests and tools.
 
 The daemon never comes here: the engine calls the C of packet.pyx and ah.pyx on its own memory. What
-is here only checks arguments, calls that C and makes a Python object of what it says, so that a test
-of this is a test of what runs.
+is here only checks arguments, calls that C and makes a Python object of what it says, so that a
+test of this is a test of what runs.
 """
 
 from typing import NamedTuple
@@ -31,43 +31,36 @@ class PacketError(ValueError):
 
 
 class Advert(NamedTuple):
-    """What an advert says. Addresses are in network order, intervals in nanoseconds."""
+    """What an advert says. Addresses are in network order."""
 
-    family: int
-    """4 or 6."""
-    version: int
-    """2 or 3."""
+    family: int                     # 4 or 6
+    version: int                    # 2 or 3
     vrid: int
     priority: int
-    interval: int
-    """Nanoseconds: whole seconds for VRRPv2, hundredths for VRRPv3."""
+    interval: int                   # nanoseconds: whole seconds for VRRPv2, hundredths for VRRPv3
     addresses: tuple[bytes, ...]
     source: bytes
     destination: bytes
-    ttl: int = 255
-    """TTL or hop limit."""
-    auth_type: int = 0
-    """VRRPv2: 0 none, 1 simple password, 2 AH (RFC 2338 section 5.3.6)."""
-    auth_data: bytes = b""
-    """VRRPv2: eight bytes; else empty."""
-    checksum_as_v2: bool = False
-    """VRRPv3 over IPv4: only the checksum without pseudo-header is right."""
-    ah_spi: int | None = None
-    """None without AH."""
+    ttl: int = 255                  # or hop limit
+    auth_type: int = 0              # VRRPv2: none, simple password, AH (RFC 2338 section 5.3.6)
+    auth_data: bytes = b""          # VRRPv2: eight bytes; else empty
+    checksum_as_v2: bool = False    # VRRPv3 over IPv4: only right without pseudo-header
+    checksum_for_group: bool = False    # VRRPv3 over IPv4, unicast: only right as if to the group
+    ah_spi: int | None = None       # None without AH
     ah_sequence: int | None = None
-    ah_icv: bytes = b""
-    """Twelve bytes; empty without AH."""
+    ah_icv: bytes = b""             # twelve bytes; empty without AH
 
 
 def decode(
-        const uint8_t[::1] packet not None, family: int = 4, source: bytes = bytes(16), destination: bytes = bytes(16),
-        hop_limit: int = 255) -> Advert:
+        const uint8_t[::1] packet not None, family: int = 4, source: bytes = bytes(16),
+        destination: bytes = bytes(16), hop_limit: int = 255) -> Advert:
     """Decodes an advert from any buffer of bytes.
 
     For family 4, `packet` starts at the IP header, and the other arguments are not looked at. For
-    family 6 it starts at the VRRP header, and `source`, `destination` (sixteen bytes) and `hop_limit`
-    are what the IPv6 header said. Raises PacketError with the reason marked (D) in _packet.pxd, and
-    ValueError for arguments that no socket could give. The ICV of AH is `verify_ah`'s to judge.
+    family 6 it starts at the VRRP header, and `source`, `destination` (sixteen bytes) and
+    `hop_limit` are what the IPv6 header said. Raises PacketError with the reason marked (D) in
+    _packet.pxd, and ValueError for arguments that no socket could give. The ICV of AH is
+    `verify_ah`'s to judge.
     """
     cdef advert_t advert
     cdef Reason verdict
@@ -103,6 +96,7 @@ def decode(
         auth_type=advert.auth_type,
         auth_data=(<const char *> advert.auth_data)[:8] if advert.auth_data != NULL else b"",
         checksum_as_v2=bool(advert.checksum_as_v2),
+        checksum_for_group=bool(advert.checksum_for_group),
         ah_spi=advert.ah_spi if advert.has_ah else None,
         ah_sequence=advert.ah_sequence if advert.has_ah else None,
         ah_icv=(<const char *> advert.ah_icv)[:12] if advert.has_ah else b"",
@@ -203,7 +197,8 @@ def set_priority(packet: bytes, priority: int) -> bytes:
 
 
 def ah_icv(packet: bytes, password: bytes) -> bytes:
-    """The twelve bytes of ICV that an IPv4 packet with AH should carry; ValueError if it has none."""
+    """The twelve bytes of ICV that an IPv4 packet with AH should carry. Raises ValueError if it has
+    no AH."""
     require_ah(packet)
     changed = bytearray(packet)
     cdef uint8_t[::1] view = changed
@@ -212,8 +207,8 @@ def ah_icv(packet: bytes, password: bytes) -> bytes:
 
 
 def verify_ah(packet: bytes, password: bytes) -> bool:
-    """Whether the ICV of an IPv4 packet with AH is right (in constant time); ValueError if it has no
-    AH."""
+    """Whether the ICV of an IPv4 packet with AH is right, in constant time. Raises ValueError if it
+    has no AH."""
     require_ah(packet)
     return bool(ah_verify(packet, len(packet), password))
 
@@ -229,7 +224,7 @@ def ethernet(destination: bytes, source: bytes, ethertype: int) -> bytes:
 
 
 def multicast_mac(group: bytes) -> bytes:
-    """The MAC of a multicast address of 4 (RFC 1112 section 6.4) or 16 bytes (RFC 2464 section 7)."""
+    """The MAC of a multicast address of 4 bytes or 16 (RFC 1112 section 6.4, RFC 2464 section 7)."""
     cdef uint8_t out[6]
     if len(group) != 4:
         require_size(group, 16, "group")
@@ -269,6 +264,8 @@ cdef int require_range(int64_t value, int64_t low, int64_t high, str name) excep
 
 
 cdef int require_ah(bytes packet) except -1:
-    if len(packet) < IPV4_HEADER + AH_SIZE or packet[0] != 0x45 or packet[9] != PROTO_AH:
+    cdef int smallest = IPV4_HEADER + AH_SIZE
+    if (len(packet) < smallest or packet[0] != 0x45 or packet[9] != PROTO_AH or
+            (packet[2] << 8 | packet[3]) < smallest):
         raise ValueError("not an IPv4 packet with AH")
     return 0

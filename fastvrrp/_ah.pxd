@@ -11,8 +11,9 @@ cdef enum:
     AH_ICV_SIZE = 12    # RFC 2403 section 2: HMAC-MD5 truncated to 96 bits
 
 # Writes an IP packet (IP header, AH, VRRP) for `spec` at `out`, which has room for MAX_FRAME - 14
-# bytes, and returns its size. `auth_type` is AUTH_AH. The SPI is the source address. The ICV is zero
-# until `ah_icv` writes it. `sequence` starts at 1 and rises with every packet (RFC 2402 section 2.5).
+# bytes, and returns its size. `auth_type` is AUTH_AH. The SPI is the source address. The ICV is
+# zero until `ah_icv` writes it. `sequence` starts at 1 and rises with every packet (RFC 2402
+# section 2.5).
 cdef size_t encode_ah(
     const advert_spec_t *spec, uint32_t sequence, uint8_t *out) noexcept nogil
 

@@ -1,7 +1,7 @@
 # VRRP on the wire: decoding and encoding in C, on caller's memory, without the GIL.
 #
-# A packet starts with its IP header for IPv4 (a raw socket delivers it) and with the VRRP header for
-# IPv6 (a raw socket does not; source, destination and hop limit come as arguments).
+# A packet starts with its IP header for IPv4 (a raw socket delivers it) and with the VRRP header
+# for IPv6 (a raw socket does not; source, destination and hop limit come as arguments).
 # Addresses are in network order, lengths in bytes, intervals in nanoseconds.
 #
 # AH (RFC 2402) is in _ah.pxd: it needs a digest, and that is Python's. The face of both for Python,
@@ -22,8 +22,8 @@ cdef enum:
     MAX_FRAME = 4142
 
 # Why a packet was refused; OK is 0. Every reason has a name in `REASONS` (Python) at its index.
-# (D) is said by the decoder, from the packet alone; (C) by the caller, who knows the virtual router;
-# (A) by `ah_verify`'s caller.
+# (D) is said by the decoder, from the packet alone; (C) by the caller, who knows the virtual
+# router; (A) by `ah_verify`'s caller.
 cdef enum Reason:
     OK = 0
     TRUNCATED           # (D) shorter than its header or its address count says
@@ -39,7 +39,7 @@ cdef enum Reason:
     INTERVAL            # (D) VRRPv3: 0; (C) VRRPv2: not the interval configured
     AUTH_TYPE           # (D) VRRPv2: none of RFC 2338's; VRRPv3 in AH; (C) not as configured
     PASSWORD            # (C)
-    AH_HEADER           # (D) AH without type 2 or type 2 without AH, malformed, wrong next header
+    AH_HEADER           # (D) AH missing or not announced, malformed, wrong next header or SPI
     AH_REPLAY           # (C) AH sequence number not above the last one
     AH_ICV              # (A) AH integrity check value does not match
     SOURCE              # (C) unicast: not a peer; or our own address
@@ -55,6 +55,7 @@ cdef struct advert_t:
     uint8_t auth_type       # VRRPv2 only
     uint8_t ttl
     uint8_t checksum_as_v2  # VRRPv3 over IPv4: 1 where only the sum without pseudo-header is right
+    uint8_t checksum_for_group  # VRRPv3 over IPv4, unicast: 1 where the sum is as if to 224.0.0.18
     uint8_t has_ah
     uint16_t address_count
     int64_t interval        # nanoseconds
@@ -83,10 +84,10 @@ cdef struct advert_spec_t:
     const uint8_t *password     # eight bytes, zero padded, or NULL
 
 # Decodes an IPv4 packet (starting at the IP header, protocol 112 or 51) into `advert`, and says
-# everything marked (D) above. Of a refused packet `advert` holds as much as was read: family always,
-# source, destination and TTL behind a good IP header, `vrid` behind two bytes of VRRP, zeros else.
-# No byte at or behind `size` is read. The IP header's own checksum is the kernel's: a raw socket is
-# never given a packet where it is wrong.
+# everything marked (D) above. Of a refused packet `advert` holds as much as was read: family
+# always, source, destination and TTL behind a good IP header, `vrid` behind two bytes of VRRP,
+# zeros else. No byte at or behind `size` is read. The IP header's own checksum is the kernel's: a
+# raw socket is never given a packet where it is wrong.
 cdef Reason decode_ipv4(const uint8_t *packet, size_t size, advert_t *advert) noexcept nogil
 
 # The same for IPv6: `payload` starts at the VRRP header.
@@ -94,11 +95,11 @@ cdef Reason decode_ipv6(
     const uint8_t *payload, size_t size, const uint8_t *source, const uint8_t *destination,
     uint8_t hop_limit, advert_t *advert) noexcept nogil
 
-# Writes an IP packet (IP header, VRRP) for `spec` at `out`, which has room for MAX_FRAME - 14 bytes;
-# returns its size. At most MAX_ADDRESSES addresses; no VRRPv2 for IPv6; the interval is rounded down
-# to what the version can say (seconds in a byte, hundredths in twelve bits). An IPv4 packet has DF set
-# and ID 0 (an atomic datagram, RFC 6864 section 4), so that a frame can be built once and sent for
-# ever. AH is not among these: see `encode_ah`.
+# Writes an IP packet (IP header, VRRP) for `spec` at `out`, which has room for MAX_FRAME - 14
+# bytes; returns its size. At most MAX_ADDRESSES addresses; no VRRPv2 for IPv6; the interval is
+# rounded down to what the version can say (seconds in a byte, hundredths in twelve bits). An IPv4
+# packet has DF set and ID 0 (an atomic datagram, RFC 6864 section 4), so that a frame can be built
+# once and sent for ever. AH is not among these: see `encode_ah`.
 cdef size_t encode(const advert_spec_t *spec, uint8_t *out) noexcept nogil
 
 # The two halves of `encode`, for `encode_ah`: the VRRP part alone (returns its size), and an IPv4
@@ -127,7 +128,8 @@ cdef enum:
 # Writes a gratuitous ARP request for `address` (four bytes) as a whole frame of GARP_SIZE bytes.
 cdef void write_garp(uint8_t *out, const uint8_t *mac, const uint8_t *address) noexcept nogil
 
-# Writes an unsolicited neighbour advertisement for `address` (sixteen bytes) to all nodes, as a whole
-# frame of NA_SIZE bytes; O set, S clear, R as `router` (RFC 4861 section 4.4, RFC 9568 section 6.4.2).
+# Writes an unsolicited neighbour advertisement for `address` (sixteen bytes) to all nodes, as a
+# whole frame of NA_SIZE bytes; O set, S clear, R as `router` (RFC 4861 section 4.4, RFC 9568
+# section 6.4.2).
 cdef void write_na(
     uint8_t *out, const uint8_t *mac, const uint8_t *address, bint router) noexcept nogil
