@@ -1,0 +1,19 @@
+"""What all tests share: the laboratory, and its removal when an earlier run could not."""
+
+from collections.abc import Iterator
+
+import pytest
+from lab import Laboratory
+from lab.ownership import remove_abandoned
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # Once a run: the workers of pytest-xdist are sessions of their own.
+    if not hasattr(session.config, "workerinput"):
+        remove_abandoned()
+
+
+@pytest.fixture
+def lab() -> Iterator[Laboratory]:
+    with Laboratory() as laboratory:
+        yield laboratory

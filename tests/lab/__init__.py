@@ -1,0 +1,29 @@
+"""The namespace laboratory: routers, wires, daemons and captures for tests, side by side.
+
+    with Laboratory() as lab:
+        a, b = lab.router("a"), lab.router("b")
+        (link,) = lab.connect(a, b)
+        with Capture(b) as capture:
+            master = Keepalived(a, CONFIGURATION).start()
+            ...
+        capture.assert_clean()
+
+Everything is gone when the block ends, and also when the process is killed inside it.
+"""
+
+from lab.capture import Advert, Capture
+from lab.daemons import Daemon, Fastvrrp, Keepalived
+from lab.network import Laboratory, Link, Router
+from lab.waiting import wait_until
+
+__all__ = [
+    "Advert",
+    "Capture",
+    "Daemon",
+    "Fastvrrp",
+    "Keepalived",
+    "Laboratory",
+    "Link",
+    "Router",
+    "wait_until",
+]
