@@ -224,7 +224,8 @@ def ethernet(destination: bytes, source: bytes, ethertype: int) -> bytes:
 
 
 def multicast_mac(group: bytes) -> bytes:
-    """The MAC of a multicast address of 4 bytes or 16 (RFC 1112 section 6.4, RFC 2464 section 7)."""
+    """The MAC of a multicast address of 4 (RFC 1112 section 6.4) or 16 bytes (RFC 2464 section 7).
+    """
     cdef uint8_t out[6]
     if len(group) != 4:
         require_size(group, 16, "group")
