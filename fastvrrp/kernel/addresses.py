@@ -18,6 +18,7 @@ from time import monotonic_ns
 from typing import NamedTuple
 
 from fastvrrp._rtnetlink import AddressEvent, Channel, encode_address
+from fastvrrp.kernel import sysctl
 from fastvrrp.model import VirtualAddress
 
 PROTOCOL = 112
@@ -60,10 +61,15 @@ def encode(address: VirtualAddress, ifindex: int, add: bool) -> bytes:
 class AddressBatch:
     """The requests of one virtual router, both ways, ready to be sent any number of times."""
 
-    __slots__ = ("additions", "addresses", "removals")
+    __slots__ = ("additions", "addresses", "gate", "removals")
 
-    def __init__(self, addresses: Iterable[tuple[VirtualAddress, int]]) -> None:
-        """Each address comes with the ifindex of its link."""
+    def __init__(
+        self, addresses: Iterable[tuple[VirtualAddress, int]], gate: str | None = None
+    ) -> None:
+        """Each address comes with the ifindex of its link. `gate` is the parameter that disables
+        IPv6 on a VMAC (`macvlan.ipv6_gate`) where IPv6 addresses are on one: it is opened before
+        they are added, and shut before they are removed, which takes them off without a sound."""
+        self.gate = gate
         placed = tuple(addresses)
         self.addresses = tuple(address for address, _ in placed)
         self.additions = tuple(encode(address, ifindex, True) for address, ifindex in placed)
@@ -143,22 +149,26 @@ class AddressQueue:
         """
         deadline = monotonic_ns() + budget_ns
         while self._entries:
-            self._apply_span(deadline - monotonic_ns())
+            self._apply_span(deadline)
             if monotonic_ns() >= deadline:
                 break
         return bool(self._entries)
 
-    def _apply_span(self, budget_ns: int) -> None:
+    def _apply_span(self, deadline: int) -> None:
         """Carries out the requests at the head of the queue."""
         requests: list[bytes] = []
         owners: list[tuple[_Entry, int]] = []
         for entry in self._entries.values():
+            if entry.done == 0 and entry.batch.gate is not None:
+                if requests and monotonic_ns() >= deadline:
+                    break
+                sysctl.write(entry.batch.gate, "0" if entry.add else "1")
             wanted = entry.requests[entry.done : entry.done + _SPAN - len(requests)]
             requests += wanted
             owners += [(entry, entry.done + i) for i in range(len(wanted))]
             if len(requests) == _SPAN:
                 break
-        sent = self._channel.apply(requests, 0, budget_ns)
+        sent = self._channel.apply(requests, 0, deadline - monotonic_ns())
         for index, errno in self._channel.take_errors():
             entry, position = owners[index]
             if errno not in _GOOD_ANSWERS[entry.add]:
