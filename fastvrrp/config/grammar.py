@@ -14,7 +14,7 @@ from fastvrrp.config.arguments import (
     packed_address,
 )
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.lines import Statement
+from fastvrrp.config.statement import Statement
 from fastvrrp.config.syntax import ignore_rest, read_word
 from fastvrrp.model import SECOND, UnicastPeer, VirtualAddress
 

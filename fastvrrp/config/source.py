@@ -33,6 +33,11 @@ class Source:
         self.directory = str(Path(path).parent)
         self.lines = text.split("\n")
 
+    @property
+    def absolute_directory(self) -> str:
+        """The directory of the file from the root, as ${_PWD} has it."""
+        return str(Path(self.directory).absolute())
+
 
 def read_source(path: str, number: int) -> Source:
     """Open, read and decode a file. Raises SourceError with a sentence about it."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from fastvrrp.config.arguments import Adjusted, Argument, ArgumentError
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.lines import Statement
+from fastvrrp.config.statement import Statement
 
 
 class Syntax(Protocol):

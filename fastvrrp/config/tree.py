@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.keywords import Keyword
-from fastvrrp.config.lines import Statement
 from fastvrrp.config.spelling import nearest
+from fastvrrp.config.statement import Statement
 
 MOST_SUGGESTIONS = 200
 """Looking for the nearest word takes a millisecond; a file of nothing but unknown words is no
