@@ -12,18 +12,17 @@ from collections.abc import Iterator
 
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.expansion import Expander, PhysicalLines
-from fastvrrp.config.source import (
-    Source,
-    SourceError,
-    expand_braces,
-    is_pattern,
-    matching_files,
-    read_source,
+from fastvrrp.config.includes import (
+    INCLUDE_CHECK,
+    INCLUDES,
+    Checks,
+    checks_of,
+    included_sources,
 )
+from fastvrrp.config.source import Source, read_source
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tokens import split_line, unquote, without_comment
 
-INCLUDES = frozenset({"include", "includer", "includem", "includew", "includeb", "includea"})
 DEEPEST_INCLUDE = 64
 FIRST_WORD = re.compile(r"\s*(\w+)")
 
@@ -39,6 +38,7 @@ class Lines:
     def __init__(self, complaints: Complaints, config_id: str = "", seed: int = 0) -> None:
         self._complaints = complaints
         self._expander = Expander(complaints, config_id, seed)
+        self._checks = Checks.NONE
         self._opened = 0
         self._open_paths: list[str] = []
 
@@ -59,8 +59,8 @@ class Lines:
             words = line.split()
             if not words:
                 continue
-            if words[0] in INCLUDES:
-                yield from self._of_include(Statement(words, False, source, number))
+            if words[0].startswith("include") and self._is_directive(words[0]):
+                yield from self._of_directive(source, number, line)
                 continue
             opens = words[-1] == "{"
             if opens:
@@ -79,8 +79,8 @@ class Lines:
         self, source: Source, number: int, line: str, following: PhysicalLines
     ) -> Iterator[Statement]:
         name = FIRST_WORD.match(line)
-        if name is not None and name.group(1) in INCLUDES:
-            yield from self._of_include(Statement(_include_words(line), False, source, number))
+        if name is not None and self._is_directive(name.group(1)):
+            yield from self._of_directive(source, number, line)
             return
         if NEEDS_EXPANSION.search(line) is not None:
             yield from self._expander.statements(source, number, line, following)
@@ -92,44 +92,45 @@ class Lines:
         for words, opens, first in splits:
             yield Statement(words, opens, source, number, first)
 
-    def _of_include(self, statement: Statement) -> Iterator[Statement]:
-        if len(statement.words) < 2:
-            self._complaints.warning(
-                statement, 1, f"{statement.words[0]} names no file; write one after it"
-            )
+    @staticmethod
+    def _is_directive(word: str) -> bool:
+        """Whether a line with that first word is about files and no statement."""
+        return word in INCLUDES or word == INCLUDE_CHECK
+
+    def _of_directive(self, source: Source, number: int, line: str) -> Iterator[Statement]:
+        words = without_comment(line).split()
+        statement = Statement(words, False, source, number)
+        if words[0] == INCLUDE_CHECK:
+            self._checks = checks_of(statement, self._checks, self._complaints)
+        else:
+            yield from self._of_include(statement, _included_name(line))
+
+    def _of_include(self, statement: Statement, name: str) -> Iterator[Statement]:
+        word = statement.words[0]
+        if not name:
+            self._complaints.warning(statement, 1, f"{word} names no file; write one after it")
             return
-        for name in expand_braces(statement.words[1]):
-            if is_pattern(name):
-                paths = matching_files(name, statement.source.directory)
+        checks = self._checks | INCLUDES[word]
+        opened = self._opened
+        for source in included_sources(statement, name, checks, opened, self._complaints):
+            self._opened += 1
+            path = source.path
+            if path in self._open_paths:
+                circle = self._open_paths[self._open_paths.index(path) :]
+                self._complaints.error(
+                    statement, 1, f"{path} includes itself: {' -> '.join([*circle, path])}"
+                )
+            elif len(self._open_paths) >= DEEPEST_INCLUDE:
+                self._complaints.error(
+                    statement, 1, f"{path} is not read: includes are {DEEPEST_INCLUDE} deep"
+                )
             else:
-                paths = [_beside(name, statement.source)]
-            for path in paths:
-                yield from self._of_included(path, statement)
-
-    def _of_included(self, path: str, statement: Statement) -> Iterator[Statement]:
-        if path in self._open_paths:
-            circle = " -> ".join([*self._open_paths[self._open_paths.index(path) :], path])
-            self._complaints.error(statement, 1, f"{path} includes itself: {circle}")
-            return
-        if len(self._open_paths) >= DEEPEST_INCLUDE:
-            self._complaints.error(
-                statement, 1, f"{path} is not read: includes are {DEEPEST_INCLUDE} deep"
-            )
-            return
-        try:
-            statements = self.of_file(path)
-        except SourceError as error:
-            self._complaints.warning(statement, 1, f"{error}; nothing is included", is_ours=True)
-            return
-        yield from statements
+                before = self._checks
+                yield from self._of_source(source)
+                self._checks = before
 
 
-def _beside(name: str, source: Source) -> str:
-    if name.startswith("/") or source.directory == ".":
-        return name
-    return f"{source.directory}/{name}"
-
-
-def _include_words(line: str) -> list[str]:
-    """An include's name may have braces, so its line is not split at them."""
-    return [unquote(word) for word in without_comment(line).split()]
+def _included_name(line: str) -> str:
+    """What follows an include's word, to the end of the line: a name may have spaces and braces."""
+    words = without_comment(line).strip().split(maxsplit=1)
+    return unquote(words[1]) if len(words) > 1 else ""
