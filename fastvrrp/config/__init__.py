@@ -19,9 +19,9 @@ from fastvrrp.config.definitions import Defaults
 from fastvrrp.config.lines import Lines
 from fastvrrp.config.source import SourceError
 from fastvrrp.config.statement import Whole
+from fastvrrp.config.table import TOP
 from fastvrrp.config.tree import Tree
 from fastvrrp.config.vmac_names import VmacNames
-from fastvrrp.config.vrrp_keywords import TOP
 from fastvrrp.model import Configuration
 
 __all__ = ["Complaint", "Place", "Reading", "Severity", "read"]
@@ -84,8 +84,9 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
     complaints = Complaints()
     defaults = foreknown.defaults
     known_before = dict(defaults.values)
+    lines = Lines(complaints, foreknown.config_id, foreknown.seed)
     try:
-        statements = Lines(complaints, foreknown.config_id, foreknown.seed).of_file(path)
+        statements = lines.of_file(path)
     except SourceError as error:
         complaints.error(Whole(path), 0, str(error))
         return Reading(Configuration(), complaints.in_order()), None
@@ -96,6 +97,9 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
     for entry in Tree(statements, TOP.rows, complaints):
         if entry.keyword.name == "global_defs":
             defaults.take(entry)
+            seed = defaults.values.get("random_seed")
+            if isinstance(seed, int):
+                lines.seed(seed)
         elif entry.keyword.name == "vrrp_instance":
             if builder is None or names is None:
                 known_before = dict(defaults.values)

@@ -42,6 +42,10 @@ class Lines:
         self._opened = 0
         self._open_paths: list[str] = []
 
+    def seed(self, seed: int) -> None:
+        """Start the numbers of ${_RANDOM} again from a seed."""
+        self._expander.seed(seed)
+
     def of_file(self, path: str) -> Iterator[Statement]:
         """Every statement of a file. Raises SourceError where that file cannot be read."""
         source = read_source(path, self._opened)
