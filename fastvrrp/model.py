@@ -59,6 +59,8 @@ class VirtualAddress:
     """False with `no_track`: the address may vanish without consequence."""
     use_vmac: bool = False
     """The address has a VMAC of its own on `interface`."""
+    track_group: str | None = None
+    """Of a static address: the group of instances that track it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def paths() -> list[Path]:
 def reading_of(path: Path) -> Reading:
     """Read one; complaints name files relative to the corpus."""
     with contextlib.chdir(CONFIGS):
-        return read(path.name)
+        return read(path.name, config_id="main")
 
 
 def outcome(reading: Reading) -> dict[str, Any]:

@@ -25,7 +25,7 @@ cd "$1"
 shift
 for file in "$@"; do
     status=0
-    timeout {LONGEST_CHECK} keepalived -t -f "$file" >/dev/null 2>&1 || status=$?
+    timeout {LONGEST_CHECK} keepalived -t -i main -f "$file" >/dev/null 2>&1 || status=$?
     echo "$status $file"
 done
 """

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.lines import Lines, Statement, unquote
+from fastvrrp.config.lines import Lines
 from fastvrrp.config.source import expand_braces, matching_files
 from fastvrrp.config.spelling import nearest
+from fastvrrp.config.statement import Statement
+from fastvrrp.config.tokens import unquote
 
 
 def statements_of(tmp_path: Path, text: str) -> list[Statement]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastvrrp.config import Severity, read
-from fastvrrp.config.vrrp_keywords import GLOBAL_DEFINITIONS, INSTANCE, TOP
+from fastvrrp.config.keywords import Keyword
+from fastvrrp.config.table import TOP
 from fastvrrp.model import Configuration
 
-KEYWORDS = sorted({*TOP.rows, *GLOBAL_DEFINITIONS.rows, *INSTANCE.rows, "include", "}", "{"})
+
+def names(rows: Mapping[str, Keyword]) -> set[str]:
+    """Every keyword of a block and of the blocks inside."""
+    return set(rows).union(*(names(row.block) for row in rows.values() if row.block))
+
+
+KEYWORDS = sorted(names(TOP.rows) | {"include", "}", "{"})
 WORDS = st.one_of(
     st.sampled_from(KEYWORDS),
     st.sampled_from(

@@ -8,17 +8,20 @@ shows (`checks`). One top-level block passes through all of them before the next
 from __future__ import annotations
 
 import gc
+import os
+import time
 from dataclasses import dataclass
 
 from fastvrrp.config.build import Builder, Draft
 from fastvrrp.config.checks import Claims
 from fastvrrp.config.complaints import Complaint, Complaints, Place, Severity
 from fastvrrp.config.definitions import Defaults
-from fastvrrp.config.lines import Lines, Whole
+from fastvrrp.config.lines import Lines
 from fastvrrp.config.source import SourceError
+from fastvrrp.config.statement import Whole
+from fastvrrp.config.table import TOP
 from fastvrrp.config.tree import Tree
 from fastvrrp.config.vmac_names import VmacNames
-from fastvrrp.config.vrrp_keywords import TOP
 from fastvrrp.model import Configuration
 
 __all__ = ["Complaint", "Place", "Reading", "Severity", "read"]
@@ -39,15 +42,18 @@ class Reading:
         return any(complaint.severity == Severity.ERROR for complaint in self.complaints)
 
 
-def read(path: str) -> Reading:
+def read(path: str, config_id: str | None = None) -> Reading:
     """Read a configuration file and what it includes. Never raises for what the file says.
+
+    Lines that start with @ID are read where `config_id` (`-i`) is that ID; without one it is the
+    host's name up to its first dot.
 
     Collection of cycles is put off meanwhile: a reading makes many objects and no cycles.
     """
     collects = gc.isenabled()
     gc.disable()
     try:
-        return _read(path)
+        return _read(path, config_id or os.uname().nodename.partition(".")[0])
     finally:
         if collects:
             gc.enable()
@@ -57,13 +63,16 @@ def read(path: str) -> Reading:
 class _Foreknown:
     """What an instance needs to know that may be written after it."""
 
+    config_id: str
+    seed: int
+    """Of ${_RANDOM}: the same for both readings."""
     defaults: Defaults
     vmac_names: frozenset[str] = frozenset()
 
 
-def _read(path: str) -> Reading:
+def _read(path: str, config_id: str) -> Reading:
     """Read once, or twice where the first time something was needed that came later."""
-    foreknown = _Foreknown(Defaults())
+    foreknown = _Foreknown(config_id, time.time_ns(), Defaults())
     reading, learned = _pass(path, foreknown)
     if learned is not None:
         reading, _ = _pass(path, learned)
@@ -75,8 +84,9 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
     complaints = Complaints()
     defaults = foreknown.defaults
     known_before = dict(defaults.values)
+    lines = Lines(complaints, foreknown.config_id, foreknown.seed)
     try:
-        statements = Lines(complaints).of_file(path)
+        statements = lines.of_file(path)
     except SourceError as error:
         complaints.error(Whole(path), 0, str(error))
         return Reading(Configuration(), complaints.in_order()), None
@@ -87,6 +97,9 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
     for entry in Tree(statements, TOP.rows, complaints):
         if entry.keyword.name == "global_defs":
             defaults.take(entry)
+            seed = defaults.values.get("random_seed")
+            if isinstance(seed, int):
+                lines.seed(seed)
         elif entry.keyword.name == "vrrp_instance":
             if builder is None or names is None:
                 known_before = dict(defaults.values)
@@ -102,5 +115,7 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
         complaints.in_order(),
     )
     if names is not None and (names.chose_too_early or defaults.values != known_before):
-        return reading, _Foreknown(defaults, frozenset(names.written))
+        return reading, _Foreknown(
+            foreknown.config_id, foreknown.seed, defaults, frozenset(names.written)
+        )
     return reading, None

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Mapping
 from typing import Protocol
 
-from fastvrrp.model import SECOND
+from fastvrrp.model import MILLISECOND, SECOND
 
 INTEGER = re.compile(r"[+-]?[0-9]+")
 DECIMAL = re.compile(r"([0-9]*)(?:\.([0-9]*))?")
@@ -101,6 +101,20 @@ class Seconds:
         return value
 
 
+class Milliseconds:
+    """A time in milliseconds with decimals, read to nanoseconds; the range is in milliseconds."""
+
+    def __init__(self, least: int, most: int) -> None:
+        self.shape = f"{least}-{most} ms"
+        self._seconds = Seconds(least * MILLISECOND * 1000, most * MILLISECOND * 1000)
+
+    def read(self, word: str) -> int:
+        try:
+            return self._seconds.read(word) // 1000
+        except ArgumentError:
+            raise ArgumentError(f"is outside {self.shape}") from None
+
+
 class WholeSeconds:
     """A time in whole seconds, read to nanoseconds; the range is in seconds."""
 
@@ -181,6 +195,36 @@ class Address:
 
     def read(self, word: str) -> bytes:
         return packed_address(word)
+
+
+class Prefix:
+    """ADDRESS[/LENGTH]; the value is the packed address and the length."""
+
+    shape = "ADDRESS[/LENGTH]"
+
+    def read(self, word: str) -> tuple[bytes, int]:
+        text, slash, length = word.partition("/")
+        address = packed_address(text)
+        bits = len(address) * 8
+        if not slash:
+            return address, bits
+        if not (length.isascii() and length.isdigit() and int(length[:4]) <= bits):
+            raise ArgumentError(f"has no prefix length in 0-{bits}")
+        return address, int(length)
+
+
+class Matching:
+    """A word of a pattern, for what has a form of its own; the value is the word."""
+
+    def __init__(self, shape: str, pattern: str, fault: str) -> None:
+        self.shape = shape
+        self._matches = re.compile(pattern, re.ASCII).fullmatch
+        self._fault = fault
+
+    def read(self, word: str) -> str:
+        if self._matches(word) is None:
+            raise ArgumentError(self._fault)
+        return word
 
 
 class MulticastAddress:

@@ -12,7 +12,7 @@ from fastvrrp.config.arguments import seconds_text
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import MULTICAST_GROUP_4, MULTICAST_GROUP_6, Defaults
 from fastvrrp.config.grammar import ExtraInterfaces, VmacWords
-from fastvrrp.config.lines import Statement
+from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
 from fastvrrp.config.vmac_names import VmacNames
 from fastvrrp.config.written import AF_INET6, Written

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from fastvrrp.config.arguments import address_text
 from fastvrrp.config.build import Draft
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.lines import Statement
+from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
 from fastvrrp.config.written import AF_INET6, FAMILY_NAMES
 from fastvrrp.model import VirtualAddress, VirtualRouter

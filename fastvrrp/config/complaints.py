@@ -96,7 +96,14 @@ class Complaints:
     def _add(
         self, where: Located, index: int, severity: Severity, text: str, is_ours: bool
     ) -> None:
-        complaint = Complaint(where.place(index), severity, text, is_ours, where.definition(index))
+        place = where.place(index)
+        definition = where.definition(index)
+        if definition is not None and (definition.file, definition.line) == (
+            place.file,
+            place.line,
+        ):
+            definition = None
+        complaint = Complaint(place, severity, text, is_ours, definition)
         self._found.append((where.order(), complaint))
 
     def in_order(self) -> tuple[Complaint, ...]:

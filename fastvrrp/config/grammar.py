@@ -14,7 +14,7 @@ from fastvrrp.config.arguments import (
     packed_address,
 )
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.lines import Statement
+from fastvrrp.config.statement import Statement
 from fastvrrp.config.syntax import ignore_rest, read_word
 from fastvrrp.model import SECOND, UnicastPeer, VirtualAddress
 
@@ -28,6 +28,7 @@ ADDRESS_FLAGS = {
     "autojoin": 0x400,
 }
 """IFA_F_* of linux/if_addr.h; `-nodad` is IFA_F_NODAD."""
+VALUED_OPTIONS = frozenset({"dev", "label", "brd", "broadcast", "scope", "peer", "preferred_lft"})
 LABEL_LENGTH = 15
 INET_LENGTH = 4
 LONGEST_LIFETIME = 0xFFFFFFFE
@@ -46,6 +47,10 @@ class VirtualAddressLine:
         " [peer ADDRESS] [use_vmac] [home] [-nodad] [mngtmpaddr] [noprefixroute] [autojoin]"
         " [no_track] [preferred_lft SECONDS|forever]"
     )
+
+    def __init__(self, *, is_static: bool = False) -> None:
+        self._is_static = is_static
+        """True in static_ipaddress, whose addresses may be tracked by a group of instances."""
 
     def read(self, statement: Statement, complaints: Complaints) -> VirtualAddress | None:
         words = statement.words
@@ -84,6 +89,7 @@ class VirtualAddressLine:
         prefixlen = plain.prefixlen
         flags = 0
         tracked, use_vmac = True, False
+        track_group: str | None = None
         index = 1
         while index < len(words):
             word = words[index]
@@ -94,7 +100,7 @@ class VirtualAddressLine:
                 tracked = False
             elif word == "use_vmac":
                 use_vmac = True
-            elif word in ("dev", "label", "brd", "broadcast", "scope", "peer", "preferred_lft"):
+            elif word in VALUED_OPTIONS or (self._is_static and word == "track_group"):
                 if index == len(words):
                     complaints.error(statement, index, f"{word} of {words[0]} needs a value")
                     break
@@ -123,6 +129,8 @@ class VirtualAddressLine:
                         return None
                     else:
                         label = value
+                elif word == "track_group":
+                    track_group = value
                 elif word == "scope":
                     scope = _scope(value)
                     if scope is None:
@@ -161,6 +169,7 @@ class VirtualAddressLine:
             preferred_lifetime=lifetime,
             is_tracked=tracked,
             use_vmac=use_vmac,
+            track_group=track_group,
         )
 
 

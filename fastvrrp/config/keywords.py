@@ -33,12 +33,43 @@ class Keyword:
     since: str = ""
     """The version of keepalived that brought it, where that is after 2.2."""
     replaced_by: str = ""
-    """The modern spelling, where this one is deprecated."""
+    """The modern spelling, where this one is old."""
+    is_discouraged: bool = False
+    """True where keepalived itself says so at every use of the old one."""
 
     @property
     def is_block(self) -> bool:
         """True where a brace must follow."""
         return self.block is not None or self.items is not None
+
+
+def later(
+    name: str,
+    syntax: Syntax,
+    documentation: str,
+    default: str = "",
+    *,
+    block: Mapping[str, Keyword] | None = None,
+    items: Syntax | None = None,
+    is_repeatable: bool = False,
+    since: str = "",
+    replaced_by: str = "",
+    is_discouraged: bool = False,
+) -> Keyword:
+    """A row for a keyword that is read and checked, and that fastvrrp does not act on."""
+    return Keyword(
+        name,
+        syntax,
+        documentation,
+        default,
+        block,
+        items,
+        is_repeatable,
+        False,
+        since,
+        replaced_by,
+        is_discouraged,
+    )
 
 
 FLAG = Flag()

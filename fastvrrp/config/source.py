@@ -20,6 +20,10 @@ MOST_EXPANDED_NAMES = 10_000
 class SourceError(Exception):
     """A file cannot be read; the text says why, and starts with the file's name."""
 
+    def __init__(self, text: str, *, is_missing: bool = False) -> None:
+        super().__init__(text)
+        self.is_missing = is_missing
+
 
 class Source:
     """One opened file. `path` is shown in complaints as it was given or composed."""
@@ -33,6 +37,11 @@ class Source:
         self.directory = str(Path(path).parent)
         self.lines = text.split("\n")
 
+    @property
+    def absolute_directory(self) -> str:
+        """The directory of the file from the root, as ${_PWD} has it."""
+        return str(Path(self.directory).absolute())
+
 
 def read_source(path: str, number: int) -> Source:
     """Open, read and decode a file. Raises SourceError with a sentence about it."""
@@ -41,7 +50,7 @@ def read_source(path: str, number: int) -> Source:
     except IsADirectoryError:
         raise SourceError(f"{path} is a directory; name a file") from None
     except FileNotFoundError:
-        raise SourceError(f"{path} does not exist") from None
+        raise SourceError(f"{path} does not exist", is_missing=True) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SourceError(f"{path} cannot be read: {reason}") from None

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from fastvrrp.config.arguments import Adjusted, Argument, ArgumentError
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.lines import Statement
+from fastvrrp.config.statement import Statement
 
 
 class Syntax(Protocol):
@@ -89,17 +89,119 @@ class One:
         return read_word(statement, 1, self._argument, complaints)
 
 
+class Several:
+    """A keyword with arguments of their own types, the last `optional` of which may be missing.
+
+    Its value is a tuple with None for each that is missing.
+    """
+
+    def __init__(self, *arguments: Argument, optional: int = 0, start: int = 1) -> None:
+        self._arguments = arguments
+        self._least = len(arguments) - optional
+        self._start = start
+        """0 where the line of a block without keywords is read."""
+
+    @property
+    def shape(self) -> str:
+        least = [argument.shape for argument in self._arguments[: self._least]]
+        more = [f"[{argument.shape}]" for argument in self._arguments[self._least :]]
+        return " ".join(least + more)
+
+    def read(self, statement: Statement, complaints: Complaints) -> tuple[object, ...] | None:
+        words = statement.words
+        if len(words) < self._least + self._start:
+            complaints.error(statement, len(words), f"{words[0]} needs {self.shape}")
+            return None
+        values: list[object] = []
+        for index, argument in enumerate(self._arguments, self._start):
+            if index >= len(words):
+                values.append(None)
+                continue
+            value = read_word(statement, index, argument, complaints)
+            if value is None and index < self._least + self._start:
+                return None
+            values.append(value)
+        ignore_rest(statement, len(self._arguments) + self._start, complaints)
+        return tuple(values)
+
+
+class Many:
+    """A keyword with any number of arguments of one type; the value is a tuple."""
+
+    def __init__(self, argument: Argument, least: int = 1) -> None:
+        self._argument = argument
+        self._least = least
+
+    @property
+    def shape(self) -> str:
+        shape = self._argument.shape
+        return f"{shape} ..." if self._least else f"[{shape} ...]"
+
+    def read(self, statement: Statement, complaints: Complaints) -> tuple[object, ...] | None:
+        words = statement.words
+        if len(words) <= self._least:
+            complaints.error(statement, len(words), f"{words[0]} needs a value: {self.shape}")
+            return None
+        values = [
+            read_word(statement, index, self._argument, complaints)
+            for index in range(1, len(words))
+        ]
+        return tuple([value for value in values if value is not None])
+
+
+class Optional:
+    """A keyword with an argument that may be missing; alone its value is True."""
+
+    def __init__(self, argument: Argument) -> None:
+        self._argument = argument
+
+    @property
+    def shape(self) -> str:
+        return f"[{self._argument.shape}]"
+
+    def read(self, statement: Statement, complaints: Complaints) -> object:
+        if len(statement.words) == 1:
+            return True
+        ignore_rest(statement, 2, complaints)
+        return read_word(statement, 1, self._argument, complaints)
+
+
+class Line:
+    """A line of a block without keywords: words of one type, all on the line."""
+
+    def __init__(self, argument: Argument) -> None:
+        self._argument = argument
+
+    @property
+    def shape(self) -> str:
+        return self._argument.shape
+
+    def read(self, statement: Statement, complaints: Complaints) -> tuple[object, ...]:
+        values = [
+            read_word(statement, index, self._argument, complaints)
+            for index in range(len(statement.words))
+        ]
+        return tuple([value for value in values if value is not None])
+
+
 def read_word(
-    statement: Statement, index: int, argument: Argument, complaints: Complaints
+    statement: Statement,
+    index: int,
+    argument: Argument,
+    complaints: Complaints,
+    subject: str = "",
 ) -> object:
-    """The value of one word, or None after a complaint that begins with the keyword."""
+    """The value of one word, or None after a complaint.
+
+    The complaint begins with `subject`, which is the first word of the statement unless given.
+    """
     word = statement.words[index]
     try:
         return argument.read(word)
     except ArgumentError as error:
-        complaints.error(statement, index, f"{_subject(statement, index)} {error}")
+        complaints.error(statement, index, f"{_named(statement, index, subject)} {error}")
     except Adjusted as adjusted:
-        complaints.warning(statement, index, f"{_subject(statement, index)} {adjusted}")
+        complaints.warning(statement, index, f"{_named(statement, index, subject)} {adjusted}")
         return adjusted.value
     return None
 
@@ -113,5 +215,9 @@ def ignore_rest(statement: Statement, index: int, complaints: Complaints) -> Non
         )
 
 
-def _subject(statement: Statement, index: int) -> str:
-    return f"{statement.words[0]} {statement.words[index]}" if index else statement.words[0]
+def _named(statement: Statement, index: int, subject: str) -> str:
+    """A word as complaints name it: after its keyword, unless it is that itself."""
+    word = statement.words[index]
+    if subject:
+        return f"{subject} {word}"
+    return f"{statement.words[0]} {word}" if index else word

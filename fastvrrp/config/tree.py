@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.keywords import Keyword
-from fastvrrp.config.lines import Statement
 from fastvrrp.config.spelling import nearest
+from fastvrrp.config.statement import Statement
 
 MOST_SUGGESTIONS = 200
 """Looking for the nearest word takes a millisecond; a file of nothing but unknown words is no
@@ -48,6 +48,10 @@ class Tree:
         self._complaints = complaints
         self._returned: list[Statement] = []
         self._misplaced: Statement | None = None
+        self._not_acted_on: set[str] = set()
+        """Keywords that were named once as being without effect."""
+        self._is_inside_such = False
+        """True inside a block without effect: of what is inside, nothing more is said."""
         self._suggestions_left = MOST_SUGGESTIONS
 
     def __iter__(self) -> Iterator[Entry]:
@@ -74,7 +78,7 @@ class Tree:
         if keyword is None:
             self._unknown(statement, table)
             return None
-        value = keyword.syntax.read(statement, self._complaints)
+        value = self._value(keyword, statement)
         entry = Entry(keyword, statement, value)
         if keyword.block is None and keyword.items is None:
             if statement.opens:
@@ -87,11 +91,31 @@ class Tree:
             return entry
         if not statement.opens and not self._brace_follows(entry):
             return entry
+        was_inside_such = self._is_inside_such
+        self._is_inside_such |= not keyword.is_acted_on
         if keyword.items is not None:
             self._read_items(entry)
         elif keyword.block is not None:
             self._read_entries(entry, keyword.block)
+        self._is_inside_such = was_inside_such
         return entry
+
+    def _value(self, keyword: Keyword, statement: Statement) -> object:
+        """The value of a keyword; one that fastvrrp does not act on is said once."""
+        if (
+            not keyword.is_acted_on
+            and not self._is_inside_such
+            and keyword.name not in self._not_acted_on
+        ):
+            self._not_acted_on.add(keyword.name)
+            self._complaints.warning(
+                statement, 0, f"{keyword.name} is read, but has no effect yet", is_ours=True
+            )
+        if keyword.is_discouraged:
+            self._complaints.warning(
+                statement, 0, f"{keyword.name} is deprecated; write {keyword.replaced_by}"
+            )
+        return keyword.syntax.read(statement, self._complaints)
 
     def _brace_follows(self, entry: Entry) -> bool:
         """True where the block's brace is on the next line, or is missing before its keywords."""
@@ -127,9 +151,7 @@ class Tree:
                 continue
             keyword = block.get(words[0])
             if keyword is not None and not keyword.is_block and not statement.opens:
-                entries.append(
-                    Entry(keyword, statement, keyword.syntax.read(statement, self._complaints))
-                )
+                entries.append(Entry(keyword, statement, self._value(keyword, statement)))
                 continue
             if keyword is None and self._starts_top_level(statement):
                 self._missing_brace(parent, statement)

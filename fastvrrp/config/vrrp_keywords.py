@@ -1,4 +1,4 @@
-"""Rows of the table for `global_defs` and `vrrp_instance`."""
+"""Rows of the table for VRRP: what fastvrrp acts on of `global_defs`, and `vrrp_instance`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fastvrrp.config.arguments import (
     Text,
     WholeSeconds,
 )
+from fastvrrp.config.commands import Script
 from fastvrrp.config.grammar import (
     INTERFACE,
     GarpExtraInterfaces,
@@ -22,8 +23,11 @@ from fastvrrp.config.grammar import (
     UseVmac,
     VirtualAddressLine,
 )
-from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table
-from fastvrrp.config.syntax import One, Switch
+from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table, later
+from fastvrrp.config.options import OptionLine
+from fastvrrp.config.route_keywords import VIRTUAL
+from fastvrrp.config.syntax import One, Optional, Several, Switch
+from fastvrrp.config.tracking_keywords import NOTIFICATIONS, TRACKS
 from fastvrrp.model import MILLISECOND, SECOND, Authentication, State
 
 BOOLEAN = Boolean()
@@ -151,6 +155,26 @@ GLOBAL_DEFINITIONS = Table().add(
 AUTHENTICATION = Table().add(
     Keyword("auth_type", One(AUTHENTICATIONS), "Kind of authentication."),
     Keyword("auth_pass", Password(), "Password; the first eight characters count."),
+)
+
+HMAC = Table().add(
+    later(
+        "key", Several(Integer(1, 255), Text("KEY")), "A key and its number.", is_repeatable=True
+    ),
+    later("active_key", One(Integer(1, 255)), "Number of the key that signs."),
+    later(
+        "anti_replay",
+        One(Choice({"time": "time", "monotonic": "monotonic"})),
+        "What makes an advert new.",
+        "time",
+    ),
+    later("time_window", One(Seconds(SECOND, 300 * SECOND)), "How old an advert may be."),
+    later(
+        "mode",
+        One(Choice({name: name for name in ("enforce", "permissive", "receive-only")})),
+        "Whether adverts without are taken.",
+        "enforce",
+    ),
 )
 
 INSTANCE = Table().add(
@@ -286,22 +310,52 @@ INSTANCE = Table().add(
         since="2.2.8",
     ),
     Keyword("native_ipv6", FLAG, "The instance is IPv6; its addresses say so by themselves."),
-    Keyword("debug", One(Integer(0, 4)), "Level of debugging; without effect.", is_acted_on=False),
-)
-
-TOP = Table().add(
-    Keyword(
-        "global_defs",
-        FLAG,
-        "What holds for the whole daemon.",
-        block=GLOBAL_DEFINITIONS.rows,
-        is_repeatable=True,
+    Keyword("debug", One(Integer(0, 4)), "Level of debugging; without effect."),
+    later("vrf", One(INTERFACE), "VRF to run in without an interface."),
+    later("use_vmac_addr", FLAG, "VMACs also on the interfaces of addresses."),
+    later(
+        "use_ipvlan",
+        OptionLine(
+            {"bridge": None, "private": None, "vepa": None, "group": Text("GROUP")},
+            {"name": Text("NAME"), "address": ADDRESS},
+        ),
+        "An ipvlan instead of a VMAC.",
     ),
-    Keyword(
-        "vrrp_instance",
-        One(Text("NAME")),
-        "One virtual router.",
-        block=INSTANCE.rows,
-        is_repeatable=True,
+    *TRACKS,
+    later("mcast_dst_ip", One(ADDRESS), "Multicast group of adverts."),
+    later("track_src_ip", FLAG, "A missing source address is a fault."),
+    later("unicast_fault_no_peer", FLAG, "No peer is a fault."),
+    later(
+        "old_unicast_checksum",
+        Optional(Choice({"never": "never"})),
+        "Checksum of before 1.3.6.",
+    ),
+    later(
+        "timer_expired_backup",
+        Optional(Integer(1, 255)),
+        "Become backup after a pause of the process.",
+        since="2.2.8",
+    ),
+    later(
+        "auth_hmac",
+        INNER_BLOCK,
+        "Authentication by HMAC-SHA256.",
+        block=HMAC.rows,
+        since="2.4",
+    ),
+    later("no_virtual_ipaddress", FLAG, "No address is meant.", since="2.2.8"),
+    later("promote_secondaries", FLAG, "Keep addresses when the first of a network goes."),
+    *VIRTUAL,
+    later("no_accept", FLAG, "Drop packets to the addresses."),
+    later("strict_mode", SWITCH, "Refuse what the RFC does not have.", "vrrp_strict"),
+    *NOTIFICATIONS,
+    later("notify_master_rx_lower_pri", Script(), "Script run on an advert of lower priority."),
+    later("kernel_rx_buf_size", One(Integer(1, 2**31 - 1)), "Size of the receive buffer."),
+    later(
+        "linkbeat_use_polling",
+        FLAG,
+        "Ask the interface for its link.",
+        replaced_by="linkbeat_interfaces",
+        is_discouraged=True,
     ),
 )

@@ -10,7 +10,7 @@ import socket
 
 from fastvrrp.config.arguments import family_of
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.lines import Statement
+from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
 from fastvrrp.model import UnicastPeer, VirtualAddress
 

@@ -1,0 +1,227 @@
+"""Rows of the table for the daemon as a whole: most of `global_defs`, and what is at the top."""
+
+from __future__ import annotations
+
+from fastvrrp.config.arguments import (
+    Address,
+    Boolean,
+    Choice,
+    Integer,
+    Interface,
+    Matching,
+    Seconds,
+    Text,
+)
+from fastvrrp.config.commands import Script
+from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table, later
+from fastvrrp.config.options import OptionLine
+from fastvrrp.config.syntax import Line, Many, One, Optional, Several, Switch, Syntax
+from fastvrrp.model import SECOND
+
+NAME = Text("NAME")
+PATH = Text("PATH")
+USER = Text("USER")
+GROUP = Text("GROUP")
+BOOLEAN = Boolean()
+SWITCH = Switch(BOOLEAN)
+SET = One(BOOLEAN)
+INTERFACE = Interface()
+NUMBER = Integer(0, 2**32 - 1)
+PRIORITY = Integer(-20, 19)
+REALTIME = Integer(1, 99)
+RLIMIT = Integer(1, 2**32 - 1)
+CPUS = Many(Integer(0, 4095))
+SCRIPT = Script()
+SCRIPT_TIMEOUT = One(Integer(1, 1000))
+FIFO = Several(Text("FIFO"), USER, GROUP, optional=2)
+NFTABLES_PRIORITY = One(Integer(-(2**31), 2**31 - 1))
+PORT = Integer(1, 65535)
+UMASK = Matching(
+    "NUMBER|BITS",
+    r"0[xX][0-9A-Fa-f]+|[0-9]+"
+    r"|I(?:[RWX](?:USR|GRP|OTH)|RWX[UGO])(?:\|I(?:[RWX](?:USR|GRP|OTH)|RWX[UGO]))*",
+    "is no file mode; write a number, or bits as IRGRP|IWGRP",
+)
+RECEIVE_BUFFERS = Matching("MTU|ADVERT|BYTES", r"MTU|ADVERT|[0-9]{1,10}", "is no buffer size")
+LONGEST_STARTUP_DELAY = 4_294_967 * SECOND
+
+SYNC_DAEMON = OptionLine(
+    {
+        "inst": NAME,
+        "id": Integer(0, 255),
+        "maxlen": Integer(1, 65507),
+        "port": PORT,
+        "ttl": Integer(1, 255),
+        "group": Address(),
+    },
+    {"interface": INTERFACE, "instance": NAME},
+    least=1,
+)
+TIMEOUTS = OptionLine(dict.fromkeys(("tcp", "tcpfin", "udp"), Integer(1, 2**31 - 1)))
+
+
+def _processes(suffix: str, syntax: Syntax, text: str) -> list[Keyword]:
+    """The same row for each process of keepalived."""
+    return [
+        later(f"{process}_{suffix}", syntax, f"{text} of the {process} process.")
+        for process in ("vrrp", "checker", "bfd")
+    ]
+
+
+DAEMON = Table().add(
+    later("tmp_config_directory", One(PATH), "Where the configuration is copied while read."),
+    later("config_save_dir", One(PATH), "Where configurations are kept around a reload."),
+    later("process_names", FLAG, "Give processes the names of their default."),
+    later("process_name", One(NAME), "Name of the parent process."),
+    later("vrrp_process_name", One(NAME), "Name of the VRRP process."),
+    later("checker_process_name", One(NAME), "Name of the health checkers' process."),
+    later("bfd_process_name", One(NAME), "Name of the BFD process."),
+    later("use_symlink_paths", SWITCH, "Keep symbolic links in script paths.", since="2.2.8"),
+    later("set_supplementary_groups", FLAG, "Run scripts in all groups.", since="2.3"),
+    later("startup_script", SCRIPT, "Script run once before anything else."),
+    later("startup_script_timeout", SCRIPT_TIMEOUT, "Seconds that it may take.", "10"),
+    later("shutdown_script", SCRIPT, "Script run once after everything else."),
+    later("shutdown_script_timeout", SCRIPT_TIMEOUT, "Seconds that it may take.", "10"),
+    later(
+        "notification_email",
+        INNER_BLOCK,
+        "Who is mailed to.",
+        items=Line(Text("ADDRESS")),
+        is_repeatable=True,
+    ),
+    later("notification_email_from", One(Text("ADDRESS")), "Who mails are from."),
+    later("smtp_server", Several(Text("HOST"), PORT, optional=1), "Where mail goes.", "port 25"),
+    later("smtp_helo_name", One(NAME), "Name in HELO.", "the host's name"),
+    later("smtp_connect_timeout", One(Integer(1, 4294)), "Seconds to connect.", "30"),
+    later("smtp_alert", SWITCH, "Mail about everything by default."),
+    later("smtp_alert_vrrp", SWITCH, "Mail about VRRP by default."),
+    later("smtp_alert_checker", SWITCH, "Mail about real servers by default."),
+    later("checker_log_all_failures", SWITCH, "Log every failed check.", "off"),
+    later("no_email_faults", FLAG, "No mail about FAULT."),
+    later("default_interface", One(INTERFACE), "Interface of static addresses.", "eth0"),
+    later("lvs_sync_daemon", SYNC_DAEMON, "Share the connections of IPVS."),
+    later("lvs_timeouts", TIMEOUTS, "Seconds that IPVS keeps a connection."),
+    later("lvs_flush", FLAG, "Empty IPVS at the start."),
+    later("lvs_flush_on_stop", Optional(Choice({"VS": True})), "Empty IPVS at the end."),
+    later(
+        "vrrp_iptables",
+        Several(Text("INPUT"), Text("OUTPUT"), optional=2),
+        "iptables chains for packets to addresses.",
+    ),
+    later("vrrp_ipsets", Many(NAME, least=0), "ipsets beside iptables."),
+    later("nftables", Optional(NAME), "nftables table for packets to addresses.", "keepalived"),
+    later("nftables_priority", NFTABLES_PRIORITY, "Priority of its chains.", "-1"),
+    later("nftables_counters", FLAG, "Count packets in its rules."),
+    later("nftables_ifindex", FLAG, "Rules name interfaces by index."),
+    later("nftables_ipvs", Optional(NAME), "nftables table that marks packets of groups."),
+    later("nftables_ipvs_priority", NFTABLES_PRIORITY, "Priority of its chains."),
+    later("nftables_ipvs_start_fwmark", One(Integer(1, 2**32 - 1)), "First mark.", "1000"),
+    later("disable_local_igmp", FLAG, "No IGMP for 224.0.0.0/24."),
+    later("vrrp_strict", FLAG, "Refuse what the RFC does not have.", "off"),
+    later("vrrp_notify_priority_changes", SWITCH, "Tell FIFOs of priorities.", "off"),
+    later("max_auto_priority", Optional(Integer(-1, 99)), "Highest automatic priority.", "0"),
+    later(
+        "min_auto_priority_delay",
+        One(Integer(1, 10_000_000)),
+        "Microseconds late that raise the priority.",
+        "1000000",
+    ),
+    *_processes("priority", One(PRIORITY), "Nice value"),
+    *_processes("no_swap", FLAG, "Lock the memory"),
+    *_processes("cpu_affinity", CPUS, "Processors"),
+    *_processes("rt_priority", One(REALTIME), "Realtime priority"),
+    *_processes("rlimit_rttime", One(RLIMIT), "Microseconds of realtime without a pause"),
+    later("snmp_socket", One(Text("SOCKET")), "SNMP's master agent.", "unix:/var/agentx/master"),
+    later("enable_snmp_vrrp", FLAG, "SNMP: keepalived's MIB, VRRP."),
+    later("enable_snmp_keepalived", FLAG, "SNMP.", replaced_by="enable_snmp_vrrp"),
+    later("enable_snmp_checker", FLAG, "SNMP: keepalived's MIB, checkers."),
+    later("enable_snmp_rfc", FLAG, "SNMP: the MIBs of VRRP."),
+    later("enable_snmp_rfcv2", FLAG, "SNMP: the MIB of VRRPv2."),
+    later("enable_snmp_rfcv3", FLAG, "SNMP: the MIB of VRRPv3."),
+    later("enable_traps", FLAG, "SNMP traps."),
+    later(
+        "snmp_vs_stats_update_interval",
+        One(Seconds(1_000_000, 30 * SECOND)),
+        "Age of statistics of virtual servers.",
+        "5",
+        since="2.2.8",
+    ),
+    later(
+        "snmp_rs_stats_update_interval",
+        One(Seconds(1_000_000, 30 * SECOND)),
+        "Age of statistics of real servers.",
+        "5",
+        since="2.2.8",
+    ),
+    later("enable_dbus", FLAG, "D-Bus."),
+    later("dbus_service_name", One(NAME), "Name on D-Bus.", "org.keepalived.Vrrp1"),
+    later("dbus_no_interface_name", One(NAME), "Name for no interface.", "none", since="2.2.8"),
+    later(
+        "script_user",
+        Several(USER, GROUP, optional=1),
+        "Who runs scripts.",
+        "keepalived_script where that user exists",
+    ),
+    later("enable_script_security", FLAG, "Run no script as root that others may write."),
+    later("notify_fifo", FIFO, "FIFO that is told everything."),
+    later("notify_fifo_script", SCRIPT, "Script that reads it."),
+    later("vrrp_notify_fifo", FIFO, "FIFO that is told of virtual routers."),
+    later("vrrp_notify_fifo_script", SCRIPT, "Script that reads it."),
+    later("lvs_notify_fifo", FIFO, "FIFO that is told of servers."),
+    later("lvs_notify_fifo_script", SCRIPT, "Script that reads it."),
+    later("fifo_write_vrrp_states_on_reload", FLAG, "Tell FIFOs all states at a reload."),
+    later(
+        "dynamic_interfaces",
+        Optional(Choice({"allow_if_changes": "allow_if_changes"})),
+        "Interfaces may come later.",
+    ),
+    *[
+        later(f"{part}_rcv_bufs{force}", SET if force else One(NUMBER), "Netlink buffers.")
+        for part in (
+            "vrrp_netlink_cmd",
+            "vrrp_netlink_monitor",
+            "lvs_netlink_cmd",
+            "lvs_netlink_monitor",
+            "process_monitor",
+        )
+        for force in ("", "_force")
+    ],
+    later("vrrp_rx_bufs_policy", One(RECEIVE_BUFFERS), "Size of receive buffers."),
+    later("vrrp_rx_bufs_multiplier", One(Integer(1, 2**31 - 1)), "Times that size.", "3"),
+    later("rs_init_notifies", FLAG, "Notify of real servers at the start."),
+    later("no_checker_emails", FLAG, "No mail for each checker."),
+    later("umask", One(UMASK), "File mode that is taken away.", "IXUSR|IRWXG|IRWXO"),
+    later("vrrp_startup_delay", One(Seconds(0, LONGEST_STARTUP_DELAY)), "Wait at the start."),
+    later(
+        "vrrp_delay_after_boot",
+        One(Seconds(0, LONGEST_STARTUP_DELAY)),
+        "Start no earlier after boot.",
+        since="2.2.8",
+    ),
+    later("log_unknown_vrids", FLAG, "Log adverts that nobody is configured for."),
+    later("vmac_addr_prefix", One(Text("PREFIX")), "Beginning of names of VMACs of addresses."),
+    Keyword("random_seed", One(NUMBER), "Where the numbers of ${_RANDOM} start."),
+    later("reload_check_config", Optional(PATH), "Check before a reload."),
+    later("include_check", Many(Text("OPTION"), least=0), "Which missing files are errors."),
+    later("reload_time_file", One(PATH), "File that says when to reload."),
+    later("reload_repeat", FLAG, "Keep that file."),
+    later("reload_file", Optional(PATH), "File that stands while the configuration is read."),
+    later("data_use_instance", SWITCH, "Put the instance into names of dumps.", "off"),
+    later("state_file_location", One(PATH), "Where dumps go.", since="2.2.8"),
+    later("stats_file_location", One(PATH), "Where statistics go.", since="2.2.8"),
+    later("json_file_location", One(PATH), "Where JSON goes.", since="2.2.8"),
+    later("json_version", One(Integer(1, 2)), "Version of that JSON.", "1", since="2.2.8"),
+    later("iproute_usr_dir", One(PATH), "Where iproute2 keeps names.", since="2.3"),
+    later("iproute_etc_dir", One(PATH), "Where they may be overridden.", since="2.3"),
+)
+"""Rows of `global_defs` beside those that fastvrrp acts on."""
+
+AT_TOP = (
+    later("net_namespace", One(NAME), "Network namespace to run in."),
+    later("net_namespace_ipvs", Optional(NAME), "Network namespace of IPVS."),
+    later("namespace_with_ipsets", FLAG, "ipsets in a namespace, before Linux 3.13."),
+    later("instance", One(NAME), "Name of this daemon among others."),
+    later("use_pid_dir", FLAG, "PID files in a directory of their own."),
+    later("linkbeat_use_polling", FLAG, "Ask interfaces for their link."),
+    later("child_wait_time", One(Integer(0, 2**31 - 1)), "Seconds to wait at the end.", "5"),
+)

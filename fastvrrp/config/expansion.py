@@ -1,0 +1,496 @@
+"""Lines that are made from others: `@ID`, `$PARAMETER`, `~SEQ`.
+
+A line goes through these steps, each of which may start again with what it made:
+
+1. `@ID` or `@^ID` at its start keeps or drops it.
+2. `$NAME=` at its start defines a parameter. A definition goes on while its lines end in a
+   backslash. It is kept as text: what it refers to is looked up when it is used.
+3. `~SEQ(...)`, `~SEQx(...)` or `~LST(...)` at its start repeats the rest for every value.
+4. References to parameters are replaced, again and again until there are none. A parameter of
+   several lines must be the last thing on its line.
+
+Text is carried as segments, so that every word of what comes out knows where it was used and where
+it was written. A parameter made of itself, and text that grows without end, are errors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fastvrrp.config.complaints import Complaints, Place
+from fastvrrp.config.parameters import (
+    DEFINITION,
+    REFERENCE,
+    REFERENCE_INSIDE,
+    Parameter,
+    Predefined,
+    Written,
+    without_marks,
+)
+from fastvrrp.config.sequences import HEAD, STARTS, SequenceError, sequence_of
+from fastvrrp.config.source import Source
+from fastvrrp.config.statement import MadeStatement, Statement, Use
+from fastvrrp.config.templates import Template, qualifies
+from fastvrrp.config.tokens import split_line, token_matches, without_comment
+
+DEEPEST = 50
+"""Lines inside lines: parameters of several lines and sequences, one in another."""
+MOST_REPLACEMENTS = 10_000
+LONGEST_LINE = 100_000
+MOST_LINES = 2_000_000
+"""Lines that one configuration may be expanded to: all 65,280 virtual routers with thirty each."""
+
+PhysicalLines = Iterator[tuple[int, str]]
+
+
+class Segment(NamedTuple):
+    """A piece of a line: its text, the column of its use, and where it was written if elsewhere."""
+
+    text: str
+    column: int
+    written: Written | None
+
+    def cut(self, start: int, end: int | None = None) -> Segment:
+        """The part of it between two offsets."""
+        text = self.text[start:end]
+        if self.written is None:
+            return Segment(text, self.column + start, None)
+        written = self.written
+        return Segment(
+            text,
+            self.column,
+            Written(text, written.path, written.number, written.column + start),
+        )
+
+
+class Line(NamedTuple):
+    """A line on its way: its segments, where it is used, and how deep inside others."""
+
+    segments: list[Segment]
+    use: Use
+    depth: int
+
+    @property
+    def text(self) -> str:
+        return "".join([segment.text for segment in self.segments])
+
+
+class Expander:
+    """Makes statements from lines with `@`, `$` or `~`; holds the parameters of one reading."""
+
+    def __init__(self, complaints: Complaints, config_id: str, seed: int) -> None:
+        self._complaints = complaints
+        self._config_id = config_id
+        self._predefined = Predefined(config_id, seed)
+        self._parameters: dict[str, Parameter] = {}
+        self._values: dict[str, str] = {}
+        """Values of plain parameters."""
+        self._compiled: dict[Parameter, list[Template | Written]] = {}
+        """Parameters of several lines with what qualifies of them split already; emptied when a
+        parameter comes, goes or changes its kind."""
+        self._lines_left = MOST_LINES
+
+    def seed(self, seed: int) -> None:
+        """Start the random numbers again."""
+        self._predefined.seed(seed)
+
+    def statements(
+        self, source: Source, number: int, text: str, following: PhysicalLines
+    ) -> Iterator[Statement]:
+        """Statements of one line of a file; a definition takes lines from `following` too."""
+        use = Use(source, number, 1)
+        if self._is_dropped(text):
+            rest = text.lstrip().partition(" ")[2]
+            if DEFINITION.match(rest):
+                self._definition_lines(source, number, rest, 0, following)
+            return
+        line = Line([Segment(text, 1, None)], use, 0)
+        skipped = _length_of_condition(text)
+        if skipped:
+            line = Line([line.segments[0].cut(skipped)], use, 0)
+        match = DEFINITION.match(text, skipped)
+        if match is not None:
+            written = self._definition_lines(
+                source, number, text[match.end() :], match.end(), following
+            )
+            self._define(match.group(1), written)
+            return
+        if "#" in text or "!" in text:
+            segment = line.segments[0]
+            line = Line([segment.cut(0, len(without_comment(segment.text)))], use, 0)
+        yield from self._line(line)
+
+    # Definitions ---------------------------------------------------------------------------------
+
+    def _definition_lines(
+        self, source: Source, number: int, text: str, offset: int, following: PhysicalLines
+    ) -> list[Written]:
+        """Lines of a definition whose first one has `text` after its equals sign."""
+        lines: list[Written] = []
+        while True:
+            bare = without_comment(text)
+            goes_on = text.rstrip().endswith("\\") or bare.rstrip().endswith("\\")
+            value = bare.rstrip()
+            if value.endswith("\\"):
+                value = value[:-1].rstrip()
+            start = len(value) - len(value.lstrip())
+            lines.append(Written(value.lstrip(), source.path, number, offset + start + 1))
+            if not goes_on:
+                break
+            following_line = next(following, None)
+            if following_line is None:
+                break
+            number, text = following_line
+            offset = 0
+        if len(lines) > 1:
+            lines = [line for line in lines if line.text] or lines[:1]
+        return lines
+
+    def _define(self, name: str, lines: list[Written]) -> None:
+        """Set a parameter; templates stay valid as long as a plain value replaces a plain value."""
+        parameter = Parameter(name, lines)
+        before = self._parameters.get(name)
+        if before is None or before.is_plain != parameter.is_plain or not parameter.is_plain:
+            self._compiled.clear()
+        self._parameters[name] = parameter
+        if parameter.is_plain:
+            self._values[name] = lines[0].text
+        else:
+            self._values.pop(name, None)
+
+    # Conditions ----------------------------------------------------------------------------------
+
+    def _is_dropped(self, text: str) -> bool:
+        """Whether `@ID` at the start of a line is not about this configuration."""
+        stripped = text.lstrip()
+        if not stripped.startswith("@"):
+            return False
+        words = stripped.split(maxsplit=1)
+        condition = words[0][1:]
+        if condition.startswith("^"):
+            return condition[1:] == self._config_id
+        return condition != self._config_id
+
+    # Lines ---------------------------------------------------------------------------------------
+
+    def _line(self, line: Line) -> Iterator[Statement]:
+        """Statements of a line without its condition."""
+        if line.depth > DEEPEST:
+            self._complain(line, f"lines are made from lines more than {DEEPEST} deep")
+            return
+        text = line.text
+        stripped = text.lstrip()
+        if stripped.startswith(STARTS):
+            yield from self._sequence(line, len(text) - len(stripped))
+            return
+        if "$" in text:
+            replaced = self._replaced(line)
+            if replaced is None:
+                return
+            line, several = replaced
+            text = line.text
+            if several is not None:
+                yield from self._several(line, several)
+                return
+            if text.lstrip()[:1] in ("@", "~", "$") and line.segments:
+                made = self._made_line(Line(line.segments, line.use, line.depth + 1))
+                if made is not None:
+                    yield from made
+                    return
+        yield from self._split(line, text)
+
+    def _made_line(self, line: Line) -> Iterator[Statement] | None:
+        """What a line makes that got its @, $NAME= or ~SEQ from a parameter; None if nothing."""
+        text = line.text
+        if text.lstrip().startswith("@"):
+            if self._is_dropped(text):
+                return iter(())
+            return self._line(self._cut(line, _length_of_condition(text)))
+        match = DEFINITION.match(text)
+        if match is not None:
+            value = self._cut(line, match.end()).segments
+            plain = "".join([segment.text for segment in value]).strip()
+            place = value[0].written if value else None
+            use = line.use
+            self._define(
+                match.group(1),
+                [
+                    Written(plain, place.path, place.number, place.column)
+                    if place is not None
+                    else Written(plain, use.source.path, use.number, use.column)
+                ],
+            )
+            return iter(())
+        if text.lstrip().startswith(STARTS):
+            return self._line(line)
+        return None
+
+    def _several(self, line: Line, parameter: Parameter) -> Iterator[Statement]:
+        """Lines of a parameter that stood at the end of a line."""
+        prefix = line.segments
+        use = line.use
+        first = 0
+        if "".join([segment.text for segment in prefix]).strip():
+            first = 1
+            written = parameter.lines[0]
+            yield from self._inner(
+                Line([*prefix, Segment(written.text, use.column, written)], use, line.depth + 1)
+            )
+        for index in range(first, len(parameter.lines)):
+            if not self._may_go_on(line):
+                return
+            compiled = self._compiled.get(parameter)
+            if compiled is None:
+                compiled = self._compile(parameter)
+            piece = compiled[index]
+            if isinstance(piece, Template):
+                yield from piece.statements(use)
+            else:
+                yield from self._inner(
+                    Line([Segment(piece.text, use.column, piece)], use, line.depth + 1)
+                )
+
+    def _compile(self, parameter: Parameter) -> list[Template | Written]:
+        """Lines of a parameter, those that qualify as templates."""
+        compiled = [
+            Template(written, self._values) if qualifies(written, self._parameters) else written
+            for written in parameter.lines
+        ]
+        self._compiled[parameter] = compiled
+        return compiled
+
+    def _inner(self, line: Line) -> Iterator[Statement]:
+        """Statements of a line of a parameter, with everything that a line may begin with."""
+        text = line.text
+        if text.lstrip()[:1] in ("@", "$"):
+            if line.depth > DEEPEST:
+                self._complain(line, f"lines are made from lines more than {DEEPEST} deep")
+                return
+            made = self._made_line(line)
+            if made is not None:
+                yield from made
+                return
+        yield from self._line(line)
+
+    def _sequence(self, line: Line, start: int) -> Iterator[Statement]:
+        """The rest of a line for every turn of the sequence at its start."""
+        head = self._replaced_head(line, start)
+        if head is None:
+            return
+        kind, inside, rest = head
+        try:
+            sequence = sequence_of(kind, inside)
+        except SequenceError as error:
+            self._complain(line, f"~{kind}({inside}): {error}; the line is left out")
+            return
+        names = sequence.names
+        where = Written("", line.use.source.path, line.use.number, line.use.column)
+        inner = Line(rest, line.use, line.depth + 1)
+        for turn in sequence.turns:
+            if not self._may_go_on(line):
+                return
+            for name, value in zip(names, turn, strict=True):
+                self._define(name, [Written(value, where.path, where.number, where.column)])
+            yield from self._line(inner)
+
+    def _replaced_head(self, line: Line, start: int) -> tuple[str, str, list[Segment]] | None:
+        """Kind and inside of a sequence, its parameters replaced, and the segments after it."""
+        text = line.text
+        end = text.find(")", start)
+        if end < 0:
+            self._complain(line, f"{text[start:].split('(')[0]} has no closing parenthesis")
+            return None
+        inside = self._text_replaced(text[start : end + 1])
+        match = HEAD.fullmatch(inside)
+        if match is None:
+            self._complain(line, f"{inside} is no sequence; the line is left out")
+            return None
+        return match.group(1), match.group(2), self._cut(line, end + 1).segments
+
+    def _text_replaced(self, text: str) -> str:
+        """Text with its parameters of one line replaced, up to a limit."""
+
+        def value(match: re.Match[str]) -> str:
+            parameter = self._parameters.get(match.group(1) or match.group(2))
+            if parameter is None or len(parameter.lines) > 1:
+                return match.group()
+            return parameter.lines[0].text
+
+        for _ in range(DEEPEST):
+            replaced = REFERENCE_INSIDE.sub(value, text)
+            if replaced == text or len(replaced) > LONGEST_LINE:
+                break
+            text = replaced
+        return text
+
+    # References ----------------------------------------------------------------------------------
+
+    def _replaced(self, line: Line) -> tuple[Line, Parameter | None] | None:
+        """A line with its references replaced, and the parameter of several lines at its end.
+
+        None after a complaint.
+        """
+        done: list[Segment] = []
+        waiting = list(reversed(line.segments))
+        replacements = length = 0
+        use = line.use
+        while waiting:
+            segment = waiting.pop()
+            following = waiting[-1].text[:1] if waiting else ""
+            found = self._reference(segment.text, following, use)
+            if found is None:
+                done.append(segment)
+                length += len(segment.text)
+                continue
+            start, end, value = found
+            if start:
+                done.append(segment.cut(0, start))
+                length += start
+            column = segment.column + start if segment.written is None else segment.column
+            rest = segment.cut(end)
+            if isinstance(value, Parameter) and len(value.lines) > 1:
+                if rest.text.strip() or any(other.text.strip() for other in waiting):
+                    self._complain(
+                        line,
+                        f"${value.name} has several lines; nothing may follow it on its line",
+                    )
+                    return None
+                return Line(done, Use(use.source, use.number, column), line.depth), value
+            if rest.text:
+                waiting.append(rest)
+            replacements += 1
+            if replacements > MOST_REPLACEMENTS or length > LONGEST_LINE:
+                self._complain(line, f"${_name(value)} grows without end; it is made of itself")
+                return None
+            if isinstance(value, Parameter):
+                written = value.lines[0]
+                waiting.append(Segment(written.text, column, written))
+            else:
+                done.append(Segment(value, column, segment.written))
+        return Line(done, use, line.depth), None
+
+    def _reference(
+        self, text: str, following: str, use: Use
+    ) -> tuple[int, int, Parameter | str] | None:
+        """The first reference in a text that means something: its ends, and what it means."""
+        for match in REFERENCE.finditer(text):
+            braced, words, bare = match.groups()
+            if bare is not None and match.end() == len(text) and following.strip():
+                continue
+            name = braced or bare
+            parameter = self._parameters.get(name)
+            if parameter is not None and not words:
+                return match.start(), match.end(), parameter
+            if name.startswith("_"):
+                directory = use.source.absolute_directory
+                value = self._predefined.value(name, (words or "").split(), directory)
+                if value is not None:
+                    return match.start(), match.end(), value
+        return None
+
+    # Statements ----------------------------------------------------------------------------------
+
+    def _split(self, line: Line, text: str) -> Iterator[Statement]:
+        """Statements of a line that is finished."""
+        splits, open_quote = split_line(text)
+        origin = _SegmentsOrigin(line.segments, text)
+        use = line.use
+        if open_quote is not None:
+            where = MadeStatement([], False, use, open_quote, origin)
+            self._complaints.error(where, 0, 'the quote " is not closed in this line; close it')
+        has_marks = "\ue021" in text or "\ue023" in text
+        for words, opens, first in splits:
+            yield MadeStatement(
+                [without_marks(word) for word in words] if has_marks else words,
+                opens,
+                use,
+                first,
+                origin,
+            )
+
+    def _cut(self, line: Line, start: int, end: int | None = None) -> Line:
+        """The part of a line between two offsets."""
+        segments: list[Segment] = []
+        offset = 0
+        for segment in line.segments:
+            length = len(segment.text)
+            if offset + length > start and (end is None or offset < end):
+                segments.append(
+                    segment.cut(
+                        max(0, start - offset), None if end is None else min(length, end - offset)
+                    )
+                )
+            offset += length
+        return Line(segments, line.use, line.depth)
+
+    def _complain(self, line: Line, text: str) -> None:
+        origin = _SegmentsOrigin(line.segments, line.text)
+        self._complaints.error(MadeStatement([], False, line.use, 0, origin), 0, text)
+
+    def _may_go_on(self, line: Line) -> bool:
+        """Count a line that is made; False, after one complaint, when there are too many."""
+        self._lines_left -= 1
+        if self._lines_left == -1:
+            self._complain(line, f"more than {MOST_LINES} lines are made; the rest is left out")
+        return self._lines_left >= 0
+
+
+class _SegmentsOrigin:
+    """Where the tokens of a line come from that was put together of segments."""
+
+    __slots__ = ("_segments", "_text")
+
+    def __init__(self, segments: list[Segment], text: str) -> None:
+        self._segments = segments
+        self._text = text
+
+    def column(self, token: int) -> int:
+        """Column of the token, or of the reference that made it."""
+        segment, offset = self._segment(token)
+        if segment is None:
+            return 1
+        return segment.column + offset if segment.written is None else segment.column
+
+    def definition(self, token: int) -> Place | None:
+        """Where the token was written: the first part of it that was written elsewhere."""
+        matches = token_matches(self._text)
+        if token >= len(matches):
+            return None
+        begin, end = matches[token].span()
+        start = 0
+        for segment in self._segments:
+            stop = start + len(segment.text)
+            if stop > begin and start < end and segment.written is not None:
+                written = segment.written
+                return Place(written.path, written.number, written.column + max(0, begin - start))
+            start = stop
+        return None
+
+    def raw(self, token: int) -> str:
+        """The token with its quotes."""
+        return without_marks(token_matches(self._text)[token].group())
+
+    def _segment(self, token: int) -> tuple[Segment | None, int]:
+        matches = token_matches(self._text)
+        at_end = token >= len(matches)
+        offset = len(self._text.rstrip()) if at_end else matches[token].start()
+        for segment in self._segments:
+            if offset < len(segment.text) or (at_end and offset == len(segment.text)):
+                return segment, offset
+            offset -= len(segment.text)
+        return (self._segments[-1], len(self._segments[-1].text)) if self._segments else (None, 0)
+
+
+def _length_of_condition(text: str) -> int:
+    """How many characters `@ID` and the white space around it take at the start of a line."""
+    stripped = text.lstrip()
+    if not stripped.startswith("@"):
+        return 0
+    words = stripped.split(maxsplit=1)
+    return len(text) - len(words[1]) if len(words) > 1 else len(text)
+
+
+def _name(value: Parameter | str) -> str:
+    return value.name if isinstance(value, Parameter) else value

@@ -1,0 +1,373 @@
+"""Rows of the table for IPVS: virtual servers, real servers and their health checkers."""
+
+from __future__ import annotations
+
+import re
+
+from fastvrrp.config.arguments import (
+    Address,
+    ArgumentError,
+    Boolean,
+    Choice,
+    Integer,
+    Interface,
+    Matching,
+    Seconds,
+    Text,
+    packed_address,
+)
+from fastvrrp.config.commands import Script
+from fastvrrp.config.complaints import Complaints
+from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table, later
+from fastvrrp.config.options import OptionLine
+from fastvrrp.config.statement import Statement
+from fastvrrp.config.syntax import Many, One, Optional, Several, Switch
+from fastvrrp.config.tracking import Weight
+from fastvrrp.model import SECOND
+
+NAME = Text("NAME")
+SWITCH = Switch(Boolean())
+ADDRESS = Address()
+PORT = Integer(0, 65535)
+NUMBER = Integer(0, 2**32 - 1)
+MARK = Integer(1, 2**32 - 1)
+WEIGHT = Integer(0, 65535)
+SERVER = Several(ADDRESS, PORT, optional=1)
+SCRIPT = Script()
+LONGEST_TIME = 4_294 * SECOND
+TIME = One(Seconds(1000, LONGEST_TIME))
+DELAY = One(Seconds(0, LONGEST_TIME))
+FAMILY = Choice({"inet": "inet", "inet6": "inet6"})
+SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "sh", "mh", "dh", "fo", "ovf", "lblcr", "sed")
+SCHEDULER = Choice({name: name for name in (*SCHEDULERS, "nq", "twos")})
+METHOD = OptionLine(
+    {
+        "type": Choice({"ipip": "ipip", "gue": "gue", "gre": "gre"}),
+        "port": PORT,
+        "nocsum": None,
+        "csum": None,
+        "remcsum": None,
+    },
+    {"method": Choice({"NAT": "NAT", "DR": "DR", "TUN": "TUN"})},
+    least=1,
+)
+NETMASK = Matching("NETMASK", r"[0-9.]+|[0-9]{1,3}", "is no mask")
+STATUS = Matching("CODE[-CODE]", r"[1-5][0-9]{2}(?:-[1-5][0-9]{2})?", "is no HTTP status")
+DIGEST = Matching("MD5", r"[0-9A-Fa-f]{32}", "is no MD5 digest: that has 32 hexadecimal digits")
+HEX = Matching("HEX", r"[0-9A-Fa-f]+", "is not hexadecimal")
+HEX_PATTERN = Matching("HEX", r"[0-9A-Fa-fXx]+", "is neither hexadecimal nor X")
+DNS_TYPES = ("A", "NS", "CNAME", "SOA", "MX", "TXT", "AAAA")
+REGEX_OPTIONS = (
+    "allow_empty_class",
+    "alt_bsux",
+    "auto_callout",
+    "caseless",
+    "dollar_endonly",
+    "dotall",
+    "dupnames",
+    "extended",
+    "firstline",
+    "match_unset_backref",
+    "multiline",
+    "never_ucp",
+    "never_utf",
+    "no_auto_capture",
+    "no_auto_possess",
+    "no_dotstar_anchor",
+    "no_start_optimize",
+    "ucp",
+    "ungreedy",
+    "utf",
+    "never_backslash_c",
+    "alt_circumflex",
+    "alt_verbnames",
+    "use_offset_limit",
+)
+
+
+class AddressRange:
+    """ADDRESS, ADDRESS/LENGTH, ADDRESS-LAST or ADDRESS-ADDRESS; the value is the word."""
+
+    shape = "ADDRESS[-LAST|/LENGTH]"
+
+    def read(self, word: str) -> str:
+        first, minus, last = word.partition("-")
+        address, slash, length = first.partition("/")
+        bits = len(packed_address(address)) * 8
+        if slash and not (length.isascii() and length.isdigit() and int(length[:4]) <= bits):
+            raise ArgumentError(f"has no prefix length in 0-{bits}")
+        if minus and re.fullmatch(r"[0-9A-Fa-f]{1,4}", last) is None:
+            packed_address(last)
+        return word
+
+
+class VirtualServer:
+    """ADDRESS [PORT], fwmark MARK or group NAME."""
+
+    shape = "ADDRESS [PORT] | fwmark MARK | group NAME"
+
+    def __init__(self) -> None:
+        self._fwmark = Several(Text("fwmark"), MARK)
+        self._group = Several(Text("group"), NAME)
+
+    def read(self, statement: Statement, complaints: Complaints) -> tuple[object, ...] | None:
+        word = statement.words[1] if len(statement.words) > 1 else ""
+        syntax = {"fwmark": self._fwmark, "group": self._group}.get(word, SERVER)
+        return syntax.read(statement, complaints)
+
+
+class GroupLine:
+    """ADDRESS-RANGE [PORT], or fwmark MARK [inet|inet6]."""
+
+    shape = "ADDRESS[-LAST|/LENGTH] [PORT] | fwmark MARK [inet|inet6]"
+
+    def __init__(self) -> None:
+        self._fwmark = Several(Text("fwmark"), MARK, FAMILY, optional=1, start=0)
+        self._range = Several(AddressRange(), PORT, optional=1, start=0)
+
+    def read(self, statement: Statement, complaints: Complaints) -> tuple[object, ...] | None:
+        syntax = self._fwmark if statement.words[0] == "fwmark" else self._range
+        return syntax.read(statement, complaints)
+
+
+CONNECTION = (
+    later("connect_ip", One(ADDRESS), "Address that is checked.", "the real server's"),
+    later("connect_port", One(PORT), "Port that is checked.", "the real server's"),
+    later("bindto", One(ADDRESS), "Address to check from."),
+    later("bind_if", One(Interface()), "Interface to check from."),
+    later("bind_port", One(PORT), "Port to check from."),
+    later("fwmark", One(MARK), "Firewall mark of the check's packets."),
+)
+TIMING = (
+    later("alpha", SWITCH, "Down until the first check succeeds.", "off"),
+    later("connect_timeout", TIME, "Time to connect.", "5"),
+    later("retry", One(NUMBER), "Checks more before a server is down.", "1"),
+    later("delay_before_retry", TIME, "Time between those."),
+    later("warmup", DELAY, "Most time before the first check.", "delay_loop"),
+    later("delay_loop", TIME, "Time between two checks.", "60"),
+)
+CHECKING = (*TIMING, later("log_all_failures", SWITCH, "Log every failure.", "off"))
+STANDARD = (*CONNECTION, *CHECKING)
+
+URL = Table().add(
+    later("path", One(Text("PATH")), "What is asked for.", "/"),
+    later("digest", One(DIGEST), "MD5 digest of the answer."),
+    later("status_code", Many(STATUS), "Status of the answer.", "200-299"),
+    later("virtualhost", One(NAME), "Host that is asked for."),
+    later("regex", One(Text("REGEX")), "Expression that the answer matches."),
+    later("regex_no_match", FLAG, "A match is a failure."),
+    later(
+        "regex_options",
+        Many(Choice({name: name for name in REGEX_OPTIONS})),
+        "Options of the expression (PCRE2).",
+    ),
+    later("regex_stack", Several(NUMBER, NUMBER), "Size of its stack at the start and at most."),
+    later("regex_min_offset", One(NUMBER), "Where in the answer matching starts."),
+    later("regex_max_offset", One(NUMBER), "Where in the answer a match starts at the latest."),
+    later("tls_compliant", FLAG, "End TLS as the protocol has it.", since="2.2.8"),
+)
+HTTP = (
+    *STANDARD,
+    later("nb_get_retry", One(NUMBER), "Checks more.", replaced_by="retry", is_discouraged=True),
+    later(
+        "http_protocol",
+        One(Choice({name: name for name in ("1.0", "1.0C", "1.1", "1.0c", "1.0K", "1.0k")})),
+        "Version of HTTP.",
+        "1.0",
+    ),
+    later("fast_recovery", SWITCH, "No delay between URLs.", "off"),
+    later("virtualhost", One(NAME), "Host that is asked for."),
+    later("url", INNER_BLOCK, "What is asked for.", block=URL.rows, is_repeatable=True),
+)
+SMTP_HOST = Table().add(*CONNECTION)
+CHECKERS = (
+    later(
+        "HTTP_GET",
+        INNER_BLOCK,
+        "Check over HTTP.",
+        block=Table().add(*HTTP).rows,
+        is_repeatable=True,
+    ),
+    later(
+        "SSL_GET",
+        INNER_BLOCK,
+        "Check over HTTPS.",
+        block=Table()
+        .add(
+            *HTTP,
+            later("enable_sni", FLAG, "Say the host's name in TLS."),
+            later("sni_name", One(NAME), "Say this name in TLS.", since="2.2.8"),
+            later("tls_compliant", FLAG, "End TLS as the protocol has it.", since="2.2.8"),
+        )
+        .rows,
+        is_repeatable=True,
+    ),
+    later(
+        "TCP_CHECK",
+        INNER_BLOCK,
+        "Check that it accepts connections.",
+        block=Table().add(*STANDARD).rows,
+        is_repeatable=True,
+    ),
+    later(
+        "SMTP_CHECK",
+        INNER_BLOCK,
+        "Check that it takes mail.",
+        block=Table()
+        .add(
+            *STANDARD,
+            later("helo_name", One(NAME), "Name in HELO."),
+            later("host", INNER_BLOCK, "Where to connect.", block=SMTP_HOST.rows),
+        )
+        .rows,
+        is_repeatable=True,
+    ),
+    later(
+        "DNS_CHECK",
+        INNER_BLOCK,
+        "Check that it answers a name.",
+        block=Table()
+        .add(
+            *STANDARD,
+            later(
+                "type",
+                One(Choice({name: name for name in DNS_TYPES})),
+                "Type of the question.",
+                "SOA",
+            ),
+            later("name", One(NAME), "Name that is asked for.", "."),
+        )
+        .rows,
+        is_repeatable=True,
+    ),
+    later(
+        "MISC_CHECK",
+        INNER_BLOCK,
+        "Check by a command.",
+        block=Table()
+        .add(
+            *CHECKING,
+            later("misc_path", Script(), "Command that is run."),
+            later("misc_timeout", TIME, "Time that it may take.", "delay_loop"),
+            later("misc_dynamic", FLAG, "Its exit status is the weight.", "off"),
+            later("user", Several(Text("USER"), Text("GROUP"), optional=1), "Who runs it."),
+        )
+        .rows,
+        is_repeatable=True,
+    ),
+    later(
+        "BFD_CHECK",
+        INNER_BLOCK,
+        "Check by a BFD session.",
+        block=Table().add(later("name", One(NAME), "Name of the bfd_instance.")).rows,
+        is_repeatable=True,
+    ),
+    later(
+        "UDP_CHECK",
+        INNER_BLOCK,
+        "Check that it is not unreachable.",
+        block=Table()
+        .add(
+            *STANDARD,
+            later("payload", Many(HEX), "What is sent.", "at random"),
+            later("require_reply", Many(HEX_PATTERN, least=0), "An answer is needed."),
+            later("min_reply_length", One(WEIGHT), "Shortest answer.", "0"),
+            later("max_reply_length", One(WEIGHT), "Longest answer.", "255"),
+        )
+        .rows,
+        is_repeatable=True,
+    ),
+    later(
+        "PING_CHECK",
+        INNER_BLOCK,
+        "Check that it answers a ping.",
+        block=Table().add(*STANDARD).rows,
+        is_repeatable=True,
+    ),
+    later(
+        "FILE_CHECK",
+        INNER_BLOCK,
+        "Check by a number in a file.",
+        block=Table()
+        .add(
+            later("track_file", One(NAME), "Name of the track_file."),
+            later("dynamic", FLAG, "Its number is added to the weight."),
+            later("weight", Weight(2**31 - 1), "Its number is multiplied by this.", "1"),
+        )
+        .rows,
+        is_repeatable=True,
+    ),
+)
+SERVER_DEFAULTS = (
+    *TIMING,
+    later("lvs_method", METHOD, "How packets are forwarded.", "NAT"),
+    later("smtp_alert", SWITCH, "Mail on a change of state."),
+    later("virtualhost", One(NAME), "Host that checkers ask for."),
+    later("snmp_name", One(NAME), "Name in SNMP."),
+    later("inhibit_on_failure", SWITCH, "Weight 0 instead of removal."),
+)
+REAL_SERVER = Table().add(
+    *SERVER_DEFAULTS,
+    later("weight", One(WEIGHT), "Share of connections.", "1"),
+    later("notify_up", SCRIPT, "Script run when it is up."),
+    later("notify_down", SCRIPT, "Script run when it is down."),
+    later("uthreshold", One(NUMBER), "Most connections."),
+    later("lthreshold", One(NUMBER), "Fewest connections before it gets more again."),
+    *CHECKERS,
+)
+VIRTUAL_SERVER = Table().add(
+    *SERVER_DEFAULTS,
+    later("lb_kind", METHOD, "How packets are forwarded.", replaced_by="lvs_method"),
+    later("lvs_sched", One(SCHEDULER), "How connections are spread.", "wlc"),
+    later("lb_algo", One(SCHEDULER), "How connections are spread.", replaced_by="lvs_sched"),
+    later("flag-1", FLAG, "First flag of the scheduler."),
+    later("flag-2", FLAG, "Second flag of the scheduler."),
+    later("flag-3", FLAG, "Third flag of the scheduler."),
+    later("sh-port", FLAG, "sh looks at ports too."),
+    later("sh-fallback", FLAG, "sh goes on where a server is down."),
+    later("mh-port", FLAG, "mh looks at ports too."),
+    later("mh-fallback", FLAG, "mh goes on where a server is down."),
+    later("ops", FLAG, "Every UDP packet is scheduled."),
+    later("persistence_engine", One(NAME), "What persistence looks at."),
+    later("persistence_timeout", Optional(Integer(1, 2**31 - 1)), "Seconds of persistence.", "360"),
+    later("persistence_granularity", One(NETMASK), "Mask of persistent clients."),
+    later(
+        "protocol",
+        One(Choice({"TCP": "TCP", "UDP": "UDP", "SCTP": "SCTP"})),
+        "Transport protocol.",
+    ),
+    later("ha_suspend", FLAG, "No checks while the address is not here."),
+    later("omega", FLAG, "Run scripts of what goes down at the end."),
+    later("quorum", One(Integer(1, 2**31 - 1)), "Weight needed.", "1"),
+    later("hysteresis", One(Integer(0, 2**31 - 1)), "Weight that quorum may be off.", "0"),
+    later("quorum_up", SCRIPT, "Script run when there is quorum."),
+    later("quorum_down", SCRIPT, "Script run when there is none."),
+    later("ip_family", One(FAMILY), "Family of a mark.", "inet"),
+    later("sorry_server", SERVER, "Server for when there is no quorum."),
+    later("sorry_server_inhibit", FLAG, "Weight 0 instead of removal."),
+    later("sorry_server_lvs_method", METHOD, "How packets are forwarded to it."),
+    later("real_server", SERVER, "A real server.", block=REAL_SERVER.rows, is_repeatable=True),
+)
+SSL = Table().add(
+    later("password", One(NAME), "Password of the key."),
+    later("ca", One(Text("PATH")), "File of certificates that are trusted."),
+    later("certificate", One(Text("PATH")), "File of the certificate."),
+    later("key", One(Text("PATH")), "File of the key."),
+)
+BLOCKS: tuple[Keyword, ...] = (
+    later(
+        "virtual_server_group",
+        One(NAME),
+        "Addresses and marks that share virtual servers.",
+        items=GroupLine(),
+        is_repeatable=True,
+    ),
+    later(
+        "virtual_server",
+        VirtualServer(),
+        "A virtual server of IPVS.",
+        block=VIRTUAL_SERVER.rows,
+        is_repeatable=True,
+    ),
+    later("SSL", INNER_BLOCK, "How SSL_GET authenticates.", block=SSL.rows, is_repeatable=True),
+)

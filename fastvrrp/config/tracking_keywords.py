@@ -1,0 +1,221 @@
+"""Rows of the table for what instances track and share: scripts, files, processes, BFD, groups."""
+
+from __future__ import annotations
+
+from fastvrrp.config.arguments import (
+    Address,
+    Boolean,
+    Choice,
+    Integer,
+    Interface,
+    Milliseconds,
+    Seconds,
+    Text,
+)
+from fastvrrp.config.commands import BareCommand, Script
+from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table, later
+from fastvrrp.config.options import OptionLine
+from fastvrrp.config.syntax import Line, One, Several, Switch
+from fastvrrp.config.tracking import TrackedLine, Weight
+from fastvrrp.model import SECOND
+
+NAME = Text("NAME")
+BLOCK_NAME = One(NAME)
+SWITCH = Switch(Boolean())
+SCRIPT = Script()
+INTERFACE = Interface()
+LONGEST_SCRIPT_TIME = 1_000_000 * SECOND
+COUNT = One(Integer(1, 2**31 - 1))
+HOPS = One(Integer(0, 255))
+GAP = One(Seconds(1000, 4_294_967_295_000))
+DELAY = Seconds(0, 255 * SECOND)
+
+TRACKS = (
+    later(
+        "track_interface",
+        INNER_BLOCK,
+        "Interfaces whose state counts.",
+        items=TrackedLine(253),
+        is_repeatable=True,
+    ),
+    later(
+        "track_script",
+        INNER_BLOCK,
+        "Scripts whose result counts.",
+        items=TrackedLine(253),
+        is_repeatable=True,
+    ),
+    later(
+        "track_file",
+        INNER_BLOCK,
+        "Files whose number counts.",
+        items=TrackedLine(254),
+        is_repeatable=True,
+    ),
+    later(
+        "track_process",
+        INNER_BLOCK,
+        "Processes that count.",
+        items=TrackedLine(254),
+        is_repeatable=True,
+    ),
+    later(
+        "track_bfd",
+        INNER_BLOCK,
+        "BFD sessions that count.",
+        items=TrackedLine(253),
+        is_repeatable=True,
+    ),
+)
+"""What an instance and a sync group may track."""
+
+NOTIFICATIONS = (
+    later("notify_master", SCRIPT, "Script run on becoming master."),
+    later("notify_backup", SCRIPT, "Script run on becoming backup."),
+    later("notify_fault", SCRIPT, "Script run on a fault."),
+    later("notify_stop", SCRIPT, "Script run when the daemon stops."),
+    later(
+        "notify_deleted", Script(is_optional=True), "Tell of DELETED, not FAULT, after a reload."
+    ),
+    later("notify", SCRIPT, "Script run on every change of state."),
+    later("notify_priority_changes", SWITCH, "Tell FIFOs of priorities."),
+    later("smtp_alert", SWITCH, "Mail on a change of state."),
+)
+
+TRACK_SCRIPT = Table().add(
+    later("script", BareCommand(), "Command that is run."),
+    later("interval", One(Seconds(1000, LONGEST_SCRIPT_TIME)), "Time between two runs.", "1"),
+    later("timeout", One(Seconds(1000, LONGEST_SCRIPT_TIME)), "Time after which a run failed."),
+    later("weight", Weight(253), "Added to the priority.", "0"),
+    later("rise", COUNT, "Successes until it counts as good.", "1"),
+    later("fall", COUNT, "Failures until it counts as bad.", "1"),
+    later("user", Several(Text("USER"), Text("GROUP"), optional=1), "Who runs it."),
+    later("init_fail", FLAG, "It is bad until it succeeds."),
+)
+TRACK_FILE = Table().add(
+    later("file", One(Text("PATH")), "File that is read."),
+    later("weight", Weight(2**31 - 1), "Its number is multiplied by this.", "1"),
+    later(
+        "init_file",
+        OptionLine({"overwrite": None}, {"value": Integer(-(2**31), 2**31 - 1)}),
+        "Write a value at the start.",
+    ),
+)
+TRACK_PROCESS = Table().add(
+    later("process", BareCommand(), "Process that is looked for."),
+    later(
+        "param_match",
+        One(Choice({"initial": "initial", "partial": "partial"})),
+        "How its parameters are compared.",
+    ),
+    later("weight", Weight(254), "Added to the priority.", "1"),
+    later("quorum", One(Integer(1, 65535)), "Fewest processes.", "1"),
+    later("quorum_max", One(Integer(0, 65535)), "Most processes."),
+    later("fork_delay", One(Seconds(1000, 3600 * SECOND)), "Wait after one came."),
+    later("terminate_delay", One(Seconds(1000, 3600 * SECOND)), "Wait after one went."),
+    later("delay", One(Seconds(1000, 3600 * SECOND)), "Both waits."),
+    later("full_command", FLAG, "Compare the whole command line."),
+)
+BFD = Table().add(
+    later("neighbor_ip", One(Address()), "Address of the neighbour."),
+    later("neighbour_ip", One(Address()), "Address of the neighbour."),
+    later("source_ip", One(Address()), "Own address."),
+    later("min_rx", One(Milliseconds(1, 1000)), "Shortest interval wished to hear.", "10"),
+    later("min_tx", One(Milliseconds(1, 1000)), "Shortest interval to send.", "10"),
+    later("idle_tx", One(Milliseconds(1000, 10000)), "Interval while down.", "1000"),
+    later("multiplier", One(Integer(1, 255)), "Packets missed until it is down.", "5"),
+    later("passive", FLAG, "Wait for the neighbour."),
+    later("ttl", One(Integer(1, 255)), "TTL that is sent.", "255"),
+    later("hoplimit", One(Integer(1, 255)), "Hop limit that is sent.", "64"),
+    later("max_hops", HOPS, "Hops that the neighbour may be away.", "0"),
+    later("weight", Weight(253), "Added to the priority.", "0"),
+    later("vrrp", FLAG, "Tell virtual routers only."),
+    later("checker", FLAG, "Tell health checkers only."),
+)
+SYNC_GROUP = Table().add(
+    later("group", INNER_BLOCK, "Instances that change state together.", items=Line(NAME)),
+    *TRACKS,
+    *NOTIFICATIONS,
+    later(
+        "global_tracking",
+        FLAG,
+        "Track for all.",
+        replaced_by="track_interface, track_script and so on in the group",
+        is_discouraged=True,
+    ),
+    later("sync_group_tracking_weight", FLAG, "Members may weigh differently."),
+)
+GARP_GROUP = Table().add(
+    later("garp_interval", GAP, "Gap between two gratuitous ARPs."),
+    later("gna_interval", GAP, "Gap between two neighbour advertisements."),
+    later("interface", One(INTERFACE), "Interface to which they apply."),
+    later(
+        "interfaces", INNER_BLOCK, "Interfaces to which they apply together.", items=Line(INTERFACE)
+    ),
+)
+TRACK_GROUP = Table().add(
+    later("group", INNER_BLOCK, "Instances that track.", items=Line(NAME)),
+)
+
+BLOCKS: tuple[Keyword, ...] = (
+    later(
+        "vrrp_script", BLOCK_NAME, "A script to track.", block=TRACK_SCRIPT.rows, is_repeatable=True
+    ),
+    later("track_file", BLOCK_NAME, "A file to track.", block=TRACK_FILE.rows, is_repeatable=True),
+    later(
+        "vrrp_track_file",
+        BLOCK_NAME,
+        "A file to track.",
+        block=TRACK_FILE.rows,
+        is_repeatable=True,
+        replaced_by="track_file",
+    ),
+    later(
+        "vrrp_track_process",
+        BLOCK_NAME,
+        "A process to track.",
+        block=TRACK_PROCESS.rows,
+        is_repeatable=True,
+    ),
+    later("bfd_instance", BLOCK_NAME, "A BFD session.", block=BFD.rows, is_repeatable=True),
+    later(
+        "vrrp_sync_group",
+        BLOCK_NAME,
+        "Instances that change state together.",
+        block=SYNC_GROUP.rows,
+        is_repeatable=True,
+    ),
+    later(
+        "garp_group",
+        INNER_BLOCK,
+        "Gaps of announcements on some interfaces.",
+        block=GARP_GROUP.rows,
+        is_repeatable=True,
+    ),
+    later(
+        "track_group",
+        BLOCK_NAME,
+        "Instances that track static addresses, routes and rules.",
+        block=TRACK_GROUP.rows,
+        is_repeatable=True,
+    ),
+    later(
+        "linkbeat_interfaces",
+        INNER_BLOCK,
+        "Interfaces that are asked for their link.",
+        items=OptionLine(
+            {"MII": None, "ETHTOOL": None, "IOCTL": None},
+            {"interface": INTERFACE},
+            start=0,
+            least=1,
+        ),
+        is_repeatable=True,
+    ),
+    later(
+        "interface_up_down_delays",
+        INNER_BLOCK,
+        "How long an interface must be up or down to count.",
+        items=Several(INTERFACE, DELAY, DELAY, optional=1, start=0),
+        is_repeatable=True,
+    ),
+)
