@@ -11,6 +11,9 @@ import gc
 import logging
 import signal
 import socket
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import uvloop
@@ -34,6 +37,8 @@ log = logging.getLogger(__name__)
 PROTO_VRRP = 112
 PROTO_AH = 51
 PRIORITY_OWNER = 255
+SWITCH_INTERVAL = 0.0002
+"""Seconds: a fiftieth of the shortest advert interval."""
 ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -65,12 +70,14 @@ class Vrrpd:
         self._engine = Engine(self._table, self._sender, 0)
         self._driver = Driver(self._engine, self._on_notes)
         clock = self._driver.now
+        self._kernel_thread = ThreadPoolExecutor(1, "kernel")
         self._roster = Roster(
             self._table,
             self._engine,
             self._links,
             Vmacs(self._channel, self._sysctls),
             clock,
+            self._run_elsewhere,
         )
         definitions = configuration.definitions
         self._announcer = Announcer(
@@ -87,8 +94,10 @@ class Vrrpd:
             lambda on_applied: AddressQueue(self._channel, on_applied),
             clock,
             self._wake,
+            self._run_elsewhere,
         )
         self._roster.on_moved = self._transitions.put_again
+        self._roster.on_reviewed = self._driver.settle
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None
@@ -116,6 +125,8 @@ class Vrrpd:
         # again, least of all while an advert is due.
         gc.collect()
         gc.freeze()
+        # The kernel thread must not keep the loop from the interpreter for long.
+        sys.setswitchinterval(SWITCH_INTERVAL)
         log.info("Startup complete")
 
     def _stop(self) -> None:
@@ -123,6 +134,7 @@ class Vrrpd:
         log.info("Stopping")
         self._roster.stop()
         self._driver.settle()
+        self._kernel_thread.shutdown()
         self._transitions.finish()
         self._roster.close()
         self._sysctls.restore()
@@ -167,6 +179,17 @@ class Vrrpd:
         self._links.read()
         self._roster.catch_up()
         self._driver.settle()
+
+    def _run_elsewhere(self, run: Callable[[], None], then: Callable[[], None]) -> None:
+        """Calls `run` in the kernel thread, then `then` in the loop."""
+
+        def take_back(finished: Future[None]) -> None:
+            finished.result()  # an error in `run` is one here
+            then()
+
+        self._kernel_thread.submit(run).add_done_callback(
+            lambda finished: self._loop.call_soon_threadsafe(take_back, finished)
+        )
 
     def _wake(self) -> None:
         if not self._work_is_scheduled:

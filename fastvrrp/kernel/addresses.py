@@ -11,8 +11,8 @@ which `ip -d address` shows as `proto 112`. That is how it is found again after 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from errno import EADDRNOTAVAIL, EEXIST, ENODEV
+from dataclasses import dataclass, field
+from errno import EADDRNOTAVAIL, EEXIST, EIO, ENODEV
 from socket import AF_INET6
 from time import monotonic_ns
 from typing import NamedTuple
@@ -30,9 +30,12 @@ IFA_F_NODAD = 0x02
 # Answers that mean the address is as it should be.
 _GOOD_ANSWERS = {True: (EEXIST,), False: (EADDRNOTAVAIL, ENODEV)}
 
-# Requests given to the channel in one go. It looks at the clock itself; this bounds only the list
-# that is made for it.
+# Requests in one span: enough that handing it to a thread costs little, and few enough that what
+# is asked for meanwhile need not wait long.
 _SPAN = 256
+# The same for `drain`, which looks at the clock between two spans.
+_SLICE = 16
+_UNBOUNDED_NS = 1 << 62
 
 
 def encode(address: VirtualAddress, ifindex: int, add: bool) -> bytes:
@@ -114,12 +117,47 @@ class _Entry:
         return self.batch.additions if self.add else self.batch.removals
 
 
+@dataclass(slots=True)
+class Span:
+    """Some requests from the head of a queue, on their way to the kernel.
+
+    `run` blocks as long as the kernel does, which may be long: every change of a link or an address
+    anywhere on the machine waits for one lock (rtnl). So it may be called in any one thread, and is
+    to be given back to `AddressQueue.finish` afterwards.
+    """
+
+    channel: Channel
+    owners: list[tuple[_Entry, int]]
+    """Which batch each request belongs to, and which of its addresses it is about."""
+    steps: list[tuple[_Entry | None, list[bytes]]]
+    """Requests in their order; a batch whose gate is to be opened or shut first begins a step."""
+    errors: list[tuple[int, int]] = field(default_factory=list)
+    """(index of the request, errno)."""
+
+    def run(self) -> None:
+        """Has the kernel carry out every request."""
+        done = 0
+        for entry, requests in self.steps:
+            try:
+                if entry is not None and entry.batch.gate is not None:
+                    sysctl.write(entry.batch.gate, "0" if entry.add else "1")
+                self.channel.apply(requests, 0, _UNBOUNDED_NS)
+            except OSError as error:
+                self.errors += [(done + i, error.errno or EIO) for i in range(len(requests))]
+            self.errors += [(done + i, errno) for i, errno in self.channel.take_errors()]
+            done += len(requests)
+
+
 class AddressQueue:
-    """What is still to be added and removed, in the order in which it was asked for."""
+    """What is still to be added and removed, in the order in which it was asked for.
+
+    `take` gives the next requests, `finish` takes them back when the kernel has carried them out;
+    `drain` does both. One span is on its way at a time.
+    """
 
     def __init__(self, channel: Channel, on_applied: Callable[[Applied], None]) -> None:
-        """`on_applied` hears of every batch that was carried out, once, from within `drain`; it may
-        `put` more."""
+        """`on_applied` hears of every batch that was carried out, once, from within `finish`; it
+        may `put` more."""
         self._channel = channel
         self._on_applied = on_applied
         self._entries: dict[Hashable, _Entry] = {}
@@ -141,48 +179,50 @@ class AddressQueue:
         """Leaves undone what `key` still has in the queue."""
         self._entries.pop(key, None)
 
-    def drain(self, budget_ns: int) -> bool:
-        """Works for about `budget_ns` nanoseconds; True where something is left to do.
+    def take(self, limit: int = _SPAN) -> Span | None:
+        """The next requests, at most `limit`; None where there are none."""
+        span = Span(self._channel, [], [])
+        for entry in self._entries.values():
+            wanted = entry.requests[entry.done : entry.done + limit - len(span.owners)]
+            gated = entry if entry.done == 0 and entry.batch.gate is not None else None
+            if gated is not None or not span.steps:
+                span.steps.append((gated, []))
+            span.steps[-1][1].extend(wanted)
+            span.owners += [(entry, entry.done + i) for i in range(len(wanted))]
+            if len(span.owners) == limit:
+                break
+        return span if span.owners else None
 
-        An address that is there already counts as added; one that is not, or whose link is gone,
+    def finish(self, span: Span) -> None:
+        """Takes note of what became of a span.
+
+        An address that was there already counts as added; one that was not, or whose link is gone,
         counts as removed.
         """
-        deadline = monotonic_ns() + budget_ns
-        while self._entries:
-            self._apply_span(deadline)
-            if monotonic_ns() >= deadline:
-                break
-        return bool(self._entries)
-
-    def _apply_span(self, deadline: int) -> None:
-        """Carries out the requests at the head of the queue."""
-        requests: list[bytes] = []
-        owners: list[tuple[_Entry, int]] = []
-        for entry in self._entries.values():
-            if entry.done == 0 and entry.batch.gate is not None:
-                if requests and monotonic_ns() >= deadline:
-                    break
-                sysctl.write(entry.batch.gate, "0" if entry.add else "1")
-            wanted = entry.requests[entry.done : entry.done + _SPAN - len(requests)]
-            requests += wanted
-            owners += [(entry, entry.done + i) for i in range(len(wanted))]
-            if len(requests) == _SPAN:
-                break
-        sent = self._channel.apply(requests, 0, deadline - monotonic_ns())
-        for index, errno in self._channel.take_errors():
-            entry, position = owners[index]
+        for index, errno in span.errors:
+            entry, position = span.owners[index]
             if errno not in _GOOD_ANSWERS[entry.add]:
                 entry.failures.append(Failure(entry.batch.addresses[position], errno))
         finished: list[_Entry] = []
-        for entry, position in owners[:sent]:
+        for entry, position in span.owners:
             entry.done = position + 1
             if entry.done == len(entry.requests):
                 finished.append(entry)
         for entry in finished:
-            # `on_applied` may have put something newer in the place of one that follows.
+            # `put` may have put something newer in its place.
             if self._entries.get(entry.key) is entry:
                 del self._entries[entry.key]
                 self._on_applied(Applied(entry.key, entry.add, tuple(entry.failures)))
+
+    def drain(self, budget_ns: int) -> bool:
+        """Works for about `budget_ns` nanoseconds; True where something is left to do."""
+        deadline = monotonic_ns() + budget_ns
+        while (span := self.take(_SLICE)) is not None:
+            span.run()
+            self.finish(span)
+            if monotonic_ns() >= deadline:
+                break
+        return bool(self._entries)
 
 
 def leftovers(

@@ -15,7 +15,7 @@ from fastvrrp._engine import Engine
 from fastvrrp.kernel.addresses import AddressBatch
 from fastvrrp.kernel.links import Link, Links
 from fastvrrp.kernel.macvlan import ipv6_gate
-from fastvrrp.kernel.sysctl import path_of, read, write
+from fastvrrp.kernel.sysctl import path_of, read
 from fastvrrp.model import VirtualAddress, VirtualRouter
 
 Target = tuple[int, bytes, int, bytes, bool]
@@ -140,7 +140,7 @@ class Instance:
                     address.family == AF_INET6 and _forwards_ipv6(link.name),
                 )
             )
-        self.batch = AddressBatch(placed)
+        self.batch = AddressBatch(placed, self._gate())
         self.targets = tuple(targets)
         self.extra_targets = tuple(extra)
         engine.set_targets(
@@ -148,20 +148,14 @@ class Instance:
             [(6 if target[0] == AF_INET6 else 4, *target[1:]) for target in targets],
         )
 
-    def open_vmac(self) -> None:
-        """Lets the VMAC carry IPv6 addresses: the router is master."""
-        self._set_ipv6_gate("0")
-
-    def close_vmac(self) -> None:
-        """Makes the VMAC deaf and dumb to IPv6: the addresses are gone."""
-        self._set_ipv6_gate("1")
-
-    def _set_ipv6_gate(self, value: str) -> None:
+    def _gate(self) -> str | None:
+        """What has to be opened before the VMAC can have IPv6 addresses."""
         if self.model.vmac is not None and any(
             address.family == AF_INET6 and address.interface is None
             for address in self.model.all_addresses
         ):
-            write(ipv6_gate(self.model.vmac.name), value)
+            return ipv6_gate(self.model.vmac.name)
+        return None
 
     def _home(self, address: VirtualAddress, links: Links) -> tuple[Link | None, int, bytes, bool]:
         """The link on which an address is announced, the ifindex on which it stands, the MAC that

@@ -15,7 +15,7 @@ from socket import AF_INET, AF_INET6
 from fastvrrp._engine import Engine
 from fastvrrp._table import Table
 from fastvrrp.kernel.links import Change, Link, Links
-from fastvrrp.kernel.macvlan import Vmacs, Wanted
+from fastvrrp.kernel.macvlan import Refusal, Vmacs, Wanted
 from fastvrrp.kernel.memberships import Memberships
 from fastvrrp.model import State, VirtualRouter
 from fastvrrp.vrrp.instance import Instance, Lack
@@ -33,24 +33,31 @@ class Roster:
         links: Links,
         vmacs: Vmacs,
         clock: Callable[[], int],
+        run_elsewhere: Callable[[Callable[[], None], Callable[[], None]], None],
     ) -> None:
+        """`run_elsewhere(run, then)` calls `run` in the one other thread, then `then` in ours."""
         self.instances: dict[int, Instance] = {}
         self._table = table
         self._engine = engine
         self._links = links
         self._vmacs = vmacs
         self._clock = clock
+        self._run_elsewhere = run_elsewhere
         self._memberships = Memberships()
         self.on_moved: Callable[[Instance], None] = lambda _: None
         """Called when the addresses of a master have got other places."""
+        self.on_reviewed: Callable[[], None] = lambda: None
+        """Called when instances were started or failed outside of a call to the roster."""
         self._vmacs_are_stale = False
+        self._vmacs_are_settling = False
         self._by_link: dict[str, list[Instance]] = {}
         """Instances that use an interface of that name, for adverts or for an address."""
 
     def add(self, models: Collection[VirtualRouter]) -> None:
         """Adds virtual routers: afterwards each is BACKUP, MASTER or FAULT."""
         added = [self._enter(model) for model in models]
-        self._settle_vmacs()
+        if any(model.vmac is not None for model in models):
+            self._take_vmacs(self._vmacs.settle(self._wanted_vmacs()))
         for instance in added:
             instance.place(self._engine, self._links)
             for name in _interfaces(instance.model):
@@ -82,15 +89,22 @@ class Roster:
 
     def catch_up(self) -> None:
         """Makes anew what links took with them, once for many links that changed together."""
-        if not self._vmacs_are_stale:
-            return
-        self._vmacs_are_stale = False
-        before = {each.index: each.vmac_ifindex for each in self.instances.values()}
-        self._settle_vmacs()
-        for instance in self.instances.values():
-            if instance.vmac_ifindex != before[instance.index]:
-                instance.place(self._engine, self._links)
-                self.review(instance)
+        if self._vmacs_are_stale and not self._vmacs_are_settling:
+            self._vmacs_are_stale, self._vmacs_are_settling = False, True
+            wanted = self._wanted_vmacs()
+            refusals: list[Refusal] = []
+            self._run_elsewhere(
+                lambda: refusals.extend(self._vmacs.settle(wanted)),
+                lambda: self._on_vmacs_settled(refusals),
+            )
+
+    def _on_vmacs_settled(self, refusals: list[Refusal]) -> None:
+        self._vmacs_are_settling = False
+        for instance in self._take_vmacs(refusals):
+            instance.place(self._engine, self._links)
+            self.review(instance)
+        self.on_reviewed()
+        self.catch_up()
 
     def stop(self) -> None:
         """Ends every virtual router: masters resign."""
@@ -133,9 +147,9 @@ class Roster:
         self.instances[index] = instance
         return instance
 
-    def _settle_vmacs(self) -> None:
-        """Makes the VMACs that are missing, of every instance whose interface exists."""
-        wanted: dict[str, Wanted] = {}
+    def _wanted_vmacs(self) -> list[Wanted]:
+        """The VMACs of every instance whose interface exists."""
+        wanted: list[Wanted] = []
         for instance in self.instances.values():
             vmac = instance.model.vmac
             parent = self._links.by_name(instance.model.interface)
@@ -144,14 +158,22 @@ class Roster:
                     address.family == AF_INET and address.interface is None
                     for address in instance.model.all_addresses
                 )
-                wanted[vmac.name] = Wanted(vmac.name, vmac.mac, parent.index, has_ipv4)
-        if not wanted and not self._vmacs.indexes:
-            return
-        for refusal in self._vmacs.settle(wanted.values()):
+                wanted.append(Wanted(vmac.name, vmac.mac, parent.index, has_ipv4))
+        return wanted
+
+    def _take_vmacs(self, refusals: list[Refusal]) -> list[Instance]:
+        """Tells the instances what VMACs there are; returns those for whom that is news."""
+        for refusal in refusals:
             log.error("%s", refusal.reason)
+        changed: list[Instance] = []
         for instance in self.instances.values():
-            if instance.model.vmac is not None:
-                instance.vmac_ifindex = self._vmacs.indexes.get(instance.model.vmac.name, 0)
+            if instance.model.vmac is None:
+                continue
+            ifindex = self._vmacs.indexes.get(instance.model.vmac.name, 0)
+            if ifindex != instance.vmac_ifindex:
+                instance.vmac_ifindex = ifindex
+                changed.append(instance)
+        return changed
 
     def _listen(self, instance: Instance, ifindex: int) -> None:
         """Hears adverts on an interface; 0 is on none."""

@@ -2,7 +2,8 @@
 
 The engine has sent the adverts already. What is left is slow: a log line, addresses in the kernel,
 gratuitous ARP. It is queued, and `work` does a slice of it, so that between two slices the loop can
-send and hear adverts: first every note, then addresses, then announcements.
+send and hear adverts: first every note, then announcements. Addresses wait for a lock of the kernel
+that anybody may hold (rtnl), so they are carried out in another thread, in the order of the notes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from fastvrrp._engine import Engine, Note
-from fastvrrp.kernel.addresses import AddressQueue, Applied
+from fastvrrp.kernel.addresses import AddressQueue, Applied, Span
 from fastvrrp.model import State
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.instance import Instance
@@ -40,13 +41,17 @@ class Transitions:
         open_queue: Callable[[Callable[[Applied], None]], AddressQueue],
         clock: Callable[[], int],
         wake: Callable[[], None],
+        run_elsewhere: Callable[[Callable[[], None], Callable[[], None]], None],
     ) -> None:
+        """`run_elsewhere(run, then)` calls `run` in the one other thread, then `then` in ours."""
         self._engine = engine
         self._instances = instances
         self._announcer = announcer
         self._clock = clock
         self._wake = wake
+        self._run_elsewhere = run_elsewhere
         self._notes: deque[Note] = deque()
+        self._on_its_way: Span | None = None
         self.addresses = open_queue(self._on_applied)
 
     def take(self, notes: list[Note]) -> None:
@@ -66,17 +71,31 @@ class Transitions:
             self._carry_on(self._notes.popleft())
             if self._clock() >= until:
                 return True
-        if len(self.addresses) and self.addresses.drain(max(until - self._clock(), 1)):
-            return True
-        more = self._announcer.work(max(until - self._clock(), 1))
-        return more or bool(self._notes) or bool(len(self.addresses))
+        self._send_addresses()
+        return self._announcer.work(max(until - self._clock(), 1))
 
     def finish(self) -> None:
-        """Does everything that is queued, however long it takes: the daemon is stopping."""
+        """Does everything that is queued, however long it takes: the daemon is stopping, and the
+        other thread has ended."""
+        if self._on_its_way is not None:
+            self.addresses.finish(self._on_its_way)
         while self._notes:
             self._carry_on(self._notes.popleft())
         while self.addresses.drain(SLICE):
             pass
+
+    def _send_addresses(self) -> None:
+        """Hands the next addresses to the other thread, one span at a time."""
+        if self._on_its_way is None:
+            self._on_its_way = self.addresses.take()
+            if self._on_its_way is not None:
+                self._run_elsewhere(self._on_its_way.run, self._take_back)
+
+    def _take_back(self) -> None:
+        span, self._on_its_way = self._on_its_way, None
+        if span is not None:
+            self.addresses.finish(span)
+        self._wake()
 
     def _carry_on(self, note: Note) -> None:
         instance = self._instances.get(note.router)
@@ -87,7 +106,6 @@ class Transitions:
             self._announcer.heard_lower_priority(instance)
         if note.acquires:
             log.debug("(%s) setting VIPs.", instance.model.name)
-            instance.open_vmac()
             self.addresses.put(note.router, instance.batch, add=True)
         elif note.releases:
             log.debug("(%s) removing VIPs.", instance.model.name)
@@ -109,8 +127,6 @@ class Transitions:
             if log.isEnabledFor(logging.DEBUG):
                 _log_announcements(instance)
             self._announcer.became_master(instance)
-        else:
-            instance.close_vmac()
 
 
 def _log_change(instance: Instance, note: Note) -> None:
