@@ -19,6 +19,7 @@ class Daemon(ABC):
     kind: ClassVar[str]
     ipv6_unicast_hop_limit: ClassVar[int] = 255
     always_has_vmac: ClassVar[bool] = False
+    loses_first_ipv6_advert: ClassVar[bool] = False
 
     def __init__(self, router: Router, configuration: str) -> None:
         self.router = router

@@ -37,7 +37,7 @@ class ElectionTests:
         assert first, timeline
         gap = seconds_between(last[-1], first[0])
         least = 3 * virtual_router.interval
-        most = least + virtual_router.skew(OTHER) + ALLOWANCE
+        most = least + virtual_router.skew(OTHER) + allowance(story.other, virtual_router)
         assert least <= gap <= most, f"{gap:.3f} s{timeline}"
         assert_holder(story, story.other, virtual_router, "kill")
 
@@ -68,7 +68,8 @@ class ElectionTests:
         gap = seconds_between(farewell[0], first[0])
         skew = virtual_router.skew(OTHER)
         # FRR counts the skew in whole hundredths of a second, as VRRPv3 does its intervals.
-        assert skew - 0.01 <= gap <= skew + ALLOWANCE, f"{gap:.3f} s{timeline}"
+        most = skew + allowance(story.other, virtual_router)
+        assert skew - 0.01 <= gap <= most, f"{gap:.3f} s{timeline}"
         assert adverts[-1].is_outgoing, timeline
         assert_holder(story, story.other, virtual_router, "stop")
 
@@ -120,6 +121,13 @@ class ElectionTests:
 
     def test_every_frame_is_well_formed(self, story: Story) -> None:
         story.capture.assert_clean()
+
+
+def allowance(daemon: Daemon, virtual_router: VirtualRouter) -> float:
+    """Seconds that a daemon's first advert may come after the protocol's own time."""
+    if daemon.loses_first_ipv6_advert and virtual_router.family == 6:
+        return virtual_router.interval + ALLOWANCE
+    return ALLOWANCE
 
 
 def seconds_between(earlier: Advert, later: Advert) -> float:

@@ -23,6 +23,8 @@ class Frr(Daemon):
 
     kind = "frr"
     always_has_vmac = True
+    # Measured with 8.4.4: it sends it while the macvlan is still `protodown`.
+    loses_first_ipv6_advert = True
 
     def __init__(
         self, router: Router, virtual_routers: Iterable[VirtualRouter], priority: int
@@ -33,6 +35,7 @@ class Frr(Daemon):
         shutil.chown(self.folder, USER, USER)
         for virtual_router in virtual_routers:
             add_macvlan(router, virtual_router)
+        self.macvlans = {macvlan(virtual_router) for virtual_router in virtual_routers}
 
     def commands(self) -> Iterator[Sequence[str]]:
         zebra = self.folder / "zebra.socket"
@@ -53,10 +56,26 @@ class Frr(Daemon):
             *("--log", "stdout"),
         ]
 
-    def held_addresses(self) -> set[str]:
-        """Without those of a macvlan that is `protodown`: the kernel does not let it speak."""
+    def stop(self, timeout: float = 15.0) -> int:
+        """vrrpd asks zebra for `protodown`, so zebra lives until that is done."""
+        zebra, vrrpd = self.processes
+        vrrpd.terminate()
+        vrrpd.wait(timeout)
+        wait_until(
+            lambda: self.silent_interfaces() >= self.macvlans,
+            timeout,
+            what=f"all of {self.macvlans} protodown",
+        )
+        zebra.terminate()
+        return self.wait(timeout)
+
+    def silent_interfaces(self) -> set[str]:
+        """Interfaces that are `protodown`: the kernel does not let them speak."""
         links = self.router.show("link", "show")
-        silent = {link["ifname"] for link in links if link.get("proto_down")}
+        return {link["ifname"] for link in links if link.get("proto_down")}
+
+    def held_addresses(self) -> set[str]:
+        silent = self.silent_interfaces()
         return {held for held in super().held_addresses() if held.split()[0] not in silent}
 
 
@@ -68,13 +87,14 @@ def add_macvlan(router: Router, virtual_router: VirtualRouter) -> None:
     name = macvlan(virtual_router)
     addresses = [f"{a}/{virtual_router.prefix_length}" for a in virtual_router.addresses]
     if virtual_router.family == 6:
-        # Where its adverts come from. One that the kernel makes from the virtual MAC would be the
-        # same on both routers.
-        addresses.insert(0, f"fe80::{router.index}:{virtual_router.vrid:x}/64")
+        # Where its adverts come from, as the kernel names the latest first. One that the kernel
+        # itself makes of the virtual MAC would be the same on both routers.
+        addresses.append(f"fe80::{router.index}:{virtual_router.vrid:x}/64")
     router.ip(
         f"link add {name} link {virtual_router.link.interface}"
         f" address {virtual_router.virtual_mac} type macvlan mode bridge",
         f"link set {name} addrgenmode none",
+        f"link set {name} protodown on",
         f"link set {name} up",
         *(f"address add {address} dev {name}" for address in addresses),
     )
