@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from lab import Laboratory
-from lab.ownership import remove_abandoned
+
+pytest.register_assert_rewrite("lab")
+
+from lab import Laboratory  # noqa: E402 - its assertions say more when they are rewritten first
+from lab.ownership import remove_abandoned  # noqa: E402
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -12,7 +12,9 @@ Everything is gone when the block ends, and also when the process is killed insi
 """
 
 from lab.capture import Advert, Capture
+from lab.configuration import VirtualRouter, keepalived_conf
 from lab.daemons import Daemon, Fastvrrp, Keepalived
+from lab.frr import Frr
 from lab.network import Laboratory, Link, Router
 from lab.waiting import wait_until
 
@@ -21,9 +23,12 @@ __all__ = [
     "Capture",
     "Daemon",
     "Fastvrrp",
+    "Frr",
     "Keepalived",
     "Laboratory",
     "Link",
     "Router",
+    "VirtualRouter",
+    "keepalived_conf",
     "wait_until",
 ]

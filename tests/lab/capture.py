@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 from ctypes import get_errno
 from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 from typing import NamedTuple, Self
 
 from lab.network import Router, libc
@@ -24,16 +23,19 @@ ETH_P_ALL = 0x0003  # linux/if_ether.h
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h
 SOL_PACKET = 263  # linux/socket.h
 PACKET_STATISTICS = 6  # linux/if_packet.h
+PACKET_OUTGOING = 4
 PACKET_LOOPBACK = 5
 SO_RCVBUFFORCE = 33
 IPPROTO_AH = 51
 IPPROTO_VRRP = 112
 LINKTYPE_ETHERNET = 1
+INBOUND, OUTBOUND = 1, 2  # epb_flags of pcapng
 SECOND = 1_000_000_000
 
 FIELDS = (
     "frame.time_epoch",
     "frame.interface_name",
+    "frame.packet_flags_direction",
     "eth.src",
     "eth.dst",
     "ip.src",
@@ -73,6 +75,8 @@ class Advert:
     time: int
     """Nanoseconds since the epoch, when the kernel had the frame."""
     interface: str
+    is_outgoing: bool
+    """Whether the router of the capture sent it."""
     source_mac: str
     destination_mac: str
     source: str
@@ -104,6 +108,8 @@ class Frame:
     time: int
     """Nanoseconds since the epoch."""
     interface: str
+    is_outgoing: bool
+    """Whether the router of the capture sent it."""
     data: bytes
 
 
@@ -131,7 +137,7 @@ class Capture:
         self.thread = threading.Thread(target=self.receive)
         self.is_running = True
         self.thread.start()
-        self.router.laboratory.closers.append(self.stop)
+        self.router.laboratory.closing.callback(self.stop)
         return self
 
     def stop(self) -> None:
@@ -157,7 +163,9 @@ class Capture:
                 continue
             seconds, nanoseconds = struct.unpack("=qq", ancillary[0][2])
             with self.arrival:
-                self.frames.append(Frame(seconds * SECOND + nanoseconds, interface, data))
+                self.frames.append(
+                    Frame(seconds * SECOND + nanoseconds, interface, kind == PACKET_OUTGOING, data)
+                )
                 self.arrival.notify_all()
 
     def wait_for_advert(
@@ -194,34 +202,34 @@ class Capture:
                         f" {'any' if priority is None else priority}) in {timeout:g} s"
                     )
 
-    def write(self) -> Path:
-        """Writes what was captured until now as pcapng and returns the file."""
-        path = self.router.folder / f"capture-{len(self.frames)}.pcapng"
+    def pcapng(self) -> bytes:
+        """What was captured until now, as a file that Wireshark opens."""
         with self.arrival:
             frames = sorted(self.frames, key=lambda frame: frame.time)
-        path.write_bytes(pcapng(frames, self.interfaces))
-        return path
+        return pcapng(frames, self.interfaces)
 
     def dissect(self, expression: str, fields: Sequence[str] = ()) -> list[str]:
         """tshark's line on each frame for which a display filter holds: its summary, or fields
         with tabs between them."""
         if self.drops:
             raise AssertionError(f"the kernel dropped {self.drops} frames: no evidence")
-        command = ["tshark", "-n", "-r", str(self.write()), "-Y", expression]
+        command = ["tshark", "-n", "-r", "-", "-Y", expression]
         for preference in PREFERENCES:
             command += ["-o", preference]
         if fields:
             command += ["-T", "fields", "-E", "separator=/t", "-E", "occurrence=a"]
             for field in fields:
                 command += ["-e", field]
-        tshark = subprocess.run(command, check=False, capture_output=True, text=True)
+        tshark = subprocess.run(command, check=False, capture_output=True, input=self.pcapng())
         if tshark.returncode:
-            raise AssertionError(f"tshark: {tshark.stderr}")
-        return tshark.stdout.splitlines()
+            raise AssertionError(f"tshark: {tshark.stderr.decode()}")
+        return tshark.stdout.decode().splitlines()
 
     def adverts(self) -> list[Advert]:
         """Every advertisement until now, oldest first."""
-        return [advert(line.split("\t")) for line in self.dissect("vrrp", FIELDS)]
+        # An ICMP error quotes the advert that a host without a VRRP daemon was sent.
+        lines = self.dissect("vrrp && !icmp && !icmpv6", FIELDS)
+        return [advert(line.split("\t")) for line in lines]
 
     def assert_clean(self) -> None:
         """Raises AssertionError when tshark finds a frame malformed, a checksum wrong, or anything
@@ -270,6 +278,7 @@ def advert(values: list[str]) -> Advert:
     return Advert(
         time=int(seconds) * SECOND + int(fraction.ljust(9, "0")),
         interface=row["frame.interface_name"],
+        is_outgoing=int(row["frame.packet_flags_direction"], 0) == OUTBOUND,
         source_mac=row["eth.src"],
         destination_mac=row["eth.dst"],
         source=row["ip.src"] or row["ipv6.src"],
@@ -300,7 +309,8 @@ def pcapng(frames: list[Frame], interfaces: list[str]) -> bytes:
             len(frame.data),
             len(frame.data),
         )
-        blocks.append(block(6, header + padded(frame.data)))
+        flags = option(2, struct.pack("=I", OUTBOUND if frame.is_outgoing else INBOUND))
+        blocks.append(block(6, header + padded(frame.data) + flags))
     return b"".join(blocks)
 
 

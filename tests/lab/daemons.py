@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -17,6 +17,9 @@ class Daemon(ABC):
     """A daemon with its configuration, not started yet."""
 
     kind: ClassVar[str]
+    ipv6_unicast_hop_limit: ClassVar[int] = 255
+    always_has_vmac: ClassVar[bool] = False
+    loses_first_ipv6_advert: ClassVar[bool] = False
 
     def __init__(self, router: Router, configuration: str) -> None:
         self.router = router
@@ -33,8 +36,9 @@ class Daemon(ABC):
         return f"<{self.kind} on {self.router.name}>"
 
     @abstractmethod
-    def commands(self) -> Sequence[Sequence[str]]:
-        """What is started, in this order, each staying in the foreground."""
+    def commands(self) -> Iterable[Sequence[str]]:
+        """What is started, each staying in the foreground; one is asked for when the one before it
+        has been started."""
 
     def configure(self, configuration: str) -> None:
         """Writes the configuration that the next start, or reload, reads."""
@@ -74,6 +78,10 @@ class Daemon(ABC):
         self.processes.clear()
         return next(filter(None, statuses), 0)
 
+    def held_addresses(self) -> set[str]:
+        """The addresses that the daemon's router answers for, as Router.addresses gives them."""
+        return self.router.addresses()
+
     def is_running(self) -> bool:
         return bool(self.processes) and all(p.poll() is None for p in self.processes)
 
@@ -98,8 +106,10 @@ class Keepalived(Daemon):
     """Debian's keepalived, its VRRP process and that one's parent."""
 
     kind = "keepalived"
+    # Measured with 2.2.7: it sets the hop limit of multicasts only.
+    ipv6_unicast_hop_limit = 64
 
-    def commands(self) -> Sequence[Sequence[str]]:
+    def commands(self) -> Iterable[Sequence[str]]:
         # A pid file that a killed keepalived left names a process that may live again.
         for stale in self.folder.glob("*.pid"):
             stale.unlink()
@@ -118,7 +128,7 @@ class Fastvrrp(Daemon):
 
     kind = "fastvrrp"
 
-    def commands(self) -> Sequence[Sequence[str]]:
+    def commands(self) -> Iterable[Sequence[str]]:
         return [
             [
                 *(str(Path(sys.executable).with_name("fastvrrp")), "run", "-n", "-l", "-D"),

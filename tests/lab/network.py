@@ -14,6 +14,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from ctypes import CDLL, get_errno
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -22,6 +23,7 @@ from typing import Any, BinaryIO, Self, TypeVar
 
 from lab import ownership
 from lab.janitor import hire_janitor
+from lab.turns import turn
 from lab.waiting import wait_until
 
 CLONE_NEWNET = 0x40000000  # sched.h
@@ -60,10 +62,12 @@ class Router:
         self.interfaces: list[str] = []
         self.folder.mkdir()
         subprocess.run(["ip", "netns", "add", self.namespace], check=True)
-        # Addresses are usable at once, and a capture has fewer frames that nobody asked for.
+        # A router forwards, and so takes no address from another router's advertisement. Its
+        # addresses are usable at once.
+        self.set_sysctl("net/ipv4/ip_forward", "1")
         for scope in ("all", "default"):
+            self.set_sysctl(f"net/ipv6/conf/{scope}/forwarding", "1")
             self.set_sysctl(f"net/ipv6/conf/{scope}/accept_dad", "0")
-            self.set_sysctl(f"net/ipv6/conf/{scope}/router_solicitations", "0")
         self.ip("link set lo up")
 
     def __repr__(self) -> str:
@@ -169,17 +173,21 @@ class Router:
 class Laboratory:
     """Routers and links with names that no other test has; a context manager that removes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, alone: bool = False) -> None:
+        """Waits until no other laboratory is open on this machine if `alone`, and lets none be
+        opened until it is closed."""
         if os.geteuid() != 0:
             raise PermissionError("the laboratory makes network namespaces and needs root")
         hire_janitor(os.getpid())
+        self.closing = ExitStack()
+        self.closing.enter_context(turn(alone=alone))
         self.name = ownership.new_name()
         self.folder = ownership.FOLDERS / self.name
         self.folder.mkdir(mode=0o755)  # FRR's daemons, which are not root, pass through it
         self.routers: list[Router] = []
         self.links: list[Link] = []
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.closers: list[Callable[[], None]] = []
+        self.closing.callback(self.remove)
         self.switch_namespace: Router | None = None
 
     def __enter__(self) -> Self:
@@ -189,9 +197,10 @@ class Laboratory:
         self.close()
 
     def close(self) -> None:
-        """Removes everything; called twice, it does nothing the second time."""
-        for closer in self.closers:
-            closer()
+        """Ends the captures and removes everything; does nothing the second time."""
+        self.closing.close()
+
+    def remove(self) -> None:
         for process in self.processes:
             process.kill()
         ownership.remove(self.name)
@@ -222,7 +231,8 @@ class Laboratory:
                     for link in links
                     for command in (
                         f"link set {link.interface} address {hardware_address(link, router)}"
-                        " addrgenmode none up",
+                        " addrgenmode none",
+                        f"link set {link.interface} up",
                         f"address add {link.host(router.index)}/24 dev {link.interface}",
                         f"address add {link.host(router.index, 6)}/64 dev {link.interface}",
                         f"address add fe80::{router.index}/64 dev {link.interface}",
@@ -236,6 +246,7 @@ class Laboratory:
                     for link in router.show("link", "show")
                     if link["ifname"] in router.interfaces
                 ),
+                timeout=60.0,  # the kernel says so late where thousands of interfaces are made
                 what=f"all interfaces of {router} up",
             )
         return links
@@ -257,13 +268,14 @@ class Laboratory:
             bridge = f"br{link.index}"
             # Snooping would hold multicast back from a port whose membership report it missed.
             commands.append(f"link add {bridge} type bridge stp_state 0 mcast_snooping 0")
-            commands.append(f"link set {bridge} addrgenmode none up")
+            commands += [f"link set {bridge} addrgenmode none", f"link set {bridge} up"]
             for router in routers:
                 port = f"{link.interface}.{router.index}"
                 commands += [
                     f"link add {port} type veth"
                     f" peer name {link.interface} netns {router.namespace}",
-                    f"link set {port} master {bridge} addrgenmode none up",
+                    f"link set {port} master {bridge} addrgenmode none",
+                    f"link set {port} up",
                 ]
                 self.switch_namespace.interfaces.append(port)
         self.switch_namespace.ip(*commands)
@@ -271,6 +283,14 @@ class Laboratory:
     def holders_of(self, address: str) -> list[Router]:
         """The routers that have an address, given without its prefix length, in their kernel."""
         return [router for router in self.routers if router.holds(address)]
+
+    def wait_for_holder(self, address: str, router: Router, timeout: float = 10.0) -> None:
+        """Waits until `router`, and no other, has an address, given without its prefix length."""
+        wait_until(
+            lambda: self.holders_of(address) == [router],
+            timeout,
+            what=lambda: f"{address} on {router} alone, not on {self.holders_of(address)}",
+        )
 
 
 def hardware_address(link: Link, router: Router) -> str:

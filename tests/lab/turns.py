@@ -1,0 +1,41 @@
+"""Whose turn it is at the kernel.
+
+Every change of an interface or an address in any namespace takes one lock of the whole machine, and
+holds it for tens of milliseconds where an interface comes or goes. Laboratories of ordinary tests
+do not mind each other. One that measures milliseconds, or makes thousands of interfaces, is alone.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+FOLDER = Path("/run/lock")
+
+
+@contextmanager
+def turn(*, alone: bool) -> Iterator[None]:
+    """Waits for the turn and keeps it: among others who are not alone, or alone.
+
+    A process must not wait to be alone while it has a turn already: it would wait for itself.
+    """
+    with ExitStack() as held:
+        gate = held.enter_context(locked(FOLDER / "fastvrrp-lab-gate", fcntl.LOCK_EX))
+        # Who waits to be alone holds the gate, so that others do not slip in before for ever.
+        held.enter_context(
+            locked(FOLDER / "fastvrrp-lab-room", fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        )
+        if not alone:
+            fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
+
+
+@contextmanager
+def locked(path: Path, operation: int) -> Iterator[int]:
+    lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, operation)
+        yield lock
+    finally:
+        os.close(lock)

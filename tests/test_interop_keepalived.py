@@ -1,0 +1,112 @@
+"""Elections against Debian's keepalived, on real links, with either daemon in either role.
+
+The virtual routers of one protocol belong to one pair of daemons and live through one story
+(lab.election); each has a link of its own.
+"""
+
+from itertools import product
+from typing import Any
+
+import pytest
+from lab import (
+    Capture,
+    Daemon,
+    Fastvrrp,
+    Keepalived,
+    Laboratory,
+    VirtualRouter,
+    keepalived_conf,
+)
+from lab.election import OTHER, PREFERRED, Story
+from lab.election_tests import ElectionTests
+
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "v2": {"version": 2},
+    "v2-pass": {"version": 2, "authentication": "PASS"},
+    "v2-ah": {"version": 2, "authentication": "AH"},
+    "v3": {"version": 3},
+    "v3-ipv6": {"version": 3, "family": 6},
+    "v3-20ms": {"version": 3, "interval": 0.02},
+    "v3-ipv6-20ms": {"version": 3, "family": 6, "interval": 0.02},
+}
+KINDS: dict[str, dict[str, Any]] = {
+    "multicast": {"is_unicast": False, "has_vmac": False},
+    "multicast-vmac": {"is_unicast": False, "has_vmac": True},
+    "unicast": {"is_unicast": True, "has_vmac": False},
+    "unicast-vmac": {"is_unicast": True, "has_vmac": True},
+}
+ROLES: dict[str, tuple[type[Daemon], type[Daemon]]] = {
+    "preferred": (Fastvrrp, Keepalived),
+    "other": (Keepalived, Fastvrrp),
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        # A story is told once: all tests of it are in one group, which is one worker's.
+        pytest.param(
+            (role, protocol),
+            id=f"{role}-{protocol}",
+            marks=pytest.mark.xdist_group(f"keepalived-{role}-{protocol}"),
+        )
+        for role, protocol in product(ROLES, PROTOCOLS)
+    ],
+)
+def story(request: pytest.FixtureRequest) -> Story:
+    """fastvrrp as the preferred router of the two, or as the other, in one protocol."""
+    role, protocol = request.param
+    # At 20 ms a backup's patience ends after 72.
+    with Laboratory(alone="20ms" in protocol) as laboratory:
+        a, b = laboratory.router("a"), laboratory.router("b")
+        links = laboratory.connect(a, b, count=len(KINDS))
+        virtual_routers = {
+            kind: VirtualRouter(link, vrid, **PROTOCOLS[protocol], **KINDS[kind])
+            for vrid, (link, kind) in enumerate(zip(links, KINDS, strict=True), 51)
+        }
+        preferred, other = (
+            daemon(router, keepalived_conf(virtual_routers.values(), router, peer, priority))
+            for daemon, router, peer, priority in zip(
+                ROLES[role], (a, b), (b, a), (PREFERRED, OTHER), strict=True
+            )
+        )
+        return Story(preferred, other, virtual_routers, Capture(b)).tell()
+
+
+@pytest.fixture(params=KINDS)
+def virtual_router(request: pytest.FixtureRequest, story: Story) -> VirtualRouter:
+    return story.virtual_routers[request.param]
+
+
+class TestElections(ElectionTests):
+    pass
+
+
+def test_one_vrid_on_two_links_and_in_both_families_is_four_virtual_routers(
+    lab: Laboratory,
+) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    first, second = lab.connect(a, b, count=2)
+    preferred_on_a = [
+        VirtualRouter(first, 51, version=3, family=4),
+        VirtualRouter(second, 51, version=3, family=6),
+    ]
+    preferred_on_b = [
+        VirtualRouter(first, 51, version=3, family=6),
+        VirtualRouter(second, 51, version=3, family=4),
+    ]
+    Fastvrrp(
+        a,
+        keepalived_conf(preferred_on_a, a, b, PREFERRED)
+        + keepalived_conf(preferred_on_b, a, b, OTHER),
+    ).start()
+    Keepalived(
+        b,
+        keepalived_conf(preferred_on_b, b, a, PREFERRED)
+        + keepalived_conf(preferred_on_a, b, a, OTHER),
+    ).start()
+    for router, virtual_routers in ((a, preferred_on_a), (b, preferred_on_b)):
+        for virtual_router in virtual_routers:
+            # The second address is the one that no other virtual router has.
+            address = virtual_router.addresses[1]
+            lab.wait_for_holder(address, router)
