@@ -5,11 +5,11 @@ from __future__ import annotations
 from socket import AF_INET, AF_INET6
 
 import pytest
-from simulation import SECOND, Router
 
 from fastvrrp.model import Announcements, VirtualRouter
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.instance import Instance
+from simulation import SECOND, Router
 
 MAC = bytes((0, 0, 0x5E, 0, 1, 51))
 IPV4 = bytes((10, 0, 0, 100))

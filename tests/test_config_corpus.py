@@ -7,8 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import config_corpus as corpus
 import pytest
+
+import config_corpus as corpus
 
 LONGEST_CHECK = 20
 """Seconds that keepalived is given for one file."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import config_corpus as corpus
 import pytest
 
+import config_corpus as corpus
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.keywords import Keyword, Table
 from fastvrrp.config.lines import Lines

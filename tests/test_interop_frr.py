@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+
 from lab import Capture, Daemon, Fastvrrp, Frr, Laboratory, VirtualRouter, keepalived_conf
 from lab.election import OTHER, PREFERRED, Story
 from lab.election_tests import ElectionTests

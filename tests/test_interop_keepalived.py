@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+
 from lab import (
     Capture,
     Daemon,

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fastvrrp._rtnetlink import AddressEvent, Channel
+from fastvrrp._rtmessage import AddressEvent
+from fastvrrp._rtnetlink import Channel
 from fastvrrp.kernel.addresses import (
     PROTOCOL,
     AddressBatch,

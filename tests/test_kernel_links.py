@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fastvrrp._rtnetlink import Channel, Monitor, encode_address
+from fastvrrp._rtmessage import encode_address
+from fastvrrp._rtnetlink import Channel, Monitor
 from fastvrrp.kernel.addresses import PROTOCOL
 from fastvrrp.kernel.links import Change, Link, Links
 from kernel_namespace import add_veth, inside_namespace, ip, needs_root

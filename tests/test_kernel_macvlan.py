@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from kernel_namespace import Namespace, add_veth, inside_namespace, ip, needs_root, sysctl
 
-from fastvrrp._rtnetlink import Channel, LinkEvent, encode_address, encode_link, encode_macvlan
+from fastvrrp._rtmessage import LinkEvent, encode_address, encode_link, encode_macvlan
+from fastvrrp._rtnetlink import Channel
 from fastvrrp.kernel.addresses import AddressBatch, AddressQueue, Applied
 from fastvrrp.kernel.macvlan import (
     GROUP,
@@ -27,6 +27,7 @@ from fastvrrp.kernel.macvlan import (
 from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.kernel.sysctl import write as write_sysctl
 from fastvrrp.model import VirtualAddress
+from kernel_namespace import Namespace, add_veth, inside_namespace, ip, needs_root, sysctl
 
 pytestmark = needs_root
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from kernel_namespace import add_veth, inside_namespace, ip, needs_root
 
 from fastvrrp.kernel.sysctl import Sysctls, links_of, path_of, read, write
+from kernel_namespace import add_veth, inside_namespace, ip, needs_root
 
 pytestmark = needs_root
 

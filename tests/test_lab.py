@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from lab import Capture, Keepalived, Laboratory, Router, wait_until
 from lab.ownership import FOLDERS, NAMESPACES, owner_name, processes_inside, remove_abandoned
 

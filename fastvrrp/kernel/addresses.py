@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from errno import EADDRNOTAVAIL, EEXIST, EIO, ENODEV
+from itertools import islice
 from socket import AF_INET6
 from time import monotonic_ns
 from typing import NamedTuple
 
-from fastvrrp._rtnetlink import AddressEvent, Channel, encode_address
+from fastvrrp._rtmessage import AddressEvent, encode_address
+from fastvrrp._rtnetlink import Channel
 from fastvrrp.kernel import sysctl
 from fastvrrp.model import VirtualAddress
 
@@ -127,25 +129,28 @@ class Span:
     """
 
     channel: Channel
-    owners: list[tuple[_Entry, int]]
+    gates: list[tuple[_Entry, str]] = field(default_factory=list)
+    """Gates to open or shut, each for a batch of which nothing is done yet."""
+    owners: list[tuple[_Entry, int]] = field(default_factory=list)
     """Which batch each request belongs to, and which of its addresses it is about."""
-    steps: list[tuple[_Entry | None, list[bytes]]]
-    """Requests in their order; a batch whose gate is to be opened or shut first begins a step."""
+    requests: list[bytes] = field(default_factory=list)
     errors: list[tuple[int, int]] = field(default_factory=list)
     """(index of the request, errno)."""
+    stuck: list[tuple[_Entry, int]] = field(default_factory=list)
+    """Batches whose gate did not move, and errno."""
 
     def run(self) -> None:
         """Has the kernel carry out every request."""
-        done = 0
-        for entry, requests in self.steps:
+        for entry, gate in self.gates:
             try:
-                if entry is not None and entry.batch.gate is not None:
-                    sysctl.write(entry.batch.gate, "0" if entry.add else "1")
-                self.channel.apply(requests, 0, _UNBOUNDED_NS)
+                sysctl.write(gate, "0" if entry.add else "1")
             except OSError as error:
-                self.errors += [(done + i, error.errno or EIO) for i in range(len(requests))]
-            self.errors += [(done + i, errno) for i, errno in self.channel.take_errors()]
-            done += len(requests)
+                self.stuck.append((entry, error.errno or EIO))
+        try:
+            self.channel.apply(self.requests, 0, _UNBOUNDED_NS)
+        except OSError as error:
+            self.errors += [(i, error.errno or EIO) for i in range(len(self.requests))]
+        self.errors += self.channel.take_errors()
 
 
 class AddressQueue:
@@ -161,6 +166,7 @@ class AddressQueue:
         self._channel = channel
         self._on_applied = on_applied
         self._entries: dict[Hashable, _Entry] = {}
+        self._gates: dict[Hashable, tuple[_Entry, str]] = {}
 
     def __len__(self) -> int:
         """Batches not carried out yet."""
@@ -169,25 +175,33 @@ class AddressQueue:
     def put(self, key: Hashable, batch: AddressBatch, add: bool) -> None:
         """Queues the addition or removal of a batch. What the same key still has in the queue is
         left undone, since the newer wish holds; so a queue is never longer than its keys."""
-        self._entries.pop(key, None)
+        self.discard(key)
         if batch.addresses:
-            self._entries[key] = _Entry(key, batch, add, 0, [])
+            entry = self._entries[key] = _Entry(key, batch, add, 0, [])
+            if batch.gate is not None:
+                self._gates[key] = (entry, batch.gate)
         else:
             self._on_applied(Applied(key, add, ()))
 
     def discard(self, key: Hashable) -> None:
         """Leaves undone what `key` still has in the queue."""
         self._entries.pop(key, None)
+        self._gates.pop(key, None)
 
     def take(self, limit: int = _SPAN) -> Span | None:
-        """The next requests, at most `limit`; None where there are none."""
-        span = Span(self._channel, [], [])
+        """The next requests, at most `limit`; None where there are none.
+
+        All gates come before the first address. Linux walks every IPv6 route when IPv6 is enabled
+        on a link: for 4,080 that takes 0.3 s, and with the addresses in between 1.4 s.
+        """
+        span = Span(self._channel)
+        if self._gates:
+            for key in list(islice(self._gates, limit)):
+                span.gates.append(self._gates.pop(key))
+            return span
         for entry in self._entries.values():
             wanted = entry.requests[entry.done : entry.done + limit - len(span.owners)]
-            gated = entry if entry.done == 0 and entry.batch.gate is not None else None
-            if gated is not None or not span.steps:
-                span.steps.append((gated, []))
-            span.steps[-1][1].extend(wanted)
+            span.requests += wanted
             span.owners += [(entry, entry.done + i) for i in range(len(wanted))]
             if len(span.owners) == limit:
                 break
@@ -199,6 +213,8 @@ class AddressQueue:
         An address that was there already counts as added; one that was not, or whose link is gone,
         counts as removed.
         """
+        for entry, errno in span.stuck:
+            entry.failures += [Failure(address, errno) for address in entry.batch.addresses]
         for index, errno in span.errors:
             entry, position = span.owners[index]
             if errno not in _GOOD_ANSWERS[entry.add]:

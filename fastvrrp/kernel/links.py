@@ -18,7 +18,8 @@ from enum import Enum
 from socket import AF_INET, AF_INET6
 from typing import NamedTuple
 
-from fastvrrp._rtnetlink import AddressEvent, Channel, LinkEvent, Monitor, Overrun
+from fastvrrp._rtmessage import AddressEvent, LinkEvent
+from fastvrrp._rtnetlink import Channel, Monitor, Overrun
 from fastvrrp.kernel.addresses import PROTOCOL
 
 # linux/if.h

@@ -36,13 +36,8 @@ from dataclasses import dataclass
 from errno import EADDRINUSE, EBUSY
 from typing import NamedTuple
 
-from fastvrrp._rtnetlink import (
-    Channel,
-    LinkEvent,
-    encode_link,
-    encode_link_removal,
-    encode_macvlan,
-)
+from fastvrrp._rtmessage import LinkEvent, encode_link, encode_link_removal, encode_macvlan
+from fastvrrp._rtnetlink import Channel
 from fastvrrp.kernel import sysctl
 
 GROUP = int.from_bytes(b"vrrp")
