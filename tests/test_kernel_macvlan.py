@@ -5,11 +5,13 @@ A peer on the other side of the parent sends frames made by hand and looks at wh
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -361,6 +363,32 @@ class TestWhatIsThereAlready:
         assert refusal.name == "vrrp.99"
         assert "same MAC" in refusal.reason
         assert set(lab.macvlans()) == {"vrrp.51"}
+
+
+class TestReadOnlyParameters:
+    @pytest.fixture
+    def forbid(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+        """Makes /proc/sys read-only below a path, as in many a container."""
+
+        def forbid(prefix: str) -> None:
+            def write(path: str, value: str) -> bool:
+                if path.startswith(prefix):
+                    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+                return write_sysctl(path, value)
+
+            monkeypatch.setattr("fastvrrp.kernel.sysctl.write", write)
+
+        return forbid
+
+    @pytest.mark.parametrize("prefix", ["ipv4/conf/a0/", "ipv4/conf/vrrp.51/"])
+    def test_a_vmac_that_would_not_be_silent_is_refused(
+        self, lab: Lab, forbid: Callable[[str], None], prefix: str
+    ) -> None:
+        forbid(prefix)
+        [refusal] = lab.vmacs.settle([lab.wanted4, lab.wanted6])
+        assert refusal.name == "vrrp.51"
+        assert "mount /proc/sys writable" in refusal.reason
+        assert set(lab.macvlans()) == set(lab.vmacs.indexes) == {"vrrp6.52"}
 
 
 class TestWhatIsAnswered:

@@ -92,7 +92,7 @@ def ipv6_gate(name: str) -> str:
 class Vmacs:
     """The VMACs of the network namespace of the calling thread.
 
-    `settle` blocks for about 0.4 ms a VMAC, most of it in the kernel and without the GIL: a daemon
+    `settle` blocks for about 0.25 ms a VMAC, most of it in the kernel and without the GIL: a daemon
     with many calls it in a thread of its own, with a channel of its own.
     """
 
@@ -131,7 +131,15 @@ class Vmacs:
             for name, link in links.items()
             if name not in right and (link.group == GROUP or name in chosen)
         )
-        self._settle_others({names[v.parent] for v in chosen.values() if v.has_ipv4}, chosen)
+        with_ipv4 = [vmac for vmac in chosen.values() if vmac.has_ipv4]
+        try:
+            self._settle_others({names[vmac.parent] for vmac in with_ipv4}, chosen)
+        except OSError as error:
+            if not with_ipv4:
+                raise
+            # Without these, parents would answer for the addresses of their VMACs.
+            refusals += [_unwritable(vmac.name, error) for vmac in with_ipv4]
+            return refusals + self.settle(v for v in chosen.values() if not v.has_ipv4)
         missing = [vmac for name, vmac in chosen.items() if name not in right]
         refusals += self._make(missing, names)
         fresh = {vmac.name for vmac in missing}
@@ -178,13 +186,7 @@ class Vmacs:
                 if vmac.name in fresh:
                     sysctl.write(ipv6_gate(vmac.name), "1")
             except OSError as error:
-                refusals.append(
-                    Refusal(
-                        vmac.name,
-                        f"cannot use {vmac.name}: its kernel parameters cannot be set "
-                        f"({error.strerror}); mount /proc/sys writable",
-                    )
-                )
+                refusals.append(_unwritable(vmac.name, error))
             else:
                 ready.append(vmac)
         indexes = [self.indexes[vmac.name] for vmac in ready]
@@ -243,6 +245,14 @@ class Vmacs:
         """Errors by the index of their request."""
         self._channel.apply(list(requests), 0, _UNBOUNDED_NS)
         return self._channel.take_errors()
+
+
+def _unwritable(name: str, error: OSError) -> Refusal:
+    return Refusal(
+        name,
+        f"cannot make {name}: kernel parameters that it needs cannot be set ({error.strerror}); "
+        f"mount /proc/sys writable",
+    )
 
 
 def _is_right(link: LinkEvent | None, wanted: Wanted) -> bool:

@@ -74,8 +74,8 @@ class Sysctls:
         if before is None:
             return False
         if before != value:
-            self._originals.setdefault(path, before)
             write(path, value)
+            self._originals.setdefault(path, before)
         return True
 
     def restore(self, paths: Iterable[str] | None = None) -> None:
