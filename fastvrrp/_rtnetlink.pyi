@@ -8,7 +8,8 @@ class Overrun(Exception):
     """The kernel dropped notifications: what is known must be compared with a new dump."""
 
 class Channel:
-    """A socket for requests, in the network namespace of the thread that makes it."""
+    """A socket for requests, in the network namespace of the thread that makes it. To be used by
+    one thread at a time."""
 
     def __init__(self) -> None: ...
     def apply(self, messages: Sequence[bytes], start: int, budget_ns: int) -> int:

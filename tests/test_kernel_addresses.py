@@ -20,6 +20,8 @@ from fastvrrp.kernel.addresses import (
     encode,
     leftovers,
 )
+from fastvrrp.kernel.macvlan import ipv6_gate
+from fastvrrp.kernel.sysctl import write as write_sysctl
 from fastvrrp.model import VirtualAddress
 from kernel_namespace import add_veth, inside_namespace, ip, needs_root
 
@@ -27,6 +29,7 @@ pytestmark = needs_root
 
 AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
 FOREVER = 10**15
+GATE = ipv6_gate("a0")
 
 
 def virtual(
@@ -203,6 +206,69 @@ class TestQueue:
             Applied("one", False, ()),
         ]
         assert lab.here() == set()
+
+
+class TestGates:
+    def gated(self, lab: Lab, text: str) -> AddressBatch:
+        return AddressBatch([(virtual(text), lab.index)], GATE)
+
+    @pytest.fixture
+    def written(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+        """Every value written to a gate, with the number of addresses that were there."""
+        written: list[tuple[str, int]] = []
+
+        def write(path: str, value: str) -> bool:
+            assert path == GATE
+            written.append((value, len(lab.here())))
+            return write_sysctl(path, value)
+
+        monkeypatch.setattr("fastvrrp.kernel.sysctl.write", write)
+        return written
+
+    def test_ipv6_is_enabled_for_the_addresses_and_disabled_with_them(
+        self, lab: Lab, written: list[tuple[str, int]]
+    ) -> None:
+        write_sysctl(GATE, "1")
+        batch = self.gated(lab, "2001:db8::1/64")
+        lab.queue.put("vr", batch, True)
+        lab.queue.drain(FOREVER)
+        assert lab.here() == {"2001:db8::1"}
+        lab.queue.put("vr", batch, False)
+        lab.queue.drain(FOREVER)
+        assert lab.here() == set()
+        assert written == [("0", 0), ("1", 1)]
+        assert [applied.failures for applied in lab.applied] == [(), ()]
+
+    def test_every_gate_is_opened_before_the_first_address(
+        self, lab: Lab, written: list[tuple[str, int]]
+    ) -> None:
+        for i in range(1, 41):
+            lab.queue.put(i, self.gated(lab, f"2001:db8::{i}/128"), True)
+        while lab.queue.drain(0):
+            pass
+        assert written == [("0", 0)] * 40
+        assert len(lab.here()) == 40
+
+    def test_a_gate_asked_to_open_and_shut_is_only_shut(
+        self, lab: Lab, written: list[tuple[str, int]]
+    ) -> None:
+        batch = self.gated(lab, "2001:db8::1/64")
+        lab.queue.put("vr", batch, True)
+        lab.queue.put("vr", batch, False)
+        lab.queue.drain(FOREVER)
+        assert [value for value, _ in written] == ["1"]
+
+    def test_a_gate_that_does_not_move_is_a_failure_of_its_addresses(
+        self, lab: Lab, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def write(path: str, value: str) -> bool:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        monkeypatch.setattr("fastvrrp.kernel.sysctl.write", write)
+        address = virtual("2001:db8::1/64")
+        lab.queue.put("vr", AddressBatch([(address, lab.index)], GATE), False)
+        lab.queue.drain(FOREVER)
+        assert lab.applied == [Applied("vr", False, (Failure(address, errno.EROFS),))]
 
 
 class TestLeftovers:
