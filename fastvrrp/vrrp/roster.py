@@ -79,9 +79,11 @@ class Roster:
             if state in (State.INIT, State.FAULT):
                 self._engine.start(instance.index, self._clock())
             return
+        is_news = lack is not instance.lack or state != State.FAULT
         instance.lack = lack
-        if state != State.FAULT:
+        if is_news:
             log.info("(%s) %s", instance.model.name, instance.describe_lack())
+        if state != State.FAULT:
             self._engine.fail(instance.index, self._clock())
         self._engine.detach(instance.index)
         if lack is Lack.INTERFACE:
@@ -164,7 +166,9 @@ class Roster:
     def _take_vmacs(self, refusals: list[Refusal]) -> list[Instance]:
         """Tells the instances what VMACs there are; returns those for whom that is news."""
         for refusal in refusals:
-            log.error("%s", refusal.reason)
+            # Where the parent has just gone, its own message says what is wrong.
+            if refusal.name in {wanted.name for wanted in self._wanted_vmacs()}:
+                log.error("%s", refusal.reason)
         changed: list[Instance] = []
         for instance in self.instances.values():
             if instance.model.vmac is None:
@@ -195,6 +199,9 @@ class Roster:
         if change in (Change.APPEARED, Change.VANISHED):
             self._vmacs_are_stale |= any(each.model.vmac is not None for each in instances)
         for instance in instances:
+            vmac = instance.model.vmac
+            if change is Change.VANISHED and vmac is not None and vmac.name == link.name:
+                instance.vmac_ifindex = 0
             if change in (Change.APPEARED, Change.VANISHED, Change.MAC):
                 instance.place(self._engine, self._links)
                 if self._table.state(instance.index) == State.MASTER:
