@@ -24,8 +24,9 @@ demo: needs-demo build
 test: needs-test build
 	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
+# Every benchmark with its defaults; each says with --help what else it can do.
 bench: needs-test build
-	@$(VENV)/bin/fastvrrp bench $(ARGS)
+	@for benchmark in bench/*.py; do echo "$$benchmark"; $(PY) "$$benchmark"; done
 
 lint: build $(VENV)/.linters
 	$(VENV)/bin/ruff check .
