@@ -37,10 +37,10 @@ from fastvrrp.config.tokens import split_line, token_matches, without_comment
 
 DEEPEST = 50
 """Lines inside lines: parameters of several lines and sequences, one in another."""
-MOST_REPLACEMENTS = 10_000
+MOST_REPLACEMENTS = 1000
 LONGEST_LINE = 100_000
-MOST_LINES = 2_000_000
-"""Lines that one configuration may be expanded to: all 65,280 virtual routers with thirty each."""
+MOST_LINES = 1_000_000
+"""Lines that one configuration may be expanded to; 65,024 instances are 585,216."""
 
 PhysicalLines = Iterator[tuple[int, str]]
 
