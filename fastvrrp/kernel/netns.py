@@ -83,7 +83,7 @@ def cabled_pair(names: tuple[str, str], interface: str) -> Iterator[None]:
 
 
 def _wait_until_running(name: str, interface: str) -> None:
-    """The kernel says that a link is up when it gets round to it (linkwatch, 100 links a second)."""
+    """The kernel tells that a link is up when it gets round to it (linkwatch: 100 a second)."""
     until = time.monotonic() + LINK_TIMEOUT
     while "LOWER_UP" not in ip("-n", name, "link", "show", "dev", interface, "up"):
         if time.monotonic() > until:
