@@ -90,9 +90,10 @@ cdef class Engine:
             self, uint32_t index, *, int version, int64_t advert_interval, bytes addresses,
             bytes group, object peers=(), bint preempt=True, int64_t preempt_delay=0,
             int down_timer_adverts=3, bint lower_prio_no_advert=False,
-            bint higher_prio_send_advert=False, bint starts_backup=False, int auth_type=0, bytes password=b"", int ttl=255,
-            bint checksum_as_v2=False, bint skips_known_addresses=False,
-            bint checks_source=False, uint32_t ah_sequence=0) -> None:
+            bint higher_prio_send_advert=False, bint starts_backup=False, int auth_type=0,
+            bytes password=b"", int ttl=255, bint checksum_as_v2=False,
+            bint skips_known_addresses=False, bint checks_source=False,
+            uint32_t ah_sequence=0) -> None:
         """Says what the configuration says of the virtual router at `index` of the table.
 
         `addresses` are the advertised ones, packed one after the other; `group` is the multicast
