@@ -90,6 +90,8 @@ class Expander:
         self._compiled: dict[Parameter, list[Template | Written]] = {}
         """Parameters of several lines with what qualifies of them split already; emptied when a
         parameter comes, goes or changes its kind."""
+        self._endless: set[Parameter] = set()
+        """Parameters that grew without end when they were used; any definition may change that."""
         self._lines_left = MOST_LINES
 
     def seed(self, seed: int) -> None:
@@ -150,6 +152,7 @@ class Expander:
 
     def _define(self, name: str, lines: list[Written]) -> None:
         """Set a parameter; templates stay valid as long as a plain value replaces a plain value."""
+        self._endless.clear()
         parameter = Parameter(name, lines)
         before = self._parameters.get(name)
         if before is None or before.is_plain != parameter.is_plain or not parameter.is_plain:
@@ -334,6 +337,7 @@ class Expander:
         """
         done: list[Segment] = []
         waiting = list(reversed(line.segments))
+        outermost: Parameter | None = None
         replacements = length = 0
         use = line.use
         while waiting:
@@ -360,8 +364,16 @@ class Expander:
                 return Line(done, Use(use.source, use.number, column), line.depth), value
             if rest.text:
                 waiting.append(rest)
+            if isinstance(value, Parameter) and outermost is None:
+                outermost = value
             replacements += 1
-            if replacements > MOST_REPLACEMENTS or length > LONGEST_LINE:
+            if (
+                replacements > MOST_REPLACEMENTS
+                or length > LONGEST_LINE
+                or outermost in self._endless
+            ):
+                if outermost is not None:
+                    self._endless.add(outermost)
                 self._complain(line, f"${_name(value)} grows without end; it is made of itself")
                 return None
             if isinstance(value, Parameter):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.keywords import Keyword
-from fastvrrp.config.spelling import nearest
+from fastvrrp.config.spelling import nearest, slip
 from fastvrrp.config.statement import Statement
 
 MOST_SUGGESTIONS = 200
@@ -220,7 +220,10 @@ class Tree:
             else:
                 self._returned.append(following)
         text = f"{'block' if is_block else 'keyword'} {word} is unknown and ignored"
-        if self._suggestions_left:
+        remedy = slip(word)
+        if remedy is not None:
+            text += f"; {remedy}"
+        elif self._suggestions_left:
             self._suggestions_left -= 1
             suggestion = nearest(word, table)
             if suggestion is not None:
