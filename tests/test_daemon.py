@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -283,7 +284,7 @@ def test_it_goes_to_the_background_and_says_where(lab: Laboratory) -> None:
     assert (begun.returncode, begun.stdout) == (0, "")
     wait_until(pid_file.exists, what="the pid file")
     wait_until(lambda: a.holds("10.0.0.100"), what="the address")
-    a.run(["kill", pid_file.read_text().strip()])
+    os.kill(int(pid_file.read_text()), signal.SIGTERM)
     wait_until(lambda: not pid_file.exists(), what="the end")
     assert not a.holds("10.0.0.100")
 
