@@ -126,6 +126,123 @@ def test_an_interface_may_come_after_the_daemon(lab: Laboratory) -> None:
     assert daemon.stop() == 0
 
 
+def test_a_vmac_that_somebody_sets_down_faults_its_instance(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    daemon = Fastvrrp(a, quick("use_vmac")).start()
+    wait_state(daemon, MASTER)
+    a.ip("link set vrrp.51 down")
+    wait_state(daemon, FAULT)
+    a.ip("link set vrrp.51 up")
+    wait_state(daemon, MASTER)
+    wait_until(lambda: "vrrp.51 10.0.0.100/24" in a.addresses(), what="its address back")
+    assert daemon.stop() == 0
+
+
+def test_nothing_stays_on_an_interface_that_is_renamed(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b, count=2)
+    daemon = Fastvrrp(a, quick(addresses="10.0.0.100/24\n10.0.1.100/24 dev eth1")).start()
+    wait_until(lambda: a.holds("10.0.1.100"), what="the addresses")
+    a.ip("link set eth1 down", "link set eth1 name other", "link set other up")
+    wait_until(lambda: not a.holds("10.0.1.100"), what="the address on eth1 gone")
+    assert a.holds("10.0.0.100")
+    a.ip("link set other down", "link set other name eth1", "link set eth1 up")
+    wait_until(lambda: "eth1 10.0.1.100/24" in a.addresses(), what="the address on eth1 back")
+    a.ip("link set eth0 down", "link set eth0 name other", "link set other up")
+    wait_state(daemon, FAULT)
+    wait_until(lambda: not a.holds("10.0.0.100"), what="the address on eth0 gone")
+    assert daemon.stop() == 0
+
+
+def test_an_address_that_somebody_removes_is_put_back(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    daemon = Fastvrrp(a, quick()).start()
+    wait_until(lambda: a.holds("10.0.0.100"), what="the address")
+    a.ip("address del 10.0.0.100/24 dev eth0")
+    daemon.wait_log("(VI_1) Netlink reflector reports IP 10.0.0.100 removed")
+    wait_until(lambda: a.holds("10.0.0.100"), what="the address back")
+    # The kernel takes a secondary address away with its primary one.
+    a.ip("address add 10.9.9.9/24 dev eth0", "address del 10.0.0.1/24 dev eth0")
+    daemon.wait_log("(VI_1) Netlink reflector reports IP 10.0.0.100 removed", count=2)
+    wait_until(lambda: a.holds("10.0.0.100"), what="the address back again")
+    assert daemon.stop() == 0
+    assert not a.holds("10.0.0.100")
+
+
+def test_an_owner_keeps_the_address_that_is_its_own(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    link = lab.connect(a, b)[0]
+    before = a.addresses()
+    daemon = Fastvrrp(a, quick(priority=255, addresses="10.0.0.1/24")).start()
+    wait_state(daemon, MASTER)
+    b.ip(f"link set {link.interface} down")
+    wait_state(daemon, FAULT)
+    b.ip(f"link set {link.interface} up")
+    wait_state(daemon, MASTER)
+    assert daemon.stop() == 0
+    assert a.addresses() == before
+
+
+def test_a_second_daemon_in_the_namespace_is_refused(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    daemon = Fastvrrp(a, quick("use_vmac")).start()
+    wait_until(lambda: a.holds("10.0.0.100"), what="the address")
+    second = Fastvrrp(a, quick(vrid=52)).start()
+    assert second.wait() == 1
+    assert "another fastvrrp runs in this network namespace" in second.log()
+    assert a.holds("10.0.0.100")
+    assert daemon.stop() == 0
+
+
+def test_kernel_parameters_are_put_back_also_after_a_crash(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    daemon = Fastvrrp(a, quick("use_vmac")).start()
+    wait_state(daemon, MASTER)
+    assert a.sysctl("net/ipv4/conf/eth0/arp_ignore") == "1"
+    daemon.kill()
+    daemon.start().wait_log("(VI_1) Entering MASTER STATE")
+    assert daemon.stop() == 0
+    for name in ("arp_ignore", "arp_filter"):
+        assert a.sysctl(f"net/ipv4/conf/eth0/{name}") == "0"
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_that_means_nothing_yet_is_said_and_changes_nothing(
+    lab: Laboratory, number: signal.Signals
+) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    daemon = Fastvrrp(a, quick()).start()
+    wait_state(daemon, MASTER)
+    daemon.signal(number)
+    daemon.wait_log("is not there yet")
+    assert states(daemon) == {"VI_1": MASTER}
+    assert daemon.stop() == 0
+
+
+def test_a_backup_that_was_kept_from_running_hears_before_it_takes_over(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    Keepalived(b, quick(priority=200)).start().wait_log("Entering MASTER STATE")
+    daemon = Fastvrrp(a, quick(priority=100)).start()
+    daemon.wait_log("Entering BACKUP STATE")
+    with Capture(b) as capture:
+        for _ in range(5):
+            capture.wait_for_advert(51, source="10.0.0.2", after=len(capture.frames))
+        daemon.signal(signal.SIGSTOP)
+        for _ in range(12):
+            capture.wait_for_advert(51, source="10.0.0.2", after=len(capture.frames))
+        daemon.signal(signal.SIGCONT)
+        for _ in range(12):
+            capture.wait_for_advert(51, source="10.0.0.2", after=len(capture.frames))
+    assert {advert.source for advert in capture.adverts()} == {"10.0.0.2"}
+    assert daemon.stop() == 0
+
+
 def test_dont_track_primary_ignores_the_link(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     link = lab.connect(a, b)[0]

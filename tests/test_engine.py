@@ -147,6 +147,24 @@ def test_ah_adverts_are_accepted_once_each() -> None:
     assert record(low)["adverts_received"] == received + 1
 
 
+def test_a_forged_advert_does_not_open_the_way_for_a_replay() -> None:
+    """What is not authentic must not begin a new count of sequence numbers."""
+    link, high, low = pair(version=2, auth_type=2, password=b"abc")
+    link.run_until(6 * SECOND)
+    high.engine.run(7 * SECOND)
+    (replayed,) = [frame for _, frame in high.recorder.take_frames()]
+    low.engine.receive_frame(IFINDEX, replayed, link.now)
+    received = record(low)["adverts_received"]
+    stranger = Router("stranger", 9)
+    stranger.add(51, version=2, auth_type=2, password=b"xyz")
+    stranger.engine.start(0, 0)
+    stranger.engine.run(4 * SECOND)
+    (forged,) = [frame for _, frame in stranger.recorder.take_frames()]
+    low.engine.receive_frame(IFINDEX, forged, link.now)
+    low.engine.receive_frame(IFINDEX, replayed, link.now)
+    assert record(low)["adverts_received"] == received
+
+
 def test_the_same_vrid_on_another_family_is_another_router() -> None:
     first, second = Router("first", 1), Router("second", 2)
     first.add(51, family=4, priority=200)
