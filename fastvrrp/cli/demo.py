@@ -1,7 +1,9 @@
 """`fastvrrp demo`: two routers, an election, a dead master and its successor, in a quarter minute.
 
 Everything is real: two network namespaces joined by a virtual cable, two daemons, packets taken off
-the wire with the kernel's time stamps. Everything is removed afterwards.
+the wire with the kernel's time stamps. Everything is removed afterwards, also when a signal ends
+the demonstration: it is let in only while we wait, where nothing is half made, and never while we
+tidy up.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Self
 
 from fastvrrp.kernel.netns import NetnsError, addresses_in, cabled_pair
 from fastvrrp.observe.wire import Wire
@@ -24,6 +28,8 @@ from fastvrrp.observe.wire import Wire
 INTERFACE = "eth0"
 ELECTION_TIMEOUT = 8.0
 TAKEOVER_TIMEOUT = 8.0
+STOP_TIMEOUT = 10.0
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -83,45 +89,112 @@ class DemoFailed(Exception):
     """Something that the demonstration should show did not happen."""
 
 
+class Ended(Exception):
+    """A signal of ENDING has come."""
+
+
+class Signals:
+    """The signals that end the demonstration, held back except inside `let_in`.
+
+    A context manager; afterwards they do what they did before.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._are_let_in = False
+        self._before = {number: signal.getsignal(number) for number in ENDING}
+
+    def __enter__(self) -> Self:
+        for number in ENDING:
+            signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def let_in(self) -> Iterator[None]:
+        """Raises Ended at once where a signal has come before, and else when one comes."""
+        self._are_let_in = True
+        try:
+            if self.received is not None:
+                raise Ended
+            yield
+        finally:
+            self._are_let_in = False
+
+    def ignore(self) -> None:
+        """From now on they do nothing, in the processes that we start neither: a terminal sends
+        them to all of us."""
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN)
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        if self.received is None:
+            self.received = signal.Signals(number)
+        if self._are_let_in:
+            self._are_let_in = False
+            raise Ended
+
+
 def run(_: argparse.Namespace) -> int:
-    """Exit status: 0 only if all of it happened."""
+    """Exit status: 0 only if all of it happened; 128 and its number where a signal came."""
     if os.geteuid() != 0:
         print("fastvrrp demo makes network namespaces: run it as root (sudo)", file=sys.stderr)
         return 1
-    try:
-        with ExitStack() as stack:
-            _demonstrate(stack)
-    except (DemoFailed, NetnsError) as failure:
+    failure: Exception | None = None
+    with Signals() as signals:
+        try:
+            with ExitStack() as stack:
+                try:
+                    _demonstrate(stack, signals)
+                finally:
+                    signals.ignore()
+        except (Ended, DemoFailed, NetnsError, OSError) as reason:
+            failure = reason
+    if signals.received is not None and failure is not None:
+        # Whatever failed: a terminal's signal also ends the commands and the daemons we started.
+        what = "everything is removed" if isinstance(failure, Ended) else failure
+        print(f"\nEnded by {signals.received.name}: {what}", file=sys.stderr)
+        return 128 + signals.received
+    if failure is not None:
         print(f"\nThe demonstration failed: {failure}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted; everything is removed.", file=sys.stderr)
-        return 130
     return 0
 
 
-def _demonstrate(stack: ExitStack) -> None:
+def _demonstrate(stack: ExitStack, signals: Signals) -> None:
     print(
         "A virtual router is an address that several routers share: one of them, the master, has\n"
         "it; the others (backups) listen to its adverts and take over when they stay away.\n"
     )
     amber, blue = (f"fastvrrp-{name}-{os.getpid()}" for name in PRIORITIES)
     stack.enter_context(cabled_pair((amber, blue), INTERFACE))
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fastvrrp-demo-")))
-    wire = stack.enter_context(Wire.on(blue, INTERFACE))
+    prefix = f"fastvrrp-demo-{os.getpid()}-"
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
+    try:
+        wire = stack.enter_context(Wire.on(blue, INTERFACE))
+    except OSError as error:
+        raise DemoFailed(f"cannot listen on {INTERFACE} in {blue}: {error}") from error
+
+    def watch(done: Callable[[], bool], timeout: float) -> bool:
+        with signals.let_in():
+            return wire.watch(done, timeout)
+
     print(f"Two routers, amber and blue, on one cable, with {len(CASES)} virtual routers each.")
     daemons = {
         name: stack.enter_context(_daemon(name, namespace, folder))
         for name, namespace in zip(PRIORITIES, (amber, blue), strict=True)
     }
     began = time.monotonic()
-    if not wire.watch(lambda: len(wire.received) == len(CASES), ELECTION_TIMEOUT):
+    if not watch(lambda: len(wire.received) == len(CASES), ELECTION_TIMEOUT):
         raise DemoFailed(f"amber is not master of all; the log says:\n{daemons['amber'].log()}")
     print(
         f"Amber has the higher priority (200 against 100): {time.monotonic() - began:.1f} s after "
         f"the start\nit is master of all {len(CASES)}."
     )
-    wire.watch(lambda: False, 2.5)
+    watch(lambda: False, 2.5)
     missing = [case.name for case in CASES if case.address not in addresses_in(amber)]
     if missing:
         raise DemoFailed(f"amber has no addresses for {', '.join(missing)}")
@@ -129,16 +202,16 @@ def _demonstrate(stack: ExitStack) -> None:
     print("It has their addresses too. Now its power fails (SIGKILL).\n")
     daemons["amber"].process.send_signal(signal.SIGKILL)
     daemons["amber"].process.wait()
-    wire.watch(lambda: len(wire.sent) == len(CASES), TAKEOVER_TIMEOUT)
+    watch(lambda: len(wire.sent) == len(CASES), TAKEOVER_TIMEOUT)
     _report(wire)
-    wire.watch(lambda: False, 0.3)
+    watch(lambda: False, 0.3)
     missing = [case.name for case in CASES if case.address not in addresses_in(blue)]
     if missing:
         raise DemoFailed(f"blue has no addresses for {', '.join(missing)}")
     print(f"\nBlue has all {len(CASES)} addresses. Now it is told to stop (SIGTERM).")
-    daemons["blue"].process.terminate()
-    status = daemons["blue"].process.wait(timeout=10)
-    wire.watch(lambda: len(wire.resigned) == len(CASES), 1.0)
+    with signals.let_in():
+        status = daemons["blue"].stop()
+    watch(lambda: len(wire.resigned) == len(CASES), 1.0)
     left = [case.name for case in CASES if case.address in addresses_in(blue)]
     if status != 0 or left or len(wire.resigned) != len(CASES):
         raise DemoFailed(
@@ -176,6 +249,17 @@ class _Daemon:
 
     def log(self) -> str:
         return self.log_file.read_text()
+
+    def stop(self) -> int:
+        """Its exit status after SIGTERM. Raises DemoFailed where it does not end."""
+        self.process.terminate()
+        try:
+            return self.process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise DemoFailed(
+                f"{self.log_file.stem} has not ended {STOP_TIMEOUT:g} s after SIGTERM;"
+                f" its log says:\n{self.log()}"
+            ) from None
 
 
 @contextmanager

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import logging
+import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastvrrp import __version__
 from fastvrrp.config import Reading, read
+
+if TYPE_CHECKING:
+    from fastvrrp.daemon.background import Caller
 
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
 DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
 CONFIG_TEST_FAILED = 5  # as keepalived -t
 NOTHING_TO_RUN = 2  # as keepalived
+MACHINE_FAILED = 1
+RIGHTS = "run it as root, or with the capabilities CAP_NET_RAW and CAP_NET_ADMIN"
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""What the daemon's event loop takes, once it runs."""
+
+log = logging.getLogger(__name__)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,7 +63,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit status: 0 after a clean stop, CONFIG_TEST_FAILED or NOTHING_TO_RUN where the
-    configuration is to blame, 1 where the machine is.
+    configuration is to blame, MACHINE_FAILED where the machine is.
+
+    Without -n the caller's process returns it too, when the daemon has started or could not.
 
     As keepalived does, the daemon runs what is right in a configuration and says what is not.
     """
@@ -71,25 +86,59 @@ def run(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace, reading: Reading) -> int:
     # Only now: a check needs none of this, and it takes a tenth of a second to import.
     from fastvrrp.daemon.background import AlreadyRunning, PidFile, leave_terminal
+
+    pid_file = PidFile(arguments.pid.absolute())
+    caller: Caller | None = None
+    try:
+        if not arguments.dont_fork:
+            caller = leave_terminal()
+        # uvloop delivers no signal that came before it ran: until then they wait in the kernel.
+        # The threads inherit the mask, so it is always the loop's thread that a signal wakes.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        with pid_file:
+            _run_daemon(arguments, reading, pid_file.path, caller)
+    except (AlreadyRunning, OSError) as error:
+        print(f"fastvrrp: {_explain(error)}", file=sys.stderr)
+        if caller is not None:
+            caller.tell(MACHINE_FAILED)
+        return MACHINE_FAILED
+    return 0
+
+
+def _run_daemon(
+    arguments: argparse.Namespace, reading: Reading, pid_file: Path, caller: Caller | None
+) -> None:
+    from fastvrrp.daemon.background import segment_path
     from fastvrrp.daemon.logs import set_up
     from fastvrrp.daemon.vrrpd import Vrrpd
 
-    pid_file = PidFile(arguments.pid.absolute())
-    try:
-        pid_file.check()
-        if not arguments.dont_fork:
-            leave_terminal()
-        set_up(
-            console=arguments.log_console,
-            syslog=not arguments.log_console,
-            detail=arguments.log_detail,
-        )
-        pid_file.write()
+    def on_started() -> None:
+        if caller is not None:
+            caller.tell(0)
+
+    to_console = arguments.log_console
+    with set_up(console=to_console, syslog=not to_console, detail=arguments.log_detail):
         try:
-            Vrrpd(reading.configuration, pid_file.path.with_suffix(".state")).run()
+            Vrrpd(reading.configuration, segment_path(pid_file)).run(on_started)
+        except OSError as error:
+            if not to_console:  # which reads it as our last word on stderr
+                log.error("%s", _explain(error))
+            raise
         finally:
-            pid_file.remove()
-    except (AlreadyRunning, OSError) as error:
-        print(f"fastvrrp: {error}", file=sys.stderr)
-        return 1
-    return 0
+            # The loop is closed, so one more would kill us before the rest is tidied up.
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _explain(error: Exception) -> str:
+    """What went wrong, with what, and what to do about it."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    if error.errno == errno.EPERM:
+        thing = "cannot open raw sockets and netlink" if error.filename is None else error.filename
+        return f"{thing}: {error.strerror}: {RIGHTS}"
+    if error.filename is None:
+        return str(error)
+    remedy = ": run it as root, or name a file elsewhere with --pid"
+    return (
+        f"{error.filename}: {error.strerror}{remedy if isinstance(error, PermissionError) else ''}"
+    )

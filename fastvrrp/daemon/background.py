@@ -2,49 +2,142 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
+import sys
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+PID_LENGTH = 20
+"""Bytes of a pid file that are looked at: more than the longest process id has."""
+DIED = 1
+"""Exit status of a start whose daemon ended without a word."""
 
 
 class AlreadyRunning(Exception):
     """Another daemon holds the pid file."""
 
 
-def leave_terminal() -> None:
-    """Goes on in a process of its own session (daemon(7)); the caller's process exits with 0."""
+class Caller:
+    """The process that started the daemon from a terminal, and waits to hear how it went."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe: int | None = pipe
+
+    def tell(self, status: int) -> None:
+        """Lets the caller exit with `status` and takes our stderr, which was the caller's until
+        now, from it. Only the first call counts."""
+        if self._pipe is None:
+            return
+        _redirect_to_null(2)
+        with suppress(BrokenPipeError):  # it did not wait
+            os.write(self._pipe, bytes([status]))
+        os.close(self._pipe)
+        self._pipe = None
+
+
+def leave_terminal() -> Caller:
+    """Goes on in a process of its own session (daemon(7)).
+
+    The caller's process stays until it is told how the start went, and so does stderr: what goes
+    wrong until then, be it a traceback, is read by whoever started the daemon. Where the daemon
+    ends without a word the caller exits with DIED. Raises OSError where no process can be made.
+    """
+    reading, writing = os.pipe()
     if os.fork():
-        os._exit(0)
+        os.close(writing)
+        _exit_as_told(reading)
+    os.close(reading)
     os.setsid()
     if os.fork():  # a session's leader could get a terminal again
         os._exit(0)
     os.chdir("/")
+    _redirect_to_null(0, 1)
+    return Caller(writing)
+
+
+def _exit_as_told(pipe: int) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever waits no longer wants no traceback
+    told = os.read(pipe, 1)
+    if not told:
+        print("fastvrrp: the daemon ended before it had started", file=sys.stderr)
+    os._exit(told[0] if told else DIED)
+
+
+def _redirect_to_null(*descriptors: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
+    for descriptor in descriptors:
         os.dup2(null, descriptor)
     os.close(null)
 
 
 class PidFile:
-    """The file with our process id, from `write` to `remove`."""
+    """The file with our process id, from `take` to `remove`; also a context manager of both.
+
+    That it is ours says a lock (flock(2)), which the kernel gives back when we die, however we die.
+    So what stands in a file without a lock does not matter. A fork shares the lock: take it after.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._descriptor: int | None = None
 
-    def check(self) -> None:
-        """Raises AlreadyRunning where a process that lives has written the file."""
-        try:
-            pid = int(self.path.read_text())
-            os.kill(pid, 0)
-        except (FileNotFoundError, ValueError, ProcessLookupError):
-            return
-        except PermissionError:
-            pass
-        if pid != os.getpid():
-            raise AlreadyRunning(f"{self.path}: a daemon with pid {pid} is running already")
+    def __enter__(self) -> Self:
+        self.take()
+        return self
 
-    def write(self) -> None:
-        """Raises OSError where the folder is missing or not writable."""
-        self.path.write_text(f"{os.getpid()}\n")
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+    def take(self) -> None:
+        """Raises AlreadyRunning where another process has taken it, and OSError where the folder is
+        missing or not writable."""
+        while self._descriptor is None:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                self._lock(descriptor)
+                # The one who had it may have removed it after we opened it: then the lock is on a
+                # file that nobody else will find.
+                if self._is_at_path(descriptor):
+                    text = f"{os.getpid()}\n".encode()
+                    os.pwrite(descriptor, text, 0)
+                    os.ftruncate(descriptor, len(text))
+                    self._descriptor = os.dup(descriptor)
+            finally:
+                os.close(descriptor)
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        """Does nothing where it is not ours."""
+        if self._descriptor is not None:
+            self.path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            content = os.pread(descriptor, PID_LENGTH, 0).strip()
+            # Not a number where the other one has not written it yet.
+            who = f"a daemon with pid {int(content)}" if content.isdigit() else "another daemon"
+            raise AlreadyRunning(f"{self.path}: {who} is running already") from None
+
+    def _is_at_path(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
+
+
+def segment_path(pid_file: Path) -> Path:
+    """Where the state segment of the daemon with this pid file is: beside it, with `.state` for
+    `.pid`, or after whatever else its name ends in."""
+    return pid_file.with_name(pid_file.name.removesuffix(".pid") + ".state")
