@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import Capture, Keepalived, Laboratory, Router, wait_until
+from lab import Capture, Frr, Keepalived, Laboratory, Router, VirtualRouter, wait_until
 from lab.ownership import FOLDERS, NAMESPACES, owner_name, processes_inside, remove_abandoned
 
 CONFIGURATION = """
@@ -55,6 +55,24 @@ def test_two_keepalived_elect_and_hand_over(lab: Laboratory) -> None:
     assert {advert.addresses for advert in adverts} == {("10.0.0.100",)}
     # A virtual router of the dead has nobody who says farewell: killed means every process at once.
     assert not [a for a in adverts if a.source == "10.0.0.1" and a.priority == 0]
+
+
+def test_two_frr_elect_and_hand_over(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    (link,) = lab.connect(a, b)
+    virtual_router = VirtualRouter(link, 51, version=3)
+    preferred = Frr(a, [virtual_router], 200)
+    other = Frr(b, [virtual_router], 100)
+    before = preferred.held_addresses()
+    with Capture(b) as capture:
+        preferred.start()
+        other.start()
+        capture.wait_for_advert(51, priority=200)
+        wait_until(lambda: preferred.held_addresses() > before)
+        assert preferred.stop() == 0
+        capture.wait_for_advert(51, source=link.address(b), priority=100)
+    assert preferred.held_addresses() == before
+    capture.assert_clean()
 
 
 def test_three_routers_share_a_switch(lab: Laboratory) -> None:
