@@ -22,7 +22,7 @@ DIRECTIVES: dict[str, object] = {
     "embedsignature": True,
     "embedsignature.format": "python",
 }
-MACROS = [("CYTHON_TRACE_NOGIL", "1")] if DEBUG else []
+MACROS = [("CYTHON_TRACE_NOGIL", "1")] if DEBUG else [("CYTHON_WITHOUT_ASSERTIONS", "1")]
 FLAGS = ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-g0"]
 
 # cythonize does not know that ext/NAME.pyx reads fastvrrp/_NAME.pxd, which stands in another

@@ -333,6 +333,45 @@ def test_a_master_announces_its_addresses_twice_five_times(lab: Laboratory) -> N
     assert daemon.stop() == 0
 
 
+@pytest.mark.parametrize(
+    ("lines", "mac"),
+    [("use_vmac", "00:00:5e:00:01:33"), ("use_vmac\nvmac_xmit_base", "02:00:00:00:00:01")],
+)
+def test_adverts_leave_with_the_virtual_mac_unless_told_otherwise(
+    lab: Laboratory, lines: str, mac: str
+) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    with Capture(b) as capture:
+        Fastvrrp(a, quick(lines, "garp_master_delay 0")).start()
+        capture.wait_for_advert(51)
+        own = "arp.isgratuitous && arp.src.proto_ipv4 == 10.0.0.100"
+        wait_until(
+            lambda: capture.dissect(own, ("eth.src", "arp.src.hw_mac")), what="gratuitous ARP"
+        )
+    assert {advert.source_mac for advert in capture.adverts()} == {mac}
+    virtual = "00:00:5e:00:01:33"
+    assert set(capture.dissect(own, ("eth.src", "arp.src.hw_mac"))) == {f"{virtual}\t{virtual}"}
+    assert "vrrp.51 10.0.0.100/24" in a.addresses()
+
+
+def test_a_backups_vmac_answers_nothing(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    Keepalived(b, quick(priority=200)).start().wait_log("Entering MASTER STATE")
+    Fastvrrp(a, quick("use_vmac", priority=100)).start().wait_log("Entering BACKUP STATE")
+    with Capture(b) as capture:
+        # Somebody asks for the virtual address, and for the backup's own.
+        b.run(["ip", "neighbour", "flush", "dev", "eth0"])
+        b.run(["bash", "-c", "echo > /dev/udp/10.0.0.1/9; echo > /dev/udp/10.0.0.3/9"])
+        question = "arp.opcode == 1 && arp.dst.proto_ipv4 == 10.0.0.3"
+        # Three times in three seconds the kernel asks for an address that nobody has.
+        wait_until(lambda: len(capture.dissect(question)) == 3, interval=0.3, what="three asked")
+        answers = capture.dissect("arp.opcode == 2", ("arp.src.hw_mac", "arp.src.proto_ipv4"))
+    assert "02:00:00:00:00:01\t10.0.0.1" in answers
+    assert not [answer for answer in answers if answer.startswith("00:00:5e")]
+
+
 def test_nopreempt_leaves_the_lower_master_alone(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b)

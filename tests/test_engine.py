@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fastvrrp._engine import Engine
-from simulation import IFINDEX, SECOND, Link, Router
+from fastvrrp._wire import REASONS
+from simulation import GROUP4, IFINDEX, SECOND, Link, Router
 
 BACKUP, MASTER, FAULT = 1, 2, 3
 
@@ -118,8 +119,6 @@ def test_what_a_master_does_is_noted() -> None:
 def test_an_advert_that_does_not_fit_is_refused_with_its_reason(
     reason: str, options: dict[str, object], theirs: dict[str, object]
 ) -> None:
-    from fastvrrp._wire import REASONS
-
     ours, other = Router("ours", 1), Router("other", 2)
     ours.add(51, **options)  # type: ignore[arg-type]
     other.add(51, priority=200, **theirs)  # type: ignore[arg-type]
@@ -163,6 +162,68 @@ def test_a_forged_advert_does_not_open_the_way_for_a_replay() -> None:
     low.engine.receive_frame(IFINDEX, forged, link.now)
     low.engine.receive_frame(IFINDEX, replayed, link.now)
     assert record(low)["adverts_received"] == received
+
+
+def other_addresses(router: Router, count: int) -> None:
+    """Configures a router of `Router.add` with other addresses than its neighbour's."""
+    router.engine.configure(
+        0,
+        version=3,
+        advert_interval=SECOND,
+        addresses=b"".join(bytes((10, 0, 9, last)) for last in range(count)),
+        group=GROUP4,
+    )
+    router.engine.attach(0, IFINDEX, bytes((2, 0, 0, 0, 0, router.number)), bytes((10, 0, 0, 1)))
+
+
+@pytest.mark.parametrize(("count", "reason"), [(1, "ADDRESS_LIST"), (2, "ADDRESS_COUNT")])
+def test_an_advert_with_other_addresses_is_refused(count: int, reason: str) -> None:
+    high, low = Router("high", 1), Router("low", 2)
+    high.add(51, priority=200)
+    low.add(51, priority=100)
+    other_addresses(high, count)
+    link = Link([high, low])
+    high.engine.start(0, 0)
+    low.engine.start(0, 0)
+    link.run_until(6 * SECOND)
+    assert (high.state(0), low.state(0)) == (MASTER, MASTER)
+    assert record(low)["refused"][REASONS.index(reason)] > 0
+
+
+def test_known_addresses_may_be_skipped_until_the_master_changes() -> None:
+    link, high, low = pair(skips_known_addresses=True)
+    link.run_until(6 * SECOND)
+    other_addresses(high, 2)
+    link.run_until(12 * SECOND)
+    assert (high.state(0), low.state(0)) == (MASTER, BACKUP)
+    assert sum(record(low)["refused"]) == 0
+
+
+def test_a_hop_more_than_none_is_refused() -> None:
+    link, high, low = pair()
+    link.run_until(6 * SECOND)
+    high.engine.run(7 * SECOND)
+    (frame,) = [frame for _, frame in high.recorder.take_frames()]
+    low.engine.receive_frame(IFINDEX, frame[:22] + b"\xfe" + frame[23:], link.now)
+    assert record(low)["refused"][REASONS.index("TTL")] == 1
+
+
+def test_our_own_advert_come_back_is_refused() -> None:
+    link, high, _ = pair()
+    link.run_until(6 * SECOND)
+    high.engine.run(7 * SECOND)
+    (frame,) = [frame for _, frame in high.recorder.take_frames()]
+    high.engine.receive_frame(IFINDEX, frame, link.now)
+    assert record(high)["refused"][REASONS.index("SOURCE")] == 1
+
+
+def test_an_advert_for_nobody_is_counted() -> None:
+    link, high, low = pair()
+    link.run_until(6 * SECOND)
+    high.engine.run(7 * SECOND)
+    (frame,) = [frame for _, frame in high.recorder.take_frames()]
+    low.engine.receive_frame(IFINDEX + 1, frame, link.now)
+    assert low.table.totals()["refused"][REASONS.index("VRID_UNKNOWN")] == 1
 
 
 def test_the_same_vrid_on_another_family_is_another_router() -> None:
