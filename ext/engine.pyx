@@ -18,23 +18,23 @@ again. That is where Python begins.
 
 from typing import NamedTuple
 
+from fastvrrp._fsm import EVENT_NAMES
+
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
+from fastvrrp._ah cimport AH_SIZE, ah_icv, encode_ah
 from fastvrrp._fsm cimport (
-    ACQUIRE, ADVERT, BACKUP, CHANGE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN,
-    REANNOUNCE, RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t,
-    machine_t, step)
+    ACQUIRE, ADVERT, BACKUP, CHANGE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN, REANNOUNCE,
+    RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, machine_t, step)
+from fastvrrp._judge cimport is_for, judge
 from fastvrrp._packet cimport (
-    ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AH_REPLAY, AUTH_AH, AUTH_PASS, AUTH_TYPE,
-    DESTINATION, GARP_SIZE, INTERVAL, MAX_ADDRESSES, NA_SIZE, OK, PASSWORD, SOURCE, TTL,
-    VERSION, VRID_UNKNOWN, advert_spec_t, decode_ipv4, decode_ipv6, encode, multicast_mac,
-    set_priority, write_ethernet, write_garp, write_na)
-from fastvrrp._ah cimport AH_SIZE, ah_icv, ah_verify, encode_ah
+    AUTH_AH, DESTINATION, GARP_SIZE, MAX_ADDRESSES, NA_SIZE, OK, VRID_UNKNOWN, advert_spec_t,
+    decode_ipv4, decode_ipv6, encode, multicast_mac, set_priority, write_ethernet, write_garp,
+    write_na)
+from fastvrrp._plan cimport peer_t, target_t
 from fastvrrp._sockets cimport SEND_BATCH, monotonic
-from fastvrrp._table cimport NOBODY, begin_write, end_write
-
-EVENT_NAMES = ("START", "TIMER", "ADVERT", "FAIL", "STOP")
+from fastvrrp._table cimport NOBODY, begin_write, end_write, router_t
 
 
 class Note(NamedTuple):
@@ -437,13 +437,15 @@ cdef class Engine:
         index = head
         if verdict == OK:
             alone = head != NOBODY and self.table.following[head] == NOBODY
-            while index != NOBODY and not self.is_for(index, advert, alone):
+            while index != NOBODY and not is_for(
+                    &self.plans[index], advert,
+                    self.table.routers[index].machine.address_size, alone):
                 index = self.table.following[index]
             if index == NOBODY:
                 index = head
                 verdict = VRID_UNKNOWN if head == NOBODY else DESTINATION
             else:
-                verdict = self.judge(
+                verdict = judge(
                     &self.plans[index], &self.table.routers[index], advert, packet, size)
         if verdict != OK:
             self.table.header.refused[<int> verdict] += 1
@@ -451,66 +453,6 @@ cdef class Engine:
                 self.table.routers[index].refused[<int> verdict] += 1
             return
         self.feed(index, ADVERT, advert, now)
-
-    cdef bint is_for(self, int32_t index, const advert_t *advert, bint alone) noexcept nogil:
-        """Whether the destination is this router's; among unicast routers of one VRID, its peers
-        tell."""
-        cdef const plan_t *plan = &self.plans[index]
-        cdef int size = self.table.routers[index].machine.address_size
-        if not plan.unicast:
-            return memcmp(advert.destination, plan.group, size) == 0
-        if advert.family == 4 and advert.destination[0] & 0xF0 == 0xE0:
-            return False
-        if advert.family == 6 and advert.destination[0] == 0xFF:
-            return False
-        return alone or find_peer(plan, advert, size) != NULL
-
-    cdef Reason judge(
-            self, plan_t *plan, const router_t *router, const advert_t *advert,
-            const uint8_t *packet, uint32_t size):
-        """What only a virtual router can say against an advert."""
-        cdef int address_size = router.machine.address_size
-        cdef const peer_t *peer
-        cdef bint known
-        if memcmp(advert.source, router.machine.source, address_size) == 0:
-            return SOURCE                       # our own, come back to us
-        if plan.unicast:
-            peer = find_peer(plan, advert, address_size)
-            if peer == NULL:
-                if plan.checks_source:
-                    return SOURCE
-            elif advert.ttl < peer.min_ttl or advert.ttl > peer.max_ttl:
-                return TTL
-        elif advert.ttl != 255:                 # RFC 9568 section 5.1.1.3
-            return TTL
-        if advert.version != router.machine.version:
-            return VERSION
-        if advert.version == 2:
-            if advert.auth_type != plan.auth_type or advert.has_ah != (plan.auth_type == AUTH_AH):
-                return AUTH_TYPE
-            if plan.auth_type == AUTH_PASS and memcmp(advert.auth_data, plan.password, 8) != 0:
-                return PASSWORD
-            if advert.interval != router.machine.advert_interval:
-                return INTERVAL                 # RFC 3768 section 7.1
-        known = (plan.skips_known_addresses and router.machine.state == BACKUP and
-                 memcmp(advert.source, router.machine.master_address, address_size) == 0)
-        if not known:
-            if advert.address_count != plan.address_count:
-                return ADDRESS_COUNT
-            if memcmp(advert.addresses, plan.addresses, advert.address_count * address_size) != 0:
-                if not same_set(advert.addresses, plan.addresses, advert.address_count,
-                                address_size):
-                    return ADDRESS_LIST
-        if plan.auth_type == AUTH_AH:
-            # The sequence counts for each sender; only what is authentic may begin a new count.
-            if (memcmp(advert.source, plan.ah_master, 4) == 0
-                    and advert.ah_sequence <= plan.ah_heard):
-                return AH_REPLAY
-            if not ah_verify(packet, size, (<const char *> plan.password)[:8]):
-                return AH_ICV
-            memcpy(plan.ah_master, advert.source, 4)
-            plan.ah_heard = advert.ah_sequence
-        return OK
 
     # --- what goes out ----------------------------------------------------------------------------
 
@@ -584,26 +526,3 @@ cdef class Engine:
         self.flushes += 1
         self.table.header.frames_sent = self.sender.sent
         self.table.header.frames_unsent = self.sender.unsent
-
-
-cdef const peer_t *find_peer(
-        const plan_t *plan, const advert_t *advert, int size) noexcept nogil:
-    cdef int i
-    for i in range(plan.copies):
-        if memcmp(plan.peers[i].address, advert.source, size) == 0:
-            return &plan.peers[i]
-    return NULL
-
-
-cdef bint same_set(
-        const uint8_t *heard, const uint8_t *ours, uint16_t count, int size) noexcept nogil:
-    """Whether every address heard is one of ours: the same number of them, in another order."""
-    cdef int i
-    cdef int j
-    for i in range(count):
-        for j in range(count):
-            if memcmp(heard + i * size, ours + j * size, size) == 0:
-                break
-        else:
-            return False
-    return True

@@ -4,8 +4,6 @@ from typing import NamedTuple
 from fastvrrp._sockets import Sender
 from fastvrrp._table import Table
 
-EVENT_NAMES: tuple[str, ...]
-
 class Note(NamedTuple):
     """A change of state, or a request to announce again, as the engine tells its owner."""
 

@@ -1,0 +1,45 @@
+# What only the engine needs of a virtual router: whom it hears, what it sends, what it announces.
+# Declarations alone; there is no module of this name.
+
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+
+cdef struct peer_t:
+    uint8_t address[16]
+    uint8_t min_ttl
+    uint8_t max_ttl
+
+cdef struct target_t:
+    # One address to announce, and where.
+    uint8_t family          # 4 or 6
+    uint8_t router_flag     # the R of a neighbour advertisement
+    uint8_t mac[6]
+    int32_t ifindex
+    uint8_t address[16]
+
+# What only the engine needs of a virtual router. All pointers are into `block`, one allocation.
+cdef struct plan_t:
+    uint8_t *block
+    uint8_t *addresses      # as advertised, in the configuration's order
+    uint8_t *frames         # `copies` of them, `stride` apart: Ethernet header and IP packet
+    peer_t *peers
+    target_t *targets       # its own allocation: changes when an interface does
+    uint32_t target_count
+    uint16_t address_count
+    uint16_t stride
+    uint16_t frame_size
+    uint16_t copies         # one, or one a unicast peer
+    int32_t ifindex         # where adverts leave; 0: the routing table decides
+    uint8_t ready           # frames are built: the router can send
+    uint8_t unicast
+    uint8_t auth_type
+    uint8_t checksum_as_v2
+    uint8_t ttl
+    uint8_t skips_known_addresses
+    uint8_t checks_source
+    uint8_t frame_priority  # the priority that stands in the frames
+    uint8_t password[8]
+    uint8_t group[16]
+    uint32_t ah_sequence    # of the last AH packet sent
+    uint32_t ah_heard       # of the last one accepted, from `ah_master`
+    uint8_t ah_master[4]
+    uint32_t queued_in      # `flushes` when its frames were last handed to the sender
