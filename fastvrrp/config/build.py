@@ -209,7 +209,7 @@ class Builder:
         """State, whether it preempts, and its delay, where those go together."""
         state = State.BACKUP
         if self._is_master(last) or (priority == OWNER and "state" not in last):
-            # An owner that is told to start as BACKUP waits a Master_Down_Interval, as keepalived's.
+            # An owner told to start as BACKUP waits a Master_Down_Interval, as under keepalived.
             state = State.MASTER
         nopreempt = last.get("nopreempt")
         delay = last.get("preempt_delay")
