@@ -18,6 +18,7 @@ from fastvrrp.config.complaints import Complaint, Complaints, Place, Severity
 from fastvrrp.config.definitions import Defaults
 from fastvrrp.config.lines import Lines
 from fastvrrp.config.references import References
+from fastvrrp.config.servers import check_group, check_virtual_server
 from fastvrrp.config.source import SourceError
 from fastvrrp.config.statement import Whole
 from fastvrrp.config.table import TOP
@@ -116,6 +117,11 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
             references.take_instance(entry, draft)
             if draft is not None:
                 drafts.append(draft)
+        elif entry.keyword.name == "virtual_server":
+            check_virtual_server(entry, complaints)
+        elif entry.keyword.name == "virtual_server_group":
+            if entry.value is not None:
+                check_group(entry, complaints)
         else:
             references.take(entry)
     references.check()
