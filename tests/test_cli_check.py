@@ -121,3 +121,37 @@ def test_color_shows_the_line_and_a_caret(
 def test_color_of_a_file_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("/nonexistent", "--color", "always") == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_diff_says_what_a_reload_would_change(
+    sound: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "new.conf"
+    path.write_text(SOUND.replace("priority 150", "priority 100"))
+    assert run("--diff", sound, str(path)) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "~ VI_1 (eth0, IPv4, VRID 51)",
+        "    priority: 150 -> 100",
+        "    leaves MASTER: if a backup has a priority above 100, and preempts",
+        "0 added, 0 removed, 1 changed, 0 unchanged; 1 would leave MASTER",
+    ]
+
+
+def test_diff_to_a_file_with_an_error_is_1(sound: str, tmp_path: Path) -> None:
+    path = tmp_path / "new.conf"
+    path.write_text(SOUND.replace("51", "256"))
+    assert run("--diff", sound, str(path)) == 1
+
+
+def test_diff_and_json_exclude_each_other(sound: str) -> None:
+    with pytest.raises(SystemExit):
+        run("--diff", sound, "--json", sound)
+
+
+def test_diff_from_a_file_that_cannot_be_read_says_so(
+    sound: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--diff", "/nonexistent", sound) == 0
+    out, err = capsys.readouterr()
+    assert "does not exist" in err
+    assert out.startswith("+ VI_1")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from fastvrrp.config import Complaint, Severity, read
 from fastvrrp.config.as_json import as_json
 from fastvrrp.config.complaints import printable
+from fastvrrp.config.diff import compare
 from fastvrrp.config.source import SourceError, read_source
 
 if TYPE_CHECKING:
@@ -36,10 +37,17 @@ def register(subparsers: Subparsers) -> None:
         metavar="ID",
         help="read lines that start with @ID (default: the host's name)",
     )
-    parser.add_argument(
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument(
         "--json",
         action="store_true",
         help="print what was understood, with every default, as JSON",
+    )
+    output.add_argument(
+        "--diff",
+        metavar="OLD",
+        help="print what a reload from OLD to FILE would add, remove and change, and which virtual"
+        " routers would leave MASTER; of OLD only errors are said",
     )
     parser.add_argument(
         "--color",
@@ -58,6 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
         for piece in as_json(reading.configuration):
             sys.stdout.write(piece)
         print()
+    if arguments.diff is not None:
+        old = read(arguments.diff, arguments.config_id)
+        errors = tuple(item for item in old.complaints if item.severity == Severity.ERROR)
+        print_complaints(errors, sys.stderr, arguments.color)
+        for line in compare(old.configuration, reading.configuration).lines():
+            print(printable(line))
     return 1 if reading.has_errors else 0
 
 

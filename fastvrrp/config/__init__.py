@@ -17,6 +17,8 @@ from fastvrrp.config.checks import Claims
 from fastvrrp.config.complaints import Complaint, Complaints, Place, Severity
 from fastvrrp.config.definitions import Defaults
 from fastvrrp.config.lines import Lines
+from fastvrrp.config.references import References
+from fastvrrp.config.servers import check_group, check_virtual_server
 from fastvrrp.config.source import SourceError
 from fastvrrp.config.statement import Whole
 from fastvrrp.config.table import TOP
@@ -91,6 +93,7 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
         complaints.error(Whole(path), 0, str(error))
         return Reading(Configuration(), complaints.in_order()), None
     claims = Claims(complaints)
+    references = References(complaints)
     names: VmacNames | None = None
     builder: Builder | None = None
     drafts: list[Draft] = []
@@ -109,8 +112,19 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
             if entry.value is None or not claims.name(entry):
                 continue
             draft = builder.build(entry)
-            if draft is not None and claims.accept(draft):
+            if draft is not None and not claims.accept(draft):
+                draft = None
+            references.take_instance(entry, draft)
+            if draft is not None:
                 drafts.append(draft)
+        elif entry.keyword.name == "virtual_server":
+            check_virtual_server(entry, complaints)
+        elif entry.keyword.name == "virtual_server_group":
+            if entry.value is not None:
+                check_group(entry, complaints)
+        else:
+            references.take(entry)
+    references.check()
     if tree.first_script is not None and not defaults.is_on("enable_script_security"):
         complaints.warning(
             tree.first_script,

@@ -208,7 +208,8 @@ class Builder:
     ) -> tuple[State, bool, int]:
         """State, whether it preempts, and its delay, where those go together."""
         state = State.BACKUP
-        if priority == OWNER or self._is_master(last):
+        if self._is_master(last) or (priority == OWNER and "state" not in last):
+            # An owner told to start as BACKUP waits a Master_Down_Interval, as under keepalived.
             state = State.MASTER
         nopreempt = last.get("nopreempt")
         delay = last.get("preempt_delay")

@@ -1,0 +1,127 @@
+"""What a reload would change: what goes on, what leaves MASTER, and how it is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fastvrrp.config.diff import compare
+from fastvrrp.model import (
+    SECOND,
+    Announcements,
+    Configuration,
+    GlobalDefinitions,
+    State,
+    UnicastPeer,
+    VirtualAddress,
+    VirtualRouter,
+    Vmac,
+)
+
+ADDRESS = VirtualAddress(2, bytes((192, 0, 2, 1)), 24)
+OTHER = VirtualAddress(2, bytes((192, 0, 2, 9)), 24, interface="eth1")
+PEERS = tuple(UnicastPeer(bytes((192, 0, 2, 200 + n))) for n in range(3))
+GROUP = bytes((224, 0, 0, 18))
+ROUTER = VirtualRouter(
+    "VI_1", "eth0", 1, 2, priority=150, addresses=(ADDRESS,), multicast_group=GROUP
+)
+
+
+def lines_of(old: list[VirtualRouter], new: list[VirtualRouter]) -> list[str]:
+    before = Configuration(virtual_routers=tuple(old))
+    return list(compare(before, Configuration(virtual_routers=tuple(new))).lines())
+
+
+def test_nothing_changes() -> None:
+    assert lines_of([ROUTER], [ROUTER]) == [
+        "0 added, 0 removed, 0 changed, 1 unchanged; none would leave MASTER"
+    ]
+
+
+def test_added_and_removed() -> None:
+    assert lines_of([ROUTER], [replace(ROUTER, name="VI_2", vrid=2)]) == [
+        "- VI_1 (eth0, IPv4, VRID 1)",
+        "    leaves MASTER: it is removed",
+        "+ VI_2 (eth0, IPv4, VRID 2)",
+        "1 added, 1 removed, 0 changed, 0 unchanged; 1 would leave MASTER",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "differences"),
+    [
+        (replace(ROUTER, name="VI_9"), ["name: VI_1 -> VI_9"]),
+        (replace(ROUTER, priority=200), ["priority: 150 -> 200"]),
+        (replace(ROUTER, advert_interval=SECOND // 2), ["advert_interval: 1 -> 0.5"]),
+        (replace(ROUTER, state=State.MASTER), ["state: BACKUP -> MASTER"]),
+        (replace(ROUTER, password=b"secret"), ["password: changed"]),
+        (replace(ROUTER, addresses=(OTHER,)), ["addresses: -192.0.2.1/24 +192.0.2.9/24[interface"]),
+        (
+            replace(ROUTER, announcements=Announcements(master_delay=0)),
+            ["announcements.master_delay: 5 -> 0"],
+        ),
+        (replace(ROUTER, vmac=Vmac("vrrp.1", bytes(6))), ["vmac: none -> vrrp.1"]),
+        (replace(ROUTER, source_address=PEERS[0].address), ["source_address: none -> 192.0.2.200"]),
+    ],
+)
+def test_what_stays_master(changed: VirtualRouter, differences: list[str]) -> None:
+    first, *said, summary = lines_of([ROUTER], [changed])
+    assert first.startswith("~ ")
+    assert len(said) == len(differences)
+    for line, difference in zip(said, differences, strict=True):
+        assert line.startswith("    " + difference)
+    assert summary.endswith("none would leave MASTER")
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (replace(ROUTER, interface="eth1"), "it becomes another virtual router"),
+        (replace(ROUTER, vrid=7), "it becomes another virtual router"),
+        (replace(ROUTER, unicast_peers=PEERS), "it becomes another virtual router"),
+        (
+            replace(ROUTER, multicast_group=bytes((224, 0, 0, 19))),
+            "it becomes another virtual router",
+        ),
+        (replace(ROUTER, priority=90), "if a backup has a priority above 90, and preempts"),
+    ],
+)
+def test_what_leaves_master(changed: VirtualRouter, reason: str) -> None:
+    *_, said, summary = lines_of([ROUTER], [changed])
+    assert said == f"    leaves MASTER: {reason}"
+    assert summary.endswith("1 would leave MASTER")
+
+
+def test_unicast_goes_on_while_a_peer_remains() -> None:
+    old = replace(ROUTER, unicast_peers=PEERS[:2])
+    assert lines_of([old], [replace(old, unicast_peers=PEERS[1:])])[1:] == [
+        "    unicast_peers: -192.0.2.200 +192.0.2.202",
+        "0 added, 0 removed, 1 changed, 0 unchanged; none would leave MASTER",
+    ]
+    assert lines_of([old], [replace(old, unicast_peers=PEERS[2:])])[-1].endswith(
+        "1 would leave MASTER"
+    )
+
+
+def test_addresses_in_another_order() -> None:
+    old = replace(ROUTER, addresses=(ADDRESS, OTHER))
+    assert lines_of([old], [replace(ROUTER, addresses=(OTHER, ADDRESS))])[1] == (
+        "    addresses: in another order"
+    )
+
+
+def test_names_that_are_exchanged_follow_their_vrids() -> None:
+    other = replace(ROUTER, name="VI_2", vrid=2)
+    exchanged = [replace(ROUTER, name="VI_2"), replace(other, name="VI_1")]
+    assert lines_of([ROUTER, other], exchanged)[-1] == (
+        "0 added, 0 removed, 2 changed, 0 unchanged; none would leave MASTER"
+    )
+
+
+def test_what_holds_for_the_whole_daemon() -> None:
+    new = Configuration(GlobalDefinitions(router_id="left", garp_interval=SECOND))
+    assert list(compare(Configuration(), new).lines())[:2] == [
+        "~ global_defs: router_id: none -> left",
+        "~ global_defs: garp_interval: 0 -> 1",
+    ]
