@@ -463,6 +463,7 @@ def test_what_is_right_in_a_configuration_runs_and_the_rest_is_said(lab: Laborat
         ("vrrp_instance VI {\n", [], 2, "error"),
         ("frobnicate yes\n", ["-t"], 0, "warning: "),
         ("include missing.conf\n", ["-t"], 0, "warning: "),
+        ("@one frobnicate yes\n", ["-t", "-i", "one"], 0, "frobnicate"),
         ("", ["-v"], 0, "fastvrrp 0."),
     ],
 )

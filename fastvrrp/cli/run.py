@@ -57,6 +57,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "-t", "--config-test", action="store_true", help="only check the configuration"
     )
+    parser.add_argument(
+        "-i",
+        "--config-id",
+        metavar="ID",
+        help="read lines that start with @ID (default: the host's name)",
+    )
     parser.add_argument("-v", "--version", action="store_true", help="print the version")
     parser.set_defaults(run=run)
 
@@ -72,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.version:
         print(f"fastvrrp {__version__}")
         return 0
-    reading = read(arguments.use_file)
+    reading = read(str(arguments.use_file), arguments.config_id)
     for complaint in reading.complaints:
         print(complaint, file=sys.stderr)
     if arguments.config_test:
