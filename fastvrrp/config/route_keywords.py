@@ -14,6 +14,7 @@ from fastvrrp.config.arguments import (
 )
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.grammar import VirtualAddressLine
+from fastvrrp.config.iproute_names import IprouteName, Realms
 from fastvrrp.config.keywords import INNER_BLOCK, Keyword, later
 from fastvrrp.config.options import OptionLine, Options
 from fastvrrp.config.statement import Statement
@@ -22,6 +23,13 @@ NUMBER = Integer(0, 2**32 - 1)
 ADDRESS = Address()
 INTERFACE = Interface()
 NAME = Text("NAME")
+TABLE = IprouteName("rt_tables", "routing table", 2**32 - 1)
+RULE_TABLE = IprouteName("rt_tables", "routing table", 2**32 - 1, least=1)
+PROTOCOL = IprouteName("rt_protos", "routing protocol", 255)
+SCOPE = IprouteName("rt_scopes", "scope", 255)
+TOS = IprouteName("rt_dsfield", "type of service", 255)
+GROUP = IprouteName("group", "group of interfaces", 2**32 - 1)
+REALMS = Realms()
 TIME = Matching("TIME", r"[0-9]+(?:\.[0-9]+)?(?:s|ms|us|ns|msecs|secs)?", "is no time")
 RANGE = Matching("NUMBER[-NUMBER]", r"[0-9]+(?:-[0-9]+)?", "is no range of numbers")
 MARK = Matching(
@@ -85,7 +93,11 @@ ROUTE_OPTIONS: dict[str, Argument | None] = {
     **dict.fromkeys(("rtt", "rttvar", "rto_min"), TIME),
     **dict.fromkeys(("via", "gw", "or", "src", "as"), ADDRESS),
     **dict.fromkeys(("dev", "oif", "vrf"), INTERFACE),
-    **dict.fromkeys(("table", "protocol", "proto", "scope", "tos", "dsfield", "realms"), NAME),
+    "table": TABLE,
+    **dict.fromkeys(("protocol", "proto"), PROTOCOL),
+    "scope": SCOPE,
+    **dict.fromkeys(("tos", "dsfield"), TOS),
+    "realms": REALMS,
     **dict.fromkeys(("metric", "priority", "preference", "weight", "expires"), NUMBER),
     **dict.fromkeys(("features", "congctl", "encap", "track_group"), NAME),
     "to": DESTINATION,
@@ -101,10 +113,14 @@ RULE_OPTIONS: dict[str, Argument | None] = {
     **dict.fromkeys(("unreachable", "blackhole", "prohibit", "nop")),
     **dict.fromkeys(("from", "to"), DESTINATION),
     **dict.fromkeys(("iif", "oif", "dev"), INTERFACE),
-    **dict.fromkeys(("table", "lookup", "tos", "dsfield", "realms", "protocol"), NAME),
+    **dict.fromkeys(("table", "lookup"), RULE_TABLE),
+    **dict.fromkeys(("tos", "dsfield"), TOS),
+    "realms": REALMS,
+    "protocol": PROTOCOL,
+    "suppress_ifgroup": GROUP,
     **dict.fromkeys(("priority", "preference", "order", "goto", "tun_id"), NUMBER),
     **dict.fromkeys(("suppress_prefixlength",), Integer(0, 128)),
-    **dict.fromkeys(("suppress_ifgroup", "ip_proto", "ipproto", "type", "track_group"), NAME),
+    **dict.fromkeys(("ip_proto", "ipproto", "type", "track_group"), NAME),
     **dict.fromkeys(("uidrange", "sport", "dport"), RANGE),
     "fwmark": MARK,
 }
