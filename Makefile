@@ -25,7 +25,7 @@ test: needs-test build
 	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 bench: needs-test build
-	@$(VENV)/bin/fastvrrp bench $(ARGS)
+	@$(VENV)/bin/fastvrrp bench document $(ARGS)
 
 lint: build $(VENV)/.linters
 	$(VENV)/bin/ruff check .

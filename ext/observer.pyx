@@ -75,7 +75,7 @@ cdef extern from *:
         ((const char *) (h) + TPACKET_ALIGN(sizeof(struct tpacket3_hdr))))
     """
     uint32_t load_acquire "fastvrrp_load_acquire"(const uint32_t *place) nogil
-    void store_release "fastvrrp_store_release"(void *place, uint64_t value) nogil
+    void store_release "fastvrrp_store_release"(uint64_t *place, uint64_t value) nogil
     const sockaddr_ll *address_of "fastvrrp_sll"(const tpacket3_hdr *frame) nogil
 
 cdef struct record_t:
@@ -90,6 +90,7 @@ HEADER_SIZE = 4096
 RECORD_SIZE = sizeof(record_t)
 
 # linux/if_packet.h, linux/if_ether.h
+SOL_PACKET = 263            # linux/socket.h
 PACKET_RX_RING = 5
 PACKET_STATISTICS = 6
 PACKET_VERSION = 10
@@ -141,10 +142,10 @@ cdef class Observer:
         packet_socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         try:
             attach_filter(packet_socket.fileno(), last_ifindex)
-            packet_socket.setsockopt(socket.SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+            packet_socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
             # What came in before there was a filter is thrown away when the ring begins.
             packet_socket.setsockopt(
-                socket.SOL_PACKET,
+                SOL_PACKET,
                 PACKET_RX_RING,
                 struct.pack("7I", BLOCK_SIZE, BLOCKS, FRAME_SIZE,
                             BLOCK_SIZE // FRAME_SIZE * BLOCKS, RETIRE_AFTER, 0, 0),
@@ -165,9 +166,9 @@ cdef class Observer:
         time.sleep(3 * RETIRE_AFTER / 1000)     # the last block is handed over by the kernel's timer
         self.take_blocks()
         dropped = struct.unpack(
-            "3I", self.packet_socket.getsockopt(socket.SOL_PACKET, PACKET_STATISTICS, 12))[1]
+            "3I", self.packet_socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12))[1]
         self.lost += dropped
-        store_release(&self.file_view[8], self.lost)
+        store_release(<uint64_t *> &self.file_view[8], self.lost)
         self.ring_view = None
         self.packet_socket.close()
         self.packet_socket = None
@@ -206,8 +207,8 @@ cdef class Observer:
                 self.take_block(block)
                 block.hdr.bh1.block_status = TP_STATUS_KERNEL
                 self.block = (self.block + 1) % blocks
-            store_release(&self.file_view[8], self.lost)
-            store_release(&self.file_view[0], self.count)
+            store_release(<uint64_t *> &self.file_view[8], self.lost)
+            store_release(<uint64_t *> &self.file_view[0], self.count)
 
     cdef void take_block(self, const tpacket_block_desc *block) noexcept nogil:
         cdef const uint8_t *place = <const uint8_t *> block + block.hdr.bh1.offset_to_first_pkt
