@@ -163,7 +163,7 @@ cdef class Observer:
         if self.packet_socket is None:
             return
         attach_filter(self.packet_socket.fileno(), 0)
-        time.sleep(3 * RETIRE_AFTER / 1000)     # the last block is handed over by the kernel's timer
+        time.sleep(3 * RETIRE_AFTER / 1000)     # the kernel hands over the last block
         self.take_blocks()
         dropped = struct.unpack(
             "3I", self.packet_socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12))[1]
@@ -216,8 +216,8 @@ cdef class Observer:
         cdef const uint8_t *vrrp
         cdef const sockaddr_ll *address
         cdef record_t *record
-        cdef uint32_t number
-        for number in range(block.hdr.bh1.num_pkts):
+        cdef uint32_t _
+        for _ in range(block.hdr.bh1.num_pkts):
             frame = <const tpacket3_hdr *> place
             place += frame.tp_next_offset
             vrrp = <const uint8_t *> frame + frame.tp_mac + ETHERNET_HEADER

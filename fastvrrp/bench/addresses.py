@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,9 +42,17 @@ class Arrivals:
         return len(self._present)
 
     def watch(self, seconds: float) -> None:
-        """Takes note of what comes until nothing did for `seconds`, or there is much of it."""
-        if not select.select([self._monitor], [], [], seconds)[0]:
-            return
+        """Waits, and takes note of what came meanwhile.
+
+        Who waited for each notification would be woken for each, on the processor that the daemon
+        needs just then.
+        """
+        time.sleep(seconds)
+        while self._take():
+            pass
+
+    def _take(self) -> bool:
+        """Takes note of some notifications; False where there was none."""
         try:
             events = self._monitor.read(READ_LIMIT)
         except Overrun:
@@ -60,3 +67,4 @@ class Arrivals:
                 elif key not in self._present:
                     self._present.add(key)
                     self.last = now
+        return bool(events)

@@ -35,26 +35,34 @@ class Measured:
 
 
 def write(file: Path, only: str, say: Say) -> None:
-    """Measures the cases with `only` in their name; writes the document, and the pictures and
-    `performance.json` into the folder of its name beside it. Raises what `compare` raises."""
+    """Measures the cases with `only` in their name; writes the document after each of them, so that
+    who interrupts it keeps what was measured. Pictures and figures.json go into a folder of its
+    name beside it. Raises what `compare` raises."""
     machine = describe()
-    done = []
+    done: list[Measured] = []
     for plan in PLANS:
-        if only not in plan.case.name:
-            continue
-        kinds = ["fastvrrp", *(["keepalived"] if plan.beside_keepalived else [])]
-        figures = compare(plan.case, kinds, plan.runs, plan.duration, say, crashes=plan.crashes)
-        floor = None
-        if plan.case.family == 4 and plan.case.interval == 1 and not plan.case.has_vmac:
-            say(f"{plan.case.name}: the same packets in C")
-            floor = measure_floor(plan.case)
-        done.append(Measured(plan, {each.kind: each for each in figures}, floor))
+        if only in plan.case.name:
+            done.append(_measure(plan, say))
+            _write_down(file, machine, done)
+
+
+def _measure(plan: Plan, say: Say) -> Measured:
+    kinds = ["fastvrrp", *(["keepalived"] if plan.beside_keepalived else [])]
+    figures = compare(plan.case, kinds, plan.runs, plan.duration, say, crashes=plan.crashes)
+    floor = None
+    if plan.case.family == 4 and plan.case.interval == 1 and not plan.case.has_vmac:
+        say(f"{plan.case.name}: the same packets in C")
+        floor = measure_floor(plan.case)
+    return Measured(plan, {each.kind: each for each in figures}, floor)
+
+
+def _write_down(file: Path, machine: dict[str, str], done: list[Measured]) -> None:
     folder = file.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = list(_draw(done, folder))
+    pictures = [f"{folder.name}/{name}" for name in _draw(done, folder)]
     cases = [to_json(each.case, machine, list(each.figures.values())) for each in done]
     (folder / "figures.json").write_text(json.dumps(cases, indent=2) + "\n")
-    file.write_text("\n".join(_lines(machine, done, [f"{folder.name}/{p}" for p in pictures])))
+    file.write_text("\n".join(_lines(machine, done, pictures)))
 
 
 def _draw(done: list[Measured], folder: Path) -> Iterator[str]:
@@ -82,9 +90,11 @@ def _draw(done: list[Measured], folder: Path) -> Iterator[str]:
 def _lines(machine: dict[str, str], done: list[Measured], pictures: list[str]) -> Iterator[str]:
     yield "# Performance"
     yield ""
-    yield "Written by `make bench`; do not edit. Two daemons in two network namespaces, joined by veth"
-    yield "pairs: the master (priority 200) is killed and its backup (100) takes over. `docs` of"
-    yield "`fastvrrp/bench` say how each figure is taken. Medians where there is more than one run."
+    yield "Written by `make bench`; do not edit. Two daemons in two network namespaces, joined by"
+    yield "veth pairs: the master (priority 200) is killed and its backup (100) takes over. How each"
+    yield "figure is taken is in `fastvrrp/bench/lab.py`. Overshoot is the time from a dead master's"
+    yield "last advert to the backup's first, less the Master_Down_Interval, on the wire. On a veth"
+    yield "pair the sender also pays for the receiver's interrupt."
     yield ""
     yield f"Measured on {date.today().isoformat()}:"
     yield from (f"- {what.replace('_', ' ')}: {value}" for what, value in machine.items())
@@ -96,9 +106,7 @@ def _lines(machine: dict[str, str], done: list[Measured], pictures: list[str]) -
     yield "| case | figure | goal | fastvrrp | keepalived | |"
     yield "|---|---|---|---|---|---|"
     for goal in GOALS:
-        for each in done:
-            if each.case == goal.case:
-                yield _judged(goal, each.figures)
+        yield from (_judged(goal, each.figures) for each in done if each.case == goal.case)
     yield ""
     yield "## All figures"
     for each in done:

@@ -138,7 +138,7 @@ class Network:
             closing.callback(self._channel.close)
             self.a.close()
             wait_until(
-                lambda: not any(l.name.startswith("eth") for l in self._channel.dump_links()),
+                lambda: not any(link.name.startswith("eth") for link in self._channel.dump_links()),
                 REMOVAL_TIMEOUT,
                 "the removal of the network",
             )

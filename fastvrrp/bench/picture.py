@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ def draw_failover(case: Case, measured: Sequence[Figures], file: Path) -> None:
 
 
 def draw_growth(
-    lines: dict[str, Sequence[tuple[str, float]]], title: str, unit: str, file: Path
+    lines: Mapping[str, Sequence[tuple[str, float]]], title: str, unit: str, file: Path
 ) -> None:
     """A value by case, one line a daemon; cases stand in the order of the longest line."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")

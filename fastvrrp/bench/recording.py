@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 from fastvrrp._observer import HEADER_SIZE, RECORD_SIZE, Observer
 from fastvrrp.bench.network import Network
@@ -121,7 +122,7 @@ def gaps(times: dict[int, list[int]]) -> list[int]:
     return sorted(
         later - earlier
         for each in times.values()
-        for earlier, later in zip(each, each[1:], strict=False)
+        for earlier, later in pairwise(each)
     )
 
 

@@ -31,7 +31,7 @@ def progress() -> Iterator[Say]:
         yield tell
         return
     with console.status("") as status:
-        yield lambda text: status.update(text)
+        yield status.update
 
 
 def show(case: Case, machine: dict[str, str], measured: Sequence[Figures]) -> None:
