@@ -24,6 +24,7 @@ demo: needs-demo build
 test: needs-test build
 	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
+# Measures everything and writes docs/performance.md; 'fastvrrp bench --help' has the single parts.
 bench: needs-test build
 	@$(VENV)/bin/fastvrrp bench document $(ARGS)
 

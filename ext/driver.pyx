@@ -19,6 +19,8 @@ from fastvrrp._sockets cimport RECEIVE_BATCH, Alarm, Receiver, datagram_t, monot
 cdef enum:
     # How long one call may keep the loop, in nanoseconds, when there is more to do.
     BUDGET = 5_000_000
+    # How long unread packets may put off a takeover. A flood must not do it for ever.
+    PATIENCE = 1_000_000_000
 
 
 cdef class Driver:
@@ -29,6 +31,7 @@ cdef class Driver:
     cdef readonly Alarm alarm
     cdef readonly list receivers
     cdef object on_notes
+    cdef int64_t behind_since       # when packets first put off a takeover; 0: none do
     cdef bint delivering
 
     def __init__(self, Engine engine not None, on_notes):
@@ -55,13 +58,21 @@ cdef class Driver:
     def on_alarm(self) -> None:
         """The alarm went off."""
         cdef int64_t now
+        cdef bint is_behind = False
         self.alarm.acknowledge()
         now = monotonic()
         if self.engine.downs.next_deadline() <= now:
             for receiver in self.receivers:
-                self.hear(receiver)
+                if self.hear(receiver):
+                    is_behind = True
             now = monotonic()
-        self.engine.run_due(now, BUDGET)
+        if not is_behind:
+            self.behind_since = 0
+        elif self.behind_since == 0:
+            self.behind_since = now
+        elif now - self.behind_since > PATIENCE:
+            is_behind = False
+        self.engine.run_due(now, BUDGET, not is_behind)
         self.settle()
 
     def on_packets(self, Receiver receiver not None) -> None:
@@ -83,7 +94,8 @@ cdef class Driver:
                 self.delivering = False
         self.alarm.set(self.engine.next_wake())
 
-    cdef void hear(self, Receiver receiver):
+    cdef bint hear(self, Receiver receiver) except -1:
+        """Hears what waits; True where that took too long and more may wait."""
         cdef int64_t now = monotonic()
         cdef int64_t until = now + BUDGET
         cdef datagram_t *datagram
@@ -100,7 +112,7 @@ cdef class Driver:
                         datagram.ifindex, datagram.data, datagram.size, datagram.source,
                         datagram.destination, datagram.hop_limit, now)
             if count < RECEIVE_BATCH:
-                break
+                return False
             now = monotonic()
             if now > until:
-                break
+                return True

@@ -90,9 +90,10 @@ cdef class Engine:
             self, uint32_t index, *, int version, int64_t advert_interval, bytes addresses,
             bytes group, object peers=(), bint preempt=True, int64_t preempt_delay=0,
             int down_timer_adverts=3, bint lower_prio_no_advert=False,
-            bint higher_prio_send_advert=False, bint starts_backup=False, int auth_type=0, bytes password=b"", int ttl=255,
-            bint checksum_as_v2=False, bint skips_known_addresses=False,
-            bint checks_source=False, uint32_t ah_sequence=0) -> None:
+            bint higher_prio_send_advert=False, bint starts_backup=False, int auth_type=0,
+            bytes password=b"", int ttl=255, bint checksum_as_v2=False,
+            bint skips_known_addresses=False, bint checks_source=False,
+            uint32_t ah_sequence=0) -> None:
         """Says what the configuration says of the virtual router at `index` of the table.
 
         `addresses` are the advertised ones, packed one after the other; `group` is the multicast
@@ -109,6 +110,7 @@ cdef class Engine:
             raise ValueError(f"{len(addresses)} bytes are not up to {MAX_ADDRESSES} addresses")
         if not peers and len(group) != size:
             raise ValueError(f"the group has {len(group)} bytes, expected {size}")
+        self.flush_frames()             # the sender may still point into what is freed
         free(plan.block)
         plan.block = NULL
         plan.ready = False
@@ -234,7 +236,7 @@ cdef class Engine:
 
     def run(self, int64_t now) -> int | None:
         """Does everything that is due, and returns when to be called next (None: never)."""
-        self.run_due(now, 0)
+        self.run_due(now, 0, True)
         cdef int64_t wake = self.next_wake()
         return None if wake == NEVER else wake
 
@@ -303,7 +305,7 @@ cdef class Engine:
             advert += self.slack
         return min(advert, self.downs.next_deadline())
 
-    cdef void run_due(self, int64_t now, int64_t budget):
+    cdef void run_due(self, int64_t now, int64_t budget, bint with_downs):
         cdef uint32_t due[DUE_BATCH]
         cdef uint32_t count
         cdef uint32_t i
@@ -319,7 +321,7 @@ cdef class Engine:
             if budget and monotonic() > until:
                 self.flush_frames()
                 return
-        while True:
+        while with_downs:
             count = self.downs.expire(now, due, DUE_BATCH)
             for i in range(count):
                 if self.table.routers[due[i]].machine.deadline > now:
@@ -384,12 +386,13 @@ cdef class Engine:
             const advert_t *advert) except -1:
         cdef note_t *note
         cdef note_t *grown
+        cdef uint32_t room = max(64, 2 * self.note_room)
         if self.note_count == self.note_room:
-            self.note_room = max(64, 2 * self.note_room)
-            grown = <note_t *> realloc(self.notes, self.note_room * sizeof(note_t))
+            grown = <note_t *> realloc(self.notes, room * sizeof(note_t))
             if grown == NULL:
                 raise MemoryError()
             self.notes = grown
+            self.note_room = room
         note = &self.notes[self.note_count]
         self.note_count += 1
         memset(note, 0, sizeof(note_t))
@@ -499,10 +502,9 @@ cdef class Engine:
                                 address_size):
                     return ADDRESS_LIST
         if plan.auth_type == AUTH_AH:
-            # The sequence counts from one for each sender; a new sender starts anew.
-            if memcmp(advert.source, plan.ah_master, 4) != 0:
-                plan.ah_heard = 0
-            if advert.ah_sequence <= plan.ah_heard and plan.ah_heard:
+            # The sequence counts for each sender; only what is authentic may begin a new count.
+            if (memcmp(advert.source, plan.ah_master, 4) == 0
+                    and advert.ah_sequence <= plan.ah_heard):
                 return AH_REPLAY
             if not ah_verify(packet, size, (<const char *> plan.password)[:8]):
                 return AH_ICV

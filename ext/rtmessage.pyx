@@ -150,6 +150,7 @@ def encode_address(
     uint8_t prefixlen,
     *,
     bytes broadcast=None,
+    bytes peer=None,
     scope=None,
     str label=None,
     preferred_lifetime=None,
@@ -166,6 +167,8 @@ def encode_address(
         raise ValueError(f"{address!r}/{prefixlen} is not an address of family {family}")
     if broadcast is not None and len(broadcast) != size:
         raise ValueError(f"broadcast address {broadcast!r} is not of family {family}")
+    if peer is not None and len(peer) != size:
+        raise ValueError(f"peer address {peer!r} is not of family {family}")
     memset(&header, 0, sizeof(header))
     header.ifa_family = <uint8_t>family
     header.ifa_prefixlen = prefixlen
@@ -178,7 +181,7 @@ def encode_address(
     )
     put(&request, &header, sizeof(header))
     put_bytes(&request, IFA_LOCAL, address)
-    put_bytes(&request, IFA_ADDRESS, address)
+    put_bytes(&request, IFA_ADDRESS, address if peer is None else peer)
     if add:
         if broadcast is not None:
             put_bytes(&request, IFA_BROADCAST, broadcast)

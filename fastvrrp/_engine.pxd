@@ -102,4 +102,5 @@ cdef class Engine:
     # When `run` has to be called next, in nanoseconds; NEVER for never.
     cdef int64_t next_wake(self) noexcept nogil
     # Does what is due at `now`, for at most `budget` nanoseconds of CLOCK_MONOTONIC (0: all of it).
-    cdef void run_due(self, int64_t now, int64_t budget)
+    # `with_downs` is False while adverts that came earlier are still unread.
+    cdef void run_due(self, int64_t now, int64_t budget, bint with_downs)

@@ -54,6 +54,7 @@ def encode_address(
     prefixlen: int,
     *,
     broadcast: bytes | None = None,
+    peer: bytes | None = None,
     scope: int | None = None,
     label: str | None = None,
     preferred_lifetime: int | None = None,

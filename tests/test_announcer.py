@@ -119,6 +119,22 @@ def test_a_lower_priority_master_is_answered_with_sets_of_its_own() -> None:
     assert times(stage.sent_until(20 * SECOND)) == [1, 1, 4, 4]
 
 
+def test_however_often_the_other_speaks_it_is_answered_once_until_it_is_quiet() -> None:
+    stage = Stage(
+        Announcements(
+            master_delay=0, master_repeat=0, lower_prio_repeat=1, lower_prio_delay=2 * SECOND
+        )
+    )
+    instance = stage.instances[0]
+    stage.announcer.became_master(instance)
+    answered = []
+    for tenth in range(50):
+        stage.sent_until(tenth * SECOND // 10)
+        if stage.announcer.heard_lower_priority(instance):
+            answered.append(tenth)
+    assert answered == [0, 20, 40]
+
+
 def test_paced_announcements_keep_their_distance_on_each_interface() -> None:
     stage = Stage(
         Announcements(master_delay=0, master_repeat=2),

@@ -95,3 +95,29 @@ def test_json_is_printed_of_what_remains(
     path.write_text(SOUND + SOUND.replace("VI_1", "VI_2"))
     assert run("--json", str(path)) == 1
     assert len(json.loads(capsys.readouterr().out)["virtual_routers"]) == 1
+
+
+def test_config_id_chooses_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.conf"
+    path.write_text(SOUND.replace("priority 150", "@left priority 0"))
+    assert run(str(path), "-i", "right") == 0
+    assert run(str(path), "-i", "left") == 1
+    assert "priority 0 is outside 1-255" in capsys.readouterr().err
+
+
+def test_color_shows_the_line_and_a_caret(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.conf"
+    path.write_text(SOUND.replace("    virtual_router_id 51", "\tvirtual_router_id 256"))
+    assert run(str(path), "--color", "always") == 1
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first.endswith("virtual_router_id 256 is outside 1-255")
+    assert "\033[1;31merror:\033[0m" in first
+    assert second == "     virtual_router_id 256"
+    assert third == " " * second.index("256") + "\033[1;31m^\033[0m"
+
+
+def test_color_of_a_file_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("/nonexistent", "--color", "always") == 1
+    assert "does not exist" in capsys.readouterr().err

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
 
 import pytest
 
 import config_corpus as corpus
 from fastvrrp.config.complaints import Complaints
+from fastvrrp.config.documentation import pages
 from fastvrrp.config.keywords import Keyword, Table
 from fastvrrp.config.lines import Lines
 from fastvrrp.config.table import TOP
@@ -77,3 +79,8 @@ def test_a_keyword_is_in_a_block_once() -> None:
     row = ROWS["vrrp_instance",]
     with pytest.raises(ValueError, match="vrrp_instance is in the table twice"):
         Table().add(row, row)
+
+
+def test_the_page_of_keywords_is_made_from_the_table() -> None:
+    page = FilePath(__file__).parent.parent / "docs" / "keywords.md"
+    assert page.read_text() == "\n".join(pages()).rstrip() + "\n"

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fastvrrp._engine import Engine
 from simulation import IFINDEX, SECOND, Link, Router
 
 BACKUP, MASTER, FAULT = 1, 2, 3
+
+
+def record(router: Router, index: int = 0) -> dict[str, Any]:
+    found = router.table.read(index)
+    assert found is not None
+    return found
 
 
 def pair(**options: object) -> tuple[Link, Router, Router]:
@@ -25,14 +33,14 @@ def test_the_higher_priority_becomes_master(family: int) -> None:
     link, high, low = pair(family=family)
     link.run_until(5 * SECOND)
     assert (high.state(0), low.state(0)) == (MASTER, BACKUP)
-    assert high.table.read(0)["adverts_sent"] == 2
-    assert low.table.read(0)["adverts_received"] == 2
+    assert record(high)["adverts_sent"] == 2
+    assert record(low)["adverts_received"] == 2
 
 
 def test_a_backup_takes_over_after_the_master_down_interval_and_not_before() -> None:
     link, high, low = pair()
     link.run_until(5 * SECOND)
-    silent_from = high.table.read(0)["sent_at"]
+    silent_from = record(high)["sent_at"]
     high.is_up = False
     down = 3 * SECOND + 156 * SECOND // 256
     link.run_until(silent_from + down - 1)
@@ -49,7 +57,7 @@ def test_a_resignation_hands_over_within_the_skew_time() -> None:
     link.deliver()
     link.run_until(link.now + 156 * SECOND // 256)
     assert low.state(0) == MASTER
-    assert low.table.read(0)["resigns_received"] == 1
+    assert record(low)["resigns_received"] == 1
 
 
 def test_adverts_share_a_wake_and_none_is_late() -> None:
@@ -69,7 +77,7 @@ def test_adverts_share_a_wake_and_none_is_late() -> None:
         if router.recorder.take_frames():
             wakes += 1
         for index, latest in due.items():
-            sent = router.table.read(index)["sent_at"]
+            sent = record(router, index)["sent_at"]
             if sent == now:
                 assert latest - SECOND // 100 <= sent <= latest
                 due[index] = latest + SECOND
@@ -120,7 +128,7 @@ def test_an_advert_that_does_not_fit_is_refused_with_its_reason(
     other.engine.start(0, 0)
     link.run_until(10 * SECOND)
     assert (ours.state(0), other.state(0)) == (MASTER, MASTER)
-    refused = ours.table.read(0)["refused"]
+    refused = record(ours)["refused"]
     assert refused[REASONS.index(reason)] > 0
     assert sum(refused) == refused[REASONS.index(reason)]
     assert ours.table.totals()["refused"][: len(refused)] == refused
@@ -133,10 +141,28 @@ def test_ah_adverts_are_accepted_once_each() -> None:
     high.engine.stop(0, link.now)
     high.engine.flush()
     (frame,) = [frame for _, frame in high.recorder.take_frames()]
-    received = low.table.read(0)["adverts_received"]
+    received = record(low)["adverts_received"]
     low.engine.receive_frame(IFINDEX, frame, link.now)
     low.engine.receive_frame(IFINDEX, frame, link.now)
-    assert low.table.read(0)["adverts_received"] == received + 1
+    assert record(low)["adverts_received"] == received + 1
+
+
+def test_a_forged_advert_does_not_open_the_way_for_a_replay() -> None:
+    """What is not authentic must not begin a new count of sequence numbers."""
+    link, high, low = pair(version=2, auth_type=2, password=b"abc")
+    link.run_until(6 * SECOND)
+    high.engine.run(7 * SECOND)
+    (replayed,) = [frame for _, frame in high.recorder.take_frames()]
+    low.engine.receive_frame(IFINDEX, replayed, link.now)
+    received = record(low)["adverts_received"]
+    stranger = Router("stranger", 9)
+    stranger.add(51, version=2, auth_type=2, password=b"xyz")
+    stranger.engine.start(0, 0)
+    stranger.engine.run(4 * SECOND)
+    (forged,) = [frame for _, frame in stranger.recorder.take_frames()]
+    low.engine.receive_frame(IFINDEX, forged, link.now)
+    low.engine.receive_frame(IFINDEX, replayed, link.now)
+    assert record(low)["adverts_received"] == received
 
 
 def test_the_same_vrid_on_another_family_is_another_router() -> None:

@@ -33,7 +33,13 @@ GATE = ipv6_gate("a0")
 
 
 def virtual(
-    text: str, *, broadcast: str | None = None, scope: int | None = None, label: str | None = None
+    text: str,
+    *,
+    broadcast: str | None = None,
+    scope: int | None = None,
+    label: str | None = None,
+    preferred_lifetime: int | None = None,
+    peer: bytes | None = None,
 ) -> VirtualAddress:
     address, prefixlen = text.split("/")
     family = AF_INET6 if ":" in address else AF_INET
@@ -44,6 +50,8 @@ def virtual(
         broadcast=None if broadcast is None else socket.inet_aton(broadcast),
         scope=scope,
         label=label,
+        preferred_lifetime=preferred_lifetime,
+        peer=peer,
     )
 
 
@@ -98,10 +106,18 @@ def lab() -> Iterator[Lab]:
         (virtual("10.0.0.54/32", scope=254), "inet 10.0.0.54/32 scope host proto 112 a0"),
         (virtual("2001:db8::8/64"), "inet6 2001:db8::8/64 scope global nodad proto 112"),
         (
-            virtual("2001:db8::7/128"),
+            virtual("2001:db8::7/128", preferred_lifetime=0),
             "inet6 2001:db8::7/128 scope global nodad deprecated proto 112",
         ),
-        (virtual("fe80::77/128"), "inet6 fe80::77/128 scope link nodad deprecated proto 112"),
+        (
+            virtual("fe80::77/128", preferred_lifetime=0),
+            "inet6 fe80::77/128 scope link nodad deprecated proto 112",
+        ),
+        (virtual("2001:db8::8/128"), "inet6 2001:db8::8/128 scope global nodad proto 112"),
+        (
+            virtual("10.0.0.7/32", peer=bytes((10, 0, 0, 8))),
+            "inet 10.0.0.7 peer 10.0.0.8/32 scope global proto 112 a0",
+        ),
     ],
 )
 def test_an_address_is_made_as_keepalived_makes_it(

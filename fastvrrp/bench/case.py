@@ -103,7 +103,8 @@ class Case:
         return "".join(
             f"vrrp_instance VI_{interface}_{vrid} {{\n    interface eth{interface}\n"
             f"    virtual_router_id {vrid}\n{settings}"
-            f"    virtual_ipaddress {{\n        {self.virtual_address(interface, vrid)}\n    }}\n}}\n"
+            "    virtual_ipaddress {\n"
+            f"        {self.virtual_address(interface, vrid)}\n    }}\n}}\n"
             for interface in range(self.interfaces)
             for vrid in self.vrids(interface)
         )

@@ -20,7 +20,7 @@ from fastvrrp.bench.addresses import Arrivals
 from fastvrrp.bench.case import BACKUP_PRIORITY, MASTER_PRIORITY, Case
 from fastvrrp.bench.figures import METRIC, Figures
 from fastvrrp.bench.kinds import Daemon, DaemonError
-from fastvrrp.bench.network import Network
+from fastvrrp.bench.network import Namespace, Network
 from fastvrrp.bench.processes import (
     Sample,
     catches,
@@ -109,15 +109,15 @@ def _prepare(
     say(f"making {case.interfaces:,} cables")
     network = stack.enter_context(Network.made(case))
     recording = stack.enter_context(Recording.of(network))
-    daemons = []
-    for name, side, priority in (
-        ("a", network.a, MASTER_PRIORITY),
-        ("b", network.b, BACKUP_PRIORITY),
-    ):
+
+    def daemon(name: str, side: Namespace, priority: int) -> Daemon:
         file = folder / f"{name}.conf"
         file.write_text(case.configuration(priority))
-        daemons.append(kind(side, name, folder, file))
-    return _Run(case, figures, network, recording, *daemons, duration, say, stack)
+        return kind(side, name, folder, file)
+
+    a = daemon("a", network.a, MASTER_PRIORITY)
+    b = daemon("b", network.b, BACKUP_PRIORITY)
+    return _Run(case, figures, network, recording, a, b, duration, say, stack)
 
 
 def _not_measured(figures: Figures, name: str, why: str) -> None:

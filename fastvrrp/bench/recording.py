@@ -119,11 +119,7 @@ class Recording:
 
 def gaps(times: dict[int, list[int]]) -> list[int]:
     """Nanoseconds between each two adverts of the same virtual router, sorted."""
-    return sorted(
-        later - earlier
-        for each in times.values()
-        for earlier, later in pairwise(each)
-    )
+    return sorted(later - earlier for each in times.values() for earlier, later in pairwise(each))
 
 
 def percentile(ordered: list[int], part: float) -> int | None:

@@ -125,6 +125,7 @@ def _demonstrate(stack: ExitStack) -> None:
     missing = [case.name for case in CASES if case.address not in addresses_in(amber)]
     if missing:
         raise DemoFailed(f"amber has no addresses for {', '.join(missing)}")
+    wire.sent.clear()  # blue may have been master until amber was there
     print("It has their addresses too. Now its power fails (SIGKILL).\n")
     daemons["amber"].process.send_signal(signal.SIGKILL)
     daemons["amber"].process.wait()

@@ -6,12 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from fastvrrp.config import read
-from fastvrrp.model import Configuration
+from fastvrrp import __version__
+from fastvrrp.config import Reading, read
 
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
 DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
-CONFIGURATION_ERROR = 1
+CONFIG_TEST_FAILED = 5  # as keepalived -t
+NOTHING_TO_RUN = 2  # as keepalived
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,23 +49,26 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit status: 0 after a clean stop, 1 where the configuration or the machine forbids it."""
-    if arguments.version:
-        from fastvrrp import __version__
+    """Exit status: 0 after a clean stop, CONFIG_TEST_FAILED or NOTHING_TO_RUN where the
+    configuration is to blame, 1 where the machine is.
 
+    As keepalived does, the daemon runs what is right in a configuration and says what is not.
+    """
+    if arguments.version:
         print(f"fastvrrp {__version__}")
         return 0
     reading = read(arguments.use_file)
     for complaint in reading.complaints:
         print(complaint, file=sys.stderr)
-    if reading.has_errors:
-        return CONFIGURATION_ERROR
     if arguments.config_test:
-        return 0
-    return _serve(arguments, reading.configuration)
+        return CONFIG_TEST_FAILED if reading.has_errors else 0
+    if reading.has_errors and not reading.configuration.virtual_routers:
+        print("fastvrrp: no virtual router is left to run", file=sys.stderr)
+        return NOTHING_TO_RUN
+    return _serve(arguments, reading)
 
 
-def _serve(arguments: argparse.Namespace, configuration: Configuration) -> int:
+def _serve(arguments: argparse.Namespace, reading: Reading) -> int:
     # Only now: a check needs none of this, and it takes a tenth of a second to import.
     from fastvrrp.daemon.background import AlreadyRunning, PidFile, leave_terminal
     from fastvrrp.daemon.logs import set_up
@@ -82,7 +86,7 @@ def _serve(arguments: argparse.Namespace, configuration: Configuration) -> int:
         )
         pid_file.write()
         try:
-            Vrrpd(configuration, pid_file.path.with_suffix(".state")).run()
+            Vrrpd(reading.configuration, pid_file.path.with_suffix(".state")).run()
         finally:
             pid_file.remove()
     except (AlreadyRunning, OSError) as error:

@@ -94,7 +94,8 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
     names: VmacNames | None = None
     builder: Builder | None = None
     drafts: list[Draft] = []
-    for entry in Tree(statements, TOP.rows, complaints):
+    tree = Tree(statements, TOP.rows, complaints)
+    for entry in tree:
         if entry.keyword.name == "global_defs":
             defaults.take(entry)
             seed = defaults.values.get("random_seed")
@@ -110,6 +111,12 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
             draft = builder.build(entry)
             if draft is not None and claims.accept(draft):
                 drafts.append(draft)
+    if tree.first_script is not None and not defaults.is_on("enable_script_security"):
+        complaints.warning(
+            tree.first_script,
+            0,
+            "scripts run without enable_script_security; write it in global_defs",
+        )
     reading = Reading(
         Configuration(defaults.definitions(), tuple([draft.router for draft in drafts])),
         complaints.in_order(),

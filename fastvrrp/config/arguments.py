@@ -244,6 +244,20 @@ class MulticastAddress:
         return value
 
 
+class MulticastDestination:
+    """A multicast address of either family, packed; of IPv6 it must be link-local."""
+
+    shape = "ADDRESS"
+
+    def read(self, word: str) -> bytes:
+        value = packed_address(word)
+        if not is_multicast(value):
+            raise ArgumentError("is no multicast address")
+        if len(value) == 16 and value[1] & 0x0F != 2:
+            raise ArgumentError("is no link-local multicast address: ff02::")
+        return value
+
+
 def packed_address(word: str) -> bytes:
     """An address of either family, packed in network order. Raises ArgumentError."""
     try:

@@ -95,20 +95,20 @@ class Builder:
                 f"vrrp_instance {name} has no virtual_router_id; write one between 1 and 255",
             )
         version = self._version_of(written)
-        if not addresses:
+        if not addresses and "no_virtual_ipaddress" not in last:
             if version == 3:
                 complaints.error(
                     instance.statement,
                     1,
                     f"vrrp_instance {name} has no virtual_ipaddress; VRRPv3 needs one",
                 )
-            else:
-                complaints.warning(
-                    instance.statement,
-                    1,
-                    f"vrrp_instance {name} has no virtual_ipaddress; one at least is sensible",
-                )
-        if interface is None or vrid is None or (version == 3 and not addresses):
+                return None
+            complaints.warning(
+                instance.statement,
+                1,
+                f"vrrp_instance {name} has no virtual_ipaddress; one at least is sensible",
+            )
+        if interface is None or vrid is None:
             return None
         if len(addresses) > MOST_ADVERTISED_ADDRESSES:
             self._move_excess(name, addresses, excluded)
@@ -144,11 +144,11 @@ class Builder:
             tuple([address for address, _ in addresses]),
             tuple([address for address, _ in excluded]),
             written.source,
-            self._group_6 if is_ipv6 else self._group_4,
+            self._group(written, is_ipv6),
             tuple(peers),
             written.integer("unicast_ttl", 255),
             self._vmac(name, last, vrid.value, is_ipv6, bool(peers)),
-            True,
+            "no_accept" not in last,
             "dont_track_primary" not in last,
             written.is_on("lower_prio_no_advert", self._lower_prio_no_advert),
             written.is_on("higher_prio_send_advert", self._higher_prio_send_advert),
@@ -175,6 +175,17 @@ class Builder:
                 )
             return 3
         return written.integer("version", self._version)
+
+    def _group(self, written: Written, is_ipv6: bool) -> bytes:
+        """Multicast group of its adverts."""
+        entry = written.last.get("mcast_dst_ip")
+        if entry is not None and isinstance(entry.value, bytes):
+            if not written.peers:
+                return entry.value
+            self._complaints.warning(
+                entry.statement, 0, f"mcast_dst_ip is ignored: {written.name} is unicast"
+            )
+        return self._group_6 if is_ipv6 else self._group_4
 
     def _move_excess(
         self,

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
+MOST_COMPLAINTS = 10_000
+"""A file with more than that is no configuration."""
+
 
 class Severity(IntEnum):
     """How bad a complaint is; the lower-case name is what a person reads."""
@@ -77,12 +80,12 @@ def printable(text: str) -> str:
 
 
 class Complaints:
-    """Collects the complaints of one reading."""
+    """Collects the complaints of one reading, the same one at the same place only once."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[tuple[int, int], Complaint]] = []
+        self._found: dict[Complaint, tuple[int, int]] = {}
         self.errors = 0
-        """Errors so far; a builder compares it before and after to see whether a part was sound."""
+        """Errors so far, also those that are too many to keep."""
 
     def error(self, where: Located, index: int, text: str, *, is_ours: bool = False) -> None:
         """Complain of word `index`: the thing is dropped."""
@@ -96,6 +99,11 @@ class Complaints:
     def _add(
         self, where: Located, index: int, severity: Severity, text: str, is_ours: bool
     ) -> None:
+        if len(self._found) > MOST_COMPLAINTS:
+            return
+        if len(self._found) == MOST_COMPLAINTS:
+            severity = Severity.ERROR if self.errors else severity
+            text = f"{MOST_COMPLAINTS} complaints are enough; there are more"
         place = where.place(index)
         definition = where.definition(index)
         if definition is not None and (definition.file, definition.line) == (
@@ -104,9 +112,12 @@ class Complaints:
         ):
             definition = None
         complaint = Complaint(place, severity, text, is_ours, definition)
-        self._found.append((where.order(), complaint))
+        self._found.setdefault(complaint, where.order())
 
     def in_order(self) -> tuple[Complaint, ...]:
         """All complaints, in the order of the files that were read."""
-        found = sorted(self._found, key=lambda entry: (entry[0], entry[1].place.column))
-        return tuple(complaint for _, complaint in found)
+        found = self._found.items()
+        return tuple(
+            complaint
+            for complaint, _ in sorted(found, key=lambda item: (item[1], item[0].place.column))
+        )

@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from fastvrrp.config.complaints import Complaints, Place
+from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.parameters import (
     DEFINITION,
     REFERENCE,
@@ -29,52 +28,21 @@ from fastvrrp.config.parameters import (
     Written,
     without_marks,
 )
+from fastvrrp.config.segments import Line, Segment, SegmentsOrigin
 from fastvrrp.config.sequences import HEAD, STARTS, SequenceError, sequence_of
 from fastvrrp.config.source import Source
 from fastvrrp.config.statement import MadeStatement, Statement, Use
 from fastvrrp.config.templates import Template, qualifies
-from fastvrrp.config.tokens import split_line, token_matches, without_comment
+from fastvrrp.config.tokens import split_line, without_comment
 
 DEEPEST = 50
 """Lines inside lines: parameters of several lines and sequences, one in another."""
-MOST_REPLACEMENTS = 10_000
+MOST_REPLACEMENTS = 1000
 LONGEST_LINE = 100_000
-MOST_LINES = 2_000_000
-"""Lines that one configuration may be expanded to: all 65,280 virtual routers with thirty each."""
+MOST_LINES = 1_000_000
+"""Lines that one configuration may be expanded to; 65,024 instances are 585,216."""
 
 PhysicalLines = Iterator[tuple[int, str]]
-
-
-class Segment(NamedTuple):
-    """A piece of a line: its text, the column of its use, and where it was written if elsewhere."""
-
-    text: str
-    column: int
-    written: Written | None
-
-    def cut(self, start: int, end: int | None = None) -> Segment:
-        """The part of it between two offsets."""
-        text = self.text[start:end]
-        if self.written is None:
-            return Segment(text, self.column + start, None)
-        written = self.written
-        return Segment(
-            text,
-            self.column,
-            Written(text, written.path, written.number, written.column + start),
-        )
-
-
-class Line(NamedTuple):
-    """A line on its way: its segments, where it is used, and how deep inside others."""
-
-    segments: list[Segment]
-    use: Use
-    depth: int
-
-    @property
-    def text(self) -> str:
-        return "".join([segment.text for segment in self.segments])
 
 
 class Expander:
@@ -90,6 +58,8 @@ class Expander:
         self._compiled: dict[Parameter, list[Template | Written]] = {}
         """Parameters of several lines with what qualifies of them split already; emptied when a
         parameter comes, goes or changes its kind."""
+        self._endless: set[Parameter] = set()
+        """Parameters that grew without end when they were used; any definition may change that."""
         self._lines_left = MOST_LINES
 
     def seed(self, seed: int) -> None:
@@ -150,6 +120,7 @@ class Expander:
 
     def _define(self, name: str, lines: list[Written]) -> None:
         """Set a parameter; templates stay valid as long as a plain value replaces a plain value."""
+        self._endless.clear()
         parameter = Parameter(name, lines)
         before = self._parameters.get(name)
         if before is None or before.is_plain != parameter.is_plain or not parameter.is_plain:
@@ -207,10 +178,10 @@ class Expander:
         if text.lstrip().startswith("@"):
             if self._is_dropped(text):
                 return iter(())
-            return self._line(self._cut(line, _length_of_condition(text)))
+            return self._line(line.cut(_length_of_condition(text)))
         match = DEFINITION.match(text)
         if match is not None:
-            value = self._cut(line, match.end()).segments
+            value = line.cut(match.end()).segments
             plain = "".join([segment.text for segment in value]).strip()
             place = value[0].written if value else None
             use = line.use
@@ -307,7 +278,7 @@ class Expander:
         if match is None:
             self._complain(line, f"{inside} is no sequence; the line is left out")
             return None
-        return match.group(1), match.group(2), self._cut(line, end + 1).segments
+        return match.group(1), match.group(2), line.cut(end + 1).segments
 
     def _text_replaced(self, text: str) -> str:
         """Text with its parameters of one line replaced, up to a limit."""
@@ -334,6 +305,7 @@ class Expander:
         """
         done: list[Segment] = []
         waiting = list(reversed(line.segments))
+        outermost: Parameter | None = None
         replacements = length = 0
         use = line.use
         while waiting:
@@ -360,8 +332,16 @@ class Expander:
                 return Line(done, Use(use.source, use.number, column), line.depth), value
             if rest.text:
                 waiting.append(rest)
+            if isinstance(value, Parameter) and outermost is None:
+                outermost = value
             replacements += 1
-            if replacements > MOST_REPLACEMENTS or length > LONGEST_LINE:
+            if (
+                replacements > MOST_REPLACEMENTS
+                or length > LONGEST_LINE
+                or outermost in self._endless
+            ):
+                if outermost is not None:
+                    self._endless.add(outermost)
                 self._complain(line, f"${_name(value)} grows without end; it is made of itself")
                 return None
             if isinstance(value, Parameter):
@@ -395,7 +375,7 @@ class Expander:
     def _split(self, line: Line, text: str) -> Iterator[Statement]:
         """Statements of a line that is finished."""
         splits, open_quote = split_line(text)
-        origin = _SegmentsOrigin(line.segments, text)
+        origin = SegmentsOrigin(line.segments, text)
         use = line.use
         if open_quote is not None:
             where = MadeStatement([], False, use, open_quote, origin)
@@ -410,23 +390,8 @@ class Expander:
                 origin,
             )
 
-    def _cut(self, line: Line, start: int, end: int | None = None) -> Line:
-        """The part of a line between two offsets."""
-        segments: list[Segment] = []
-        offset = 0
-        for segment in line.segments:
-            length = len(segment.text)
-            if offset + length > start and (end is None or offset < end):
-                segments.append(
-                    segment.cut(
-                        max(0, start - offset), None if end is None else min(length, end - offset)
-                    )
-                )
-            offset += length
-        return Line(segments, line.use, line.depth)
-
     def _complain(self, line: Line, text: str) -> None:
-        origin = _SegmentsOrigin(line.segments, line.text)
+        origin = SegmentsOrigin(line.segments, line.text)
         self._complaints.error(MadeStatement([], False, line.use, 0, origin), 0, text)
 
     def _may_go_on(self, line: Line) -> bool:
@@ -435,52 +400,6 @@ class Expander:
         if self._lines_left == -1:
             self._complain(line, f"more than {MOST_LINES} lines are made; the rest is left out")
         return self._lines_left >= 0
-
-
-class _SegmentsOrigin:
-    """Where the tokens of a line come from that was put together of segments."""
-
-    __slots__ = ("_segments", "_text")
-
-    def __init__(self, segments: list[Segment], text: str) -> None:
-        self._segments = segments
-        self._text = text
-
-    def column(self, token: int) -> int:
-        """Column of the token, or of the reference that made it."""
-        segment, offset = self._segment(token)
-        if segment is None:
-            return 1
-        return segment.column + offset if segment.written is None else segment.column
-
-    def definition(self, token: int) -> Place | None:
-        """Where the token was written: the first part of it that was written elsewhere."""
-        matches = token_matches(self._text)
-        if token >= len(matches):
-            return None
-        begin, end = matches[token].span()
-        start = 0
-        for segment in self._segments:
-            stop = start + len(segment.text)
-            if stop > begin and start < end and segment.written is not None:
-                written = segment.written
-                return Place(written.path, written.number, written.column + max(0, begin - start))
-            start = stop
-        return None
-
-    def raw(self, token: int) -> str:
-        """The token with its quotes."""
-        return without_marks(token_matches(self._text)[token].group())
-
-    def _segment(self, token: int) -> tuple[Segment | None, int]:
-        matches = token_matches(self._text)
-        at_end = token >= len(matches)
-        offset = len(self._text.rstrip()) if at_end else matches[token].start()
-        for segment in self._segments:
-            if offset < len(segment.text) or (at_end and offset == len(segment.text)):
-                return segment, offset
-            offset -= len(segment.text)
-        return (self._segments[-1], len(self._segments[-1].text)) if self._segments else (None, 0)
 
 
 def _length_of_condition(text: str) -> int:

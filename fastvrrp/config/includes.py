@@ -85,7 +85,11 @@ def included_sources(
     number = first_number
     for each in names:
         if is_pattern(each):
-            paths = matching_files(each, statement.source.directory)
+            try:
+                paths = matching_files(each, statement.source.directory)
+            except SourceError as error:
+                complaints.error(statement, 1, f"{error}; nothing is included")
+                continue
             if not paths and checks & Checks.WILDCARD_MATCH:
                 complaints.error(statement, 1, f"no file matches {each}")
         else:

@@ -19,7 +19,7 @@ from fastvrrp.config.includes import (
     checks_of,
     included_sources,
 )
-from fastvrrp.config.source import Source, read_source
+from fastvrrp.config.source import LONGEST_NAME, Source, read_source
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tokens import split_line, unquote, without_comment
 
@@ -113,6 +113,11 @@ class Lines:
         word = statement.words[0]
         if not name:
             self._complaints.warning(statement, 1, f"{word} names no file; write one after it")
+            return
+        if len(name) > LONGEST_NAME:
+            self._complaints.error(
+                statement, 1, f"{word} has a name of more than {LONGEST_NAME} characters"
+            )
             return
         checks = self._checks | INCLUDES[word]
         opened = self._opened

@@ -11,7 +11,8 @@ import re
 
 DEFINITION = re.compile(r"\s*\$([A-Za-z_][A-Za-z0-9_]*)=", re.ASCII)
 REFERENCE = re.compile(
-    r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)((?:\s[^}]*)?)\}|([A-Za-z_][A-Za-z0-9_]*)(?=\s|$))", re.ASCII
+    r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)((?:\s[^}]{0,200})?)\}|([A-Za-z_][A-Za-z0-9_]*)(?=\s|$))",
+    re.ASCII,
 )
 REFERENCE_INSIDE = re.compile(
     r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))", re.ASCII

@@ -13,8 +13,12 @@ from pathlib import Path
 BYTE_ORDER_MARK = "\ufeff"
 WILDCARD = re.compile(r"[*?\[]")
 BRACES = re.compile(r"\{([^{}]*)\}")
-MOST_EXPANDED_NAMES = 10_000
+MOST_EXPANDED_NAMES = 1000
 """A brace expression that makes more names than this is an accident."""
+MOST_MATCHES = 10_000
+"""A pattern that reaches more files and directories than this is one, too."""
+LONGEST_NAME = 4096
+"""PATH_MAX of linux/limits.h."""
 
 
 class SourceError(Exception):
@@ -84,7 +88,7 @@ def expand_braces(name: str) -> list[str]:
 def matching_files(pattern: str, directory: str) -> list[str]:
     """Paths that match a wildcard pattern, sorted; relative patterns start in `directory`.
 
-    As in glob(3), a leading dot is only matched by a dot.
+    As in glob(3), a leading dot is only matched by a dot. Raises SourceError for too many.
     """
     parts = Path(pattern).parts
     found = [Path(parts[0])] if Path(pattern).is_absolute() else [Path(directory)]
@@ -104,5 +108,7 @@ def matching_files(pattern: str, directory: str) -> list[str]:
                 for name in names
                 if matches(name) and (part.startswith(".") or not name.startswith("."))
             ]
+            if len(deeper) > MOST_MATCHES:
+                raise SourceError(f"{pattern} matches more than {MOST_MATCHES} names")
         found = deeper
     return [str(path) for path in found]

@@ -8,6 +8,37 @@ LONGEST_WORD = 40
 """No keyword is longer by far; measuring the distance of a longer word is waste."""
 
 
+FULL_WIDTH = {
+    "\u3000": "a space",
+    "\u00a0": "a space",
+    "\uff08": "(",
+    "\uff09": ")",
+    "\uff0c": ",",
+    "\uff0f": "/",
+    "\uff1a": "a space, or :,",
+    "\uff1b": "nothing",
+    "\uff5b": "{",
+    "\uff5d": "}",
+    "\uff01": "!",
+    "\uff03": "#",
+    "\u201c": '"',
+    "\u201d": '"',
+    "\u2018": "'",
+    "\u2019": "'",
+}
+"""Characters that input methods and word processors write where a plain one was meant."""
+
+
+def slip(word: str) -> str | None:
+    """What was probably meant by a word that is no keyword: the remedy for a common slip."""
+    if word.startswith(("//", "--", ";", "/*")):
+        return "comments start with # or !"
+    for character in word:
+        if character in FULL_WIDTH:
+            return f"write {FULL_WIDTH[character]} for the {character!r} in it"
+    return None
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word within a third of the letters of `word`, or None.
 

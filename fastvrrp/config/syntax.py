@@ -11,6 +11,7 @@ from typing import Protocol
 
 from fastvrrp.config.arguments import Adjusted, Argument, ArgumentError
 from fastvrrp.config.complaints import Complaints
+from fastvrrp.config.spelling import slip
 from fastvrrp.config.statement import Statement
 
 
@@ -43,9 +44,9 @@ class InnerBlock:
     def read(self, statement: Statement, complaints: Complaints) -> bool:
         if len(statement.words) > 1:
             rest = " ".join(statement.words[1:])
-            complaints.warning(
-                statement, 1, f"{rest!r} between {statement.words[0]} and '{{' is ignored"
-            )
+            text = f"{rest!r} between {statement.words[0]} and '{{' is ignored"
+            remedy = slip(statement.words[1])
+            complaints.warning(statement, 1, f"{text}; {remedy}" if remedy else text)
         return True
 
 
@@ -199,7 +200,9 @@ def read_word(
     try:
         return argument.read(word)
     except ArgumentError as error:
-        complaints.error(statement, index, f"{_named(statement, index, subject)} {error}")
+        remedy = slip(word)
+        text = f"{_named(statement, index, subject)} {error}"
+        complaints.error(statement, index, f"{text}; {remedy}" if remedy else text)
     except Adjusted as adjusted:
         complaints.warning(statement, index, f"{_named(statement, index, subject)} {adjusted}")
         return adjusted.value
@@ -210,9 +213,9 @@ def ignore_rest(statement: Statement, index: int, complaints: Complaints) -> Non
     """Warn of words from `index` on, which keepalived passes over in silence."""
     if len(statement.words) > index:
         rest = " ".join(statement.words[index:])
-        complaints.warning(
-            statement, index, f"{rest!r} after {statement.words[0]} is ignored", is_ours=True
-        )
+        text = f"{rest!r} after {statement.words[0]} is ignored"
+        remedy = slip(statement.words[index])
+        complaints.warning(statement, index, f"{text}; {remedy}" if remedy else text, is_ours=True)
 
 
 def _named(statement: Statement, index: int, subject: str) -> str:

@@ -15,7 +15,7 @@ from fastvrrp.config.arguments import (
 from fastvrrp.config.commands import BareCommand, Script
 from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table, later
 from fastvrrp.config.options import OptionLine
-from fastvrrp.config.syntax import Line, One, Several, Switch
+from fastvrrp.config.syntax import Line, Many, One, Several, Switch
 from fastvrrp.config.tracking import TrackedLine, Weight
 from fastvrrp.model import SECOND
 
@@ -102,7 +102,7 @@ TRACK_FILE = Table().add(
     ),
 )
 TRACK_PROCESS = Table().add(
-    later("process", BareCommand(), "Process that is looked for."),
+    later("process", Many(Text("WORD")), "Process that is looked for, and its parameters."),
     later(
         "param_match",
         One(Choice({"initial": "initial", "partial": "partial"})),

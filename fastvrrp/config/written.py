@@ -106,6 +106,13 @@ class Written:
                 assert isinstance(item, UnicastPeer)
                 if self._is_of_family(family_of(item.address), statement, 0):
                     self.peers.append(item)
+        elif keyword == "mcast_dst_ip":
+            if isinstance(value, bytes) and self._is_of_family(
+                family_of(value), entry.statement, 1
+            ):
+                self.last[keyword] = entry
+        elif keyword == "accept":
+            self.last.pop("no_accept", None)
         elif keyword in ("mcast_src_ip", "unicast_src_ip"):
             if isinstance(value, bytes) and self._is_of_family(
                 family_of(value), entry.statement, 1

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import uvloop
@@ -40,6 +42,13 @@ PRIORITY_OWNER = 255
 SWITCH_INTERVAL = 0.0002
 """Seconds: a fiftieth of the shortest advert interval."""
 ENDING = (signal.SIGTERM, signal.SIGINT)
+NOT_YET = {
+    signal.SIGHUP: "a reload (SIGHUP)",
+    signal.SIGUSR1: "the dump of the data (SIGUSR1)",
+    signal.SIGUSR2: "the dump of the statistics (SIGUSR2)",
+}
+SIGNALS = {*ENDING, *NOT_YET}
+"""Every signal that means something to the daemon."""
 
 
 class Vrrpd:
@@ -54,7 +63,8 @@ class Vrrpd:
         self._segment = segment
         models = configuration.virtual_routers
         self._loop = uvloop.new_event_loop()
-        self._sysctls = Sysctls()
+        self._sysctl_file = None if segment is None else segment.with_suffix(".sysctl")
+        self._sysctls = Sysctls(_originals(self._sysctl_file))
         self._channel = Channel()
         self._links = Links(
             {
@@ -97,29 +107,54 @@ class Vrrpd:
             self._run_elsewhere,
         )
         self._roster.on_moved = self._transitions.put_again
-        self._roster.on_reviewed = self._driver.settle
+        self._roster.on_changed = self._on_roster_changed
+        self._links.on_virtual_address_gone = self._transitions.on_address_gone
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None
 
-    def run(self) -> None:
-        """Runs until SIGTERM or SIGINT; afterwards nothing of ours is left in the kernel."""
+    def run(self, on_started: Callable[[], None] = lambda: None) -> None:
+        """Runs until SIGTERM or SIGINT; afterwards nothing of ours is left in the kernel.
+
+        `on_started` is called when every virtual router has begun. SIGNALS may be blocked until
+        then: they are unblocked when the loop can take them.
+        """
         for number in ENDING:
             self._loop.add_signal_handler(number, self._end, number)
-        try:
-            self._start()
+        for number, what in NOT_YET.items():
+            self._loop.add_signal_handler(number, log.warning, "%s is not there yet", what)
+        self._loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
+        with ExitStack() as ending:
+            ending.callback(self._loop.close)
+            self._start(ending)
+            on_started()
             self._loop.run_forever()
-        finally:
-            self._stop()
-            self._loop.close()
+            log.info("Stopping")
 
-    def _start(self) -> None:
+    def _start(self, ending: ExitStack) -> None:
+        """Begins everything; how each thing ends is put on `ending`, so that it does although
+        another one fails. What is begun last ends first: the adverts that say that we leave."""
+        claim = claim_namespace()
+        ending.callback(claim.close)
+        ending.callback(self._channel.close)
         self._links.start()
+        ending.callback(self._links.close)
+        ending.callback(self._sender.close)
+        if self._segment is not None:
+            ending.callback(self._segment.unlink, missing_ok=True)
+        ending.callback(self._restore_sysctls)
         self._remove_leftovers()
+        ending.callback(self._driver.close)
         self._listen()
         self._loop.add_reader(self._driver.alarm.descriptor, self._driver.on_alarm)
         self._loop.add_reader(self._links.fileno(), self._on_links)
+        ending.callback(self._roster.close)
+        ending.callback(self._transitions.finish)
+        ending.callback(self._kernel_thread.shutdown)
+        ending.callback(self._driver.settle)
+        ending.callback(self._roster.stop)
         self._roster.add(self._configuration.virtual_routers)
+        self._remember_sysctls()
         self._driver.settle()
         # What was made until now lives as long as the process: the collector need not look at it
         # again, least of all while an advert is due.
@@ -129,21 +164,19 @@ class Vrrpd:
         sys.setswitchinterval(SWITCH_INTERVAL)
         log.info("Startup complete")
 
-    def _stop(self) -> None:
-        """Resigns first: the others take over while we tidy up."""
-        log.info("Stopping")
-        self._roster.stop()
-        self._driver.settle()
-        self._kernel_thread.shutdown()
-        self._transitions.finish()
-        self._roster.close()
+    def _remember_sysctls(self) -> None:
+        """Keeps what others' kernel parameters were, for a successor if we crash."""
+        if self._sysctl_file is not None and self._sysctls.originals:
+            self._sysctl_file.write_text(json.dumps(dict(self._sysctls.originals)))
+
+    def _restore_sysctls(self) -> None:
         self._sysctls.restore()
-        self._driver.close()
-        self._sender.close()
-        self._links.close()
-        self._channel.close()
-        if self._segment is not None:
-            self._segment.unlink(missing_ok=True)
+        if self._sysctl_file is not None:
+            self._sysctl_file.unlink(missing_ok=True)
+
+    def _on_roster_changed(self) -> None:
+        self._remember_sysctls()
+        self._driver.settle()
 
     def _listen(self) -> None:
         models = self._configuration.virtual_routers
@@ -184,7 +217,9 @@ class Vrrpd:
         """Calls `run` in the kernel thread, then `then` in the loop."""
 
         def take_back(finished: Future[None]) -> None:
-            finished.result()  # an error in `run` is one here
+            error = finished.exception()
+            if error is not None:
+                log.error("a change in the kernel failed", exc_info=error)
             then()
 
         self._kernel_thread.submit(run).add_done_callback(
@@ -212,3 +247,29 @@ class Vrrpd:
         if self._ended_by is None:
             self._ended_by = number
             self._loop.stop()
+
+
+def claim_namespace() -> socket.socket:
+    """Holds this network namespace until it is closed: two daemons would take each other's VMACs
+    and addresses for what a crash has left. Raises OSError where another one holds it."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind("\0fastvrrp")  # an abstract name is one of the network namespace
+    except OSError as error:
+        claim.close()
+        raise OSError(
+            error.errno,
+            "another fastvrrp runs in this network namespace: stop it, or run this one in another",
+        ) from None
+    return claim
+
+
+def _originals(path: Path | None) -> dict[str, str]:
+    """What a daemon that crashed had changed in the kernel's parameters of others."""
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {str(name): str(value) for name, value in found.items()}

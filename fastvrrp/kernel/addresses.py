@@ -21,7 +21,7 @@ from typing import NamedTuple
 from fastvrrp._rtmessage import AddressEvent, encode_address
 from fastvrrp._rtnetlink import Channel
 from fastvrrp.kernel import sysctl
-from fastvrrp.model import VirtualAddress
+from fastvrrp.model import SECOND, VirtualAddress
 
 PROTOCOL = 112
 """Our mark on an address (IFA_PROTO): VRRP's number among the protocols of IP."""
@@ -44,9 +44,9 @@ def encode(address: VirtualAddress, ifindex: int, add: bool) -> bytes:
     """One request, as keepalived would make it.
 
     No IPv4 broadcast address unless one is configured. No detection of duplicates for IPv6: the
-    old master may be alive still, and the address has to work at once. An IPv6 address of full
-    length is deprecated, so that the machine does not choose it for connections of its own.
+    old master may be alive still, and the address has to work at once.
     """
+    lifetime = address.preferred_lifetime
     is_ipv6 = address.family == AF_INET6
     return encode_address(
         add,
@@ -55,10 +55,11 @@ def encode(address: VirtualAddress, ifindex: int, add: bool) -> bytes:
         address.address,
         address.prefixlen,
         broadcast=address.broadcast,
+        peer=address.peer,
         scope=address.scope,
         label=address.label,
-        preferred_lifetime=0 if is_ipv6 and address.prefixlen == 128 else None,
-        flags=IFA_F_NODAD if is_ipv6 else 0,
+        preferred_lifetime=None if lifetime is None else lifetime // SECOND,
+        flags=address.flags | (IFA_F_NODAD if is_ipv6 else 0),
         protocol=PROTOCOL,
     )
 
@@ -66,19 +67,31 @@ def encode(address: VirtualAddress, ifindex: int, add: bool) -> bytes:
 class AddressBatch:
     """The requests of one virtual router, both ways, ready to be sent any number of times."""
 
-    __slots__ = ("additions", "addresses", "gate", "removals")
+    __slots__ = ("additions", "addresses", "found", "gate", "placed", "removals")
 
     def __init__(
-        self, addresses: Iterable[tuple[VirtualAddress, int]], gate: str | None = None
+        self,
+        addresses: Iterable[tuple[VirtualAddress, int]],
+        gate: str | None = None,
+        *,
+        spares_found: bool = False,
     ) -> None:
         """Each address comes with the ifindex of its link. `gate` is the parameter that disables
         IPv6 on a VMAC (`macvlan.ipv6_gate`) where IPv6 addresses are on one: it is opened before
-        they are added, and shut before they are removed, which takes them off without a sound."""
+        they are added, and shut before they are removed, which takes them off without a sound.
+        An address that was there already when we came is removed all the same, as keepalived
+        does; but not with `spares_found`: an address owner's are the machine's own."""
         self.gate = gate
-        placed = tuple(addresses)
-        self.addresses = tuple(address for address, _ in placed)
-        self.additions = tuple(encode(address, ifindex, True) for address, ifindex in placed)
-        self.removals = tuple(encode(address, ifindex, False) for address, ifindex in placed)
+        self.placed = tuple(addresses)
+        self.addresses = tuple(address for address, _ in self.placed)
+        self.additions = tuple(encode(address, ifindex, True) for address, ifindex in self.placed)
+        self.removals = tuple(encode(address, ifindex, False) for address, ifindex in self.placed)
+        self.found: set[int] | None = set() if spares_found else None
+        """Positions of addresses that were there already, where that matters."""
+
+    def without(self, other: AddressBatch) -> AddressBatch:
+        """Those of its addresses, with their links, that `other` does not have."""
+        return AddressBatch([place for place in self.placed if place not in set(other.placed)])
 
 
 class Placed(NamedTuple):
@@ -118,6 +131,10 @@ class _Entry:
     def requests(self) -> Sequence[bytes]:
         return self.batch.additions if self.add else self.batch.removals
 
+    def must_stay(self, position: int) -> bool:
+        """Whether an address is not ours to remove."""
+        return not self.add and self.batch.found is not None and position in self.batch.found
+
 
 @dataclass(slots=True)
 class Span:
@@ -132,8 +149,10 @@ class Span:
     gates: list[tuple[_Entry, str]] = field(default_factory=list)
     """Gates to open or shut, each for a batch of which nothing is done yet."""
     owners: list[tuple[_Entry, int]] = field(default_factory=list)
-    """Which batch each request belongs to, and which of its addresses it is about."""
+    """The batches' addresses that this span is about, by their position in the batch."""
     requests: list[bytes] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    """Which of `owners` each request is for."""
     errors: list[tuple[int, int]] = field(default_factory=list)
     """(index of the request, errno)."""
     stuck: list[tuple[_Entry, int]] = field(default_factory=list)
@@ -200,9 +219,12 @@ class AddressQueue:
                 span.gates.append(self._gates.pop(key))
             return span
         for entry in self._entries.values():
-            wanted = entry.requests[entry.done : entry.done + limit - len(span.owners)]
-            span.requests += wanted
-            span.owners += [(entry, entry.done + i) for i in range(len(wanted))]
+            end = min(len(entry.requests), entry.done + limit - len(span.owners))
+            for position in range(entry.done, end):
+                span.owners.append((entry, position))
+                if not entry.must_stay(position):
+                    span.asked.append(len(span.owners) - 1)
+                    span.requests.append(entry.requests[position])
             if len(span.owners) == limit:
                 break
         return span if span.owners else None
@@ -216,7 +238,9 @@ class AddressQueue:
         for entry, errno in span.stuck:
             entry.failures += [Failure(address, errno) for address in entry.batch.addresses]
         for index, errno in span.errors:
-            entry, position = span.owners[index]
+            entry, position = span.owners[span.asked[index]]
+            if entry.add and errno == EEXIST and entry.batch.found is not None:
+                entry.batch.found.add(position)
             if errno not in _GOOD_ANSWERS[entry.add]:
                 entry.failures.append(Failure(entry.batch.addresses[position], errno))
         finished: list[_Entry] = []

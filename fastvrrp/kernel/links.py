@@ -123,6 +123,9 @@ class Links:
         """`virtual_addresses` are never primary. The collection is asked at every address event and
         may change meanwhile; addresses that carry our protocol mark need not be in it."""
         self.virtual_addresses = virtual_addresses
+        self.on_virtual_address_gone: Callable[[int, int, bytes], None] = lambda *_: None
+        """Called with ifindex, family and address, whoever removed it. No Change: thousands go at
+        once with a change of state."""
         self._by_index: dict[int, Link] = {}
         self._by_name: dict[str, Link] = {}
         self._subscribers: dict[str | None, list[Subscriber]] = {}
@@ -288,6 +291,8 @@ class Links:
             if old is None:
                 return
             del link.addresses[key]
+            if event.protocol == PROTOCOL or self._is_virtual(event.family, event.address):
+                self.on_virtual_address_gone(link.index, event.family, event.address)
         else:
             if old is not None and (old.flags ^ event.flags) & IFA_F_SECONDARY:
                 # The kernel puts a secondary address that it promotes behind the primary ones.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 NAMESPACES = Path("/run/netns")
+LINK_TIMEOUT = 30.0
+"""Seconds until a virtual cable must be up."""
 
 
 class NetnsError(Exception):
@@ -70,11 +73,22 @@ def cabled_pair(names: tuple[str, str], interface: str) -> Iterator[None]:
             ip("-n", name, "address", "add", f"192.0.2.{number}/24", "dev", interface)
             ip("-n", name, "link", "set", "lo", "up")
             ip("-n", name, "link", "set", interface, "up")
+        for name in names:
+            _wait_until_running(name, interface)
         yield
     finally:
         for name in names:
             if (NAMESPACES / name).exists():
                 ip("netns", "del", name)
+
+
+def _wait_until_running(name: str, interface: str) -> None:
+    """The kernel tells that a link is up when it gets round to it (linkwatch: 100 a second)."""
+    until = time.monotonic() + LINK_TIMEOUT
+    while "LOWER_UP" not in ip("-n", name, "link", "show", "dev", interface, "up"):
+        if time.monotonic() > until:
+            raise NetnsError(f"{interface} in {name} is not up after {LINK_TIMEOUT:g} s")
+        time.sleep(0.02)
 
 
 def addresses_in(name: str) -> set[str]:

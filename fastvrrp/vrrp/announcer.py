@@ -16,6 +16,7 @@ from socket import AF_INET
 from typing import NamedTuple
 
 from fastvrrp._engine import Engine
+from fastvrrp.model import SECOND
 from fastvrrp.vrrp.instance import Instance
 
 
@@ -70,6 +71,7 @@ class Announcer:
         settings = instance.model.announcements
         now = self._clock()
         instance.term += 1
+        instance.quiet_until = 0
         self._start_set(instance, settings.master_repeat)
         if settings.master_delay:
             self._wait(
@@ -80,17 +82,25 @@ class Announcer:
         if settings.extra_interface_interval and instance.extra_targets:
             self._wait(now + settings.extra_interface_interval, instance, Kind.EXTRA_INTERFACE)
 
-    def heard_lower_priority(self, instance: Instance) -> None:
-        """Somebody of lower priority spoke as master: hosts may believe it."""
+    def heard_lower_priority(self, instance: Instance) -> bool:
+        """Somebody of lower priority spoke as master: hosts may believe it.
+
+        Once a second is enough, however often they speak: False where that is not over yet.
+        """
         settings = instance.model.announcements
+        now = self._clock()
+        if now < instance.quiet_until:
+            return False
+        instance.quiet_until = now + max(SECOND, settings.lower_prio_delay)
         self._start_set(instance, settings.lower_prio_repeat)
         if settings.lower_prio_delay and settings.lower_prio_repeat:
             self._wait(
-                self._clock() + settings.lower_prio_delay,
+                now + settings.lower_prio_delay,
                 instance,
                 Kind.SECOND_SET,
                 settings.lower_prio_repeat,
             )
+        return True
 
     def released(self, instance: Instance) -> None:
         """The instance is master no more: what still waits for it will not be sent."""

@@ -22,6 +22,9 @@ Target = tuple[int, bytes, int, bytes, bool]
 """Family (AF_*), address, ifindex, MAC, and whether the host forwards: one address to announce."""
 
 
+PRIORITY_OWNER = 255  # RFC 9568 section 5.2.4
+
+
 class Lack(Enum):
     """Why a virtual router cannot take part."""
 
@@ -29,7 +32,12 @@ class Lack(Enum):
     DOWN = "interface {interface} is down"
     MAC = "interface {interface} is not an Ethernet interface"
     ADDRESS = "interface {interface} has no {kind} address to send from"
-    VMAC = "VMAC interface {vmac} could not be made"
+    VMAC = "VMAC interface {vmac} does not exist"
+    VMAC_DOWN = "VMAC interface {vmac} is down"
+    GROUP = "the multicast group cannot be joined on {interface}"
+
+
+NO_ADDRESSES = AddressBatch(())
 
 
 class Instance:
@@ -42,9 +50,12 @@ class Instance:
         "lack",
         "listens_on",
         "model",
+        "quiet_until",
+        "standing",
         "targets",
         "term",
         "vmac_ifindex",
+        "vmac_is_down",
     )
 
     def __init__(self, model: VirtualRouter, index: int) -> None:
@@ -56,12 +67,20 @@ class Instance:
         """ifindex whose multicast group is joined for it; 0 is none."""
         self.vmac_ifindex = 0
         """0 while there is no VMAC, or none is wanted."""
-        self.batch = AddressBatch(())
+        self.vmac_is_down = False
+        """Somebody set it down."""
+        self.batch = NO_ADDRESSES
+        """Where its addresses belong, as things are."""
+        self.standing = NO_ADDRESSES
+        """What was last added to the kernel."""
         self.targets: tuple[Target, ...] = ()
         self.extra_targets: tuple[int, ...] = ()
         """Positions of the targets to repeat for `garp_extra_if`."""
         self.term = 0
         """Counts changes to and from master, so that what waits for one term ends with it."""
+        self.quiet_until = 0
+        """Until when another master of lower priority is not answered with announcements again, in
+        nanoseconds of the engine's clock."""
 
     @property
     def target_count(self) -> int:
@@ -95,6 +114,8 @@ class Instance:
             return Lack.MAC
         if self.model.vmac is not None and self.vmac_ifindex == 0:
             return Lack.VMAC
+        if self.vmac_is_down:
+            return Lack.VMAC_DOWN
         if self.source(links, link) is None:
             return Lack.ADDRESS
         return None
@@ -140,7 +161,9 @@ class Instance:
                     address.family == AF_INET6 and _forwards_ipv6(link.name),
                 )
             )
-        self.batch = AddressBatch(placed, self._gate())
+        self.batch = AddressBatch(
+            placed, self._gate(), spares_found=self.model.priority == PRIORITY_OWNER
+        )
         self.targets = tuple(targets)
         self.extra_targets = tuple(extra)
         engine.set_targets(

@@ -14,7 +14,7 @@ from socket import AF_INET, AF_INET6
 
 from fastvrrp._engine import Engine
 from fastvrrp._table import Table
-from fastvrrp.kernel.links import Change, Link, Links
+from fastvrrp.kernel.links import IFF_UP, Change, Link, Links
 from fastvrrp.kernel.macvlan import Refusal, Vmacs, Wanted
 from fastvrrp.kernel.memberships import Memberships
 from fastvrrp.model import State, VirtualRouter
@@ -46,7 +46,7 @@ class Roster:
         self._memberships = Memberships()
         self.on_moved: Callable[[Instance], None] = lambda _: None
         """Called when the addresses of a master have got other places."""
-        self.on_reviewed: Callable[[], None] = lambda: None
+        self.on_changed: Callable[[], None] = lambda: None
         """Called when instances were started or failed outside of a call to the roster."""
         self._vmacs_are_stale = False
         self._vmacs_are_settling = False
@@ -73,15 +73,18 @@ class Roster:
         if lack is None:
             link = self._links.by_name(instance.model.interface)
             assert link is not None
-            self._listen(instance, link.index)
-            instance.attach(self._engine, self._links)
-            instance.lack = None
-            if state in (State.INIT, State.FAULT):
-                self._engine.start(instance.index, self._clock())
-            return
+            if self._listen(instance, link.index):
+                instance.attach(self._engine, self._links)
+                instance.lack = None
+                if state in (State.INIT, State.FAULT):
+                    self._engine.start(instance.index, self._clock())
+                return
+            lack = Lack.GROUP
+        is_news = lack is not instance.lack or state != State.FAULT
         instance.lack = lack
-        if state != State.FAULT:
+        if is_news:
             log.info("(%s) %s", instance.model.name, instance.describe_lack())
+        if state != State.FAULT:
             self._engine.fail(instance.index, self._clock())
         self._engine.detach(instance.index)
         if lack is Lack.INTERFACE:
@@ -93,18 +96,26 @@ class Roster:
             self._vmacs_are_stale, self._vmacs_are_settling = False, True
             wanted = self._wanted_vmacs()
             refusals: list[Refusal] = []
-            self._run_elsewhere(
-                lambda: refusals.extend(self._vmacs.settle(wanted)),
-                lambda: self._on_vmacs_settled(refusals),
-            )
+
+            def settle() -> None:
+                try:
+                    refusals.extend(self._vmacs.settle(wanted))
+                except OSError as error:
+                    # The links change faster than they can be read: their next change brings us
+                    # here again.
+                    log.warning("the VMACs could not be settled: %s", error)
+                    self._vmacs_are_stale = True
+
+            self._run_elsewhere(settle, lambda: self._on_vmacs_settled(refusals))
 
     def _on_vmacs_settled(self, refusals: list[Refusal]) -> None:
         self._vmacs_are_settling = False
         for instance in self._take_vmacs(refusals):
             instance.place(self._engine, self._links)
             self.review(instance)
-        self.on_reviewed()
-        self.catch_up()
+            if self._table.state(instance.index) == State.MASTER:
+                self.on_moved(instance)
+        self.on_changed()
 
     def stop(self) -> None:
         """Ends every virtual router: masters resign."""
@@ -164,7 +175,9 @@ class Roster:
     def _take_vmacs(self, refusals: list[Refusal]) -> list[Instance]:
         """Tells the instances what VMACs there are; returns those for whom that is news."""
         for refusal in refusals:
-            log.error("%s", refusal.reason)
+            # Where the parent has just gone, its own message says what is wrong.
+            if refusal.name in {wanted.name for wanted in self._wanted_vmacs()}:
+                log.error("%s", refusal.reason)
         changed: list[Instance] = []
         for instance in self.instances.values():
             if instance.model.vmac is None:
@@ -175,18 +188,24 @@ class Roster:
                 changed.append(instance)
         return changed
 
-    def _listen(self, instance: Instance, ifindex: int) -> None:
-        """Hears adverts on an interface; 0 is on none."""
+    def _listen(self, instance: Instance, ifindex: int) -> bool:
+        """Hears adverts on an interface; 0 is on none. False where that cannot be: the interface
+        has gone again, which its own notification will say."""
         if ifindex == instance.listens_on:
-            return
+            return True
         group = instance.model.multicast_group
         if not instance.model.unicast_peers:
+            if ifindex:
+                try:
+                    self._memberships.join(group, ifindex)
+                except OSError as error:
+                    log.warning("(%s) cannot join its group: %s", instance.model.name, error)
+                    return False
             if instance.listens_on:
                 self._memberships.leave(group, instance.listens_on)
-            if ifindex:
-                self._memberships.join(group, ifindex)
         self._table.move(instance.index, ifindex)
         instance.listens_on = ifindex
+        return True
 
     def _on_link(self, change: Change, link: Link) -> None:
         instances = self._by_link.get(link.name, [])
@@ -195,6 +214,12 @@ class Roster:
         if change in (Change.APPEARED, Change.VANISHED):
             self._vmacs_are_stale |= any(each.model.vmac is not None for each in instances)
         for instance in instances:
+            vmac = instance.model.vmac
+            if vmac is not None and vmac.name == link.name:
+                # It comes up with its parent, and is not up yet when it appears.
+                instance.vmac_is_down = change is Change.DOWN and not link.flags & IFF_UP
+                if change is Change.VANISHED:
+                    instance.vmac_ifindex = 0
             if change in (Change.APPEARED, Change.VANISHED, Change.MAC):
                 instance.place(self._engine, self._links)
                 if self._table.state(instance.index) == State.MASTER:

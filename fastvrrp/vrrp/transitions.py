@@ -52,6 +52,8 @@ class Transitions:
         self._run_elsewhere = run_elsewhere
         self._notes: deque[Note] = deque()
         self._on_its_way: Span | None = None
+        self._standing: dict[tuple[int, bytes], int] = {}
+        """Addresses of masters, by ifindex: whose they are."""
         self.addresses = open_queue(self._on_applied)
 
     def take(self, notes: list[Note]) -> None:
@@ -60,9 +62,23 @@ class Transitions:
         self._wake()
 
     def put_again(self, instance: Instance) -> None:
-        """Adds a master's addresses where they belong now; those that are there stay."""
-        self.addresses.put(instance.index, instance.batch, add=True)
+        """Moves a master's addresses to where they belong now; those that are there stay."""
+        moved = instance.standing.without(instance.batch)
+        if moved.addresses:
+            self.addresses.put((instance.index, "moved"), moved, add=False)
+        self._stand(instance)
         self._wake()
+
+    def on_address_gone(self, ifindex: int, family: int, address: bytes) -> None:
+        """An address has left the kernel. Where a master has it, somebody else removed it."""
+        index = self._standing.get((ifindex, address))
+        if index is not None:
+            log.info(
+                "(%s) Netlink reflector reports IP %s removed",
+                self._instances[index].model.name,
+                ip_address(address),
+            )
+            self.put_again(self._instances[index])
 
     def work(self) -> bool:
         """Does one slice; True where something is left to do at once."""
@@ -101,19 +117,36 @@ class Transitions:
         instance = self._instances.get(note.router)
         if instance is None:
             return
+        if note.reannounces and not self._announcer.heard_lower_priority(instance):
+            return
         _log_change(instance, note)
-        if note.reannounces:
-            self._announcer.heard_lower_priority(instance)
         if note.acquires:
             log.debug("(%s) setting VIPs.", instance.model.name)
-            self.addresses.put(note.router, instance.batch, add=True)
+            self._stand(instance)
         elif note.releases:
             log.debug("(%s) removing VIPs.", instance.model.name)
             self._announcer.released(instance)
-            self.addresses.put(note.router, instance.batch, add=False)
+            # What stands is to go, also where its link has another name or index by now.
+            self._forget(instance)
+            self.addresses.put(note.router, instance.standing, add=False)
+
+    def _stand(self, instance: Instance) -> None:
+        """Adds a master's addresses, and knows them from now on."""
+        self._forget(instance)
+        instance.standing = instance.batch
+        for address, ifindex in instance.standing.placed:
+            if address.is_tracked:
+                self._standing[ifindex, address.address] = instance.index
+        self.addresses.put(instance.index, instance.batch, add=True)
+
+    def _forget(self, instance: Instance) -> None:
+        for address, ifindex in instance.standing.placed:
+            self._standing.pop((ifindex, address.address), None)
 
     def _on_applied(self, applied: Applied) -> None:
-        instance = self._instances[applied.key]  # type: ignore[index]
+        if not isinstance(applied.key, int):
+            return  # what moved elsewhere is a matter of the new place
+        instance = self._instances[applied.key]
         for failure in applied.failures:
             log.error(
                 "(%s) cannot %s %s/%d: %s",
