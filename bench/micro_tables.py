@@ -1,6 +1,5 @@
 """What is looked up and queued: timers, virtual routers, requests to the kernel. 65,280 of each."""
 
-from collections.abc import Iterator
 from itertools import count
 from socket import AF_INET
 from typing import Any
@@ -16,11 +15,11 @@ SECOND = 1_000_000_000
 
 
 @pytest.fixture(scope="module")
-def table() -> Iterator[Table]:
+def table() -> Table:
     made = Table(None, ROUTERS)
     for number in range(ROUTERS):
         made.add(f"VI_{number}", "eth0", 2 + number // 255, 4, number % 255 + 1, 100)
-    yield made
+    return made
 
 
 def test_table_lookup(benchmark: Any, table: Table) -> None:

@@ -106,7 +106,8 @@ def _lines(machine: dict[str, str], done: list[Measured], pictures: list[str]) -
     yield "| case | figure | goal | fastvrrp | keepalived | |"
     yield "|---|---|---|---|---|---|"
     for goal in GOALS:
-        yield from (_judged(goal, each.figures) for each in done if each.case == goal.case)
+        found = [each.figures for each in done if each.case == goal.case]
+        yield _judged(goal, found[0] if found else {})
     yield ""
     yield "## All figures"
     for each in done:
@@ -120,6 +121,9 @@ def _lines(machine: dict[str, str], done: list[Measured], pictures: list[str]) -
 
 def _judged(goal: Goal, figures: Mapping[str, Figures]) -> str:
     metric = METRIC[goal.key]
+    figure = f"{metric.label} ({metric.unit or 'count'})"
+    if not figures:
+        return f"| {goal.case.name} | {figure} | {goal.text()} | | | **not measured** |"
     ours = figures["fastvrrp"]
     theirs = figures["keepalived"].values.get(goal.key) if "keepalived" in figures else None
     measured = goal.measured(figures)
@@ -132,8 +136,8 @@ def _judged(goal: Goal, figures: Mapping[str, Figures]) -> str:
             text += f" ({measured:.2f})"
         verdict = "met" if measured <= goal.limit else "**missed**"
     return (
-        f"| {goal.case.name} | {metric.label} ({metric.unit or 'count'}) | {goal.text()} | {text} |"
-        f" {metric.text(theirs)} | {verdict} |"
+        f"| {goal.case.name} | {figure} | {goal.text()} | {text} | {metric.text(theirs)} |"
+        f" {verdict} |"
     )
 
 
