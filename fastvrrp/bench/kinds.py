@@ -29,6 +29,8 @@ class Daemon(ABC):
     """A daemon on one side, while it runs. Its log is what it writes to stdout and stderr."""
 
     kind: ClassVar[str]
+    reloads: ClassVar[bool]
+    """Whether SIGHUP lets it read its configuration again."""
 
     def __init__(self, side: Namespace, name: str, folder: Path, configuration: Path) -> None:
         self.name = f"{self.kind} on side {name}"
@@ -128,6 +130,7 @@ class Fastvrrp(Daemon):
     """This installation's daemon, with the interpreter that runs this."""
 
     kind = "fastvrrp"
+    reloads = False
 
     @classmethod
     def version(cls) -> str:
@@ -148,6 +151,7 @@ class Keepalived(Daemon):
     """The installed keepalived, with VRRP alone."""
 
     kind = "keepalived"
+    reloads = True
 
     @classmethod
     def _command(cls) -> str:
@@ -171,7 +175,9 @@ class Keepalived(Daemon):
 
     def running(self) -> list[str]:
         return [
-            *(self._command(), "-n", "-l", "--vrrp", "-f", str(self.configuration)),
+            # Without -G it also logs to syslog, which where there is none writes to the console:
+            # half a millisecond a line on a serial one, and the next virtual router waits.
+            *(self._command(), "-n", "-l", "-G", "--vrrp", "-f", str(self.configuration)),
             *("-p", str(self.folder / "parent.pid"), "-r", str(self.folder / "vrrp.pid")),
         ]
 

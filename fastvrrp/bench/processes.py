@@ -59,17 +59,6 @@ def open_files(pids: list[int]) -> int:
     return sum(len(list((PROC / str(pid) / "fd").iterdir())) for pid in pids)
 
 
-def catches(pid: int, number: signal.Signals) -> bool:
-    """Whether a process does something of its own when it gets a signal: it has a function for it,
-    or has blocked it to read it from a signalfd (proc(5), SigCgt and SigBlk)."""
-    masks = [
-        int(line.split()[1], 16)
-        for line in (PROC / str(pid) / "status").read_text().splitlines()
-        if line.startswith(("SigCgt:", "SigBlk:"))
-    ]
-    return any(mask >> (number - 1) & 1 for mask in masks)
-
-
 def packets(pid: int, prefix: str) -> tuple[int, int]:
     """Packets received and sent on the interfaces of a process's network namespace whose name
     begins so, since they were made."""
