@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from fastvrrp.bench.case import Case, CaseError
+from fastvrrp.bench.document import Measured, write_down
 from fastvrrp.bench.figures import Figures, median
-from fastvrrp.bench.goals import DENSE, Goal
+from fastvrrp.bench.goals import DENSE, HUGE, Goal, Plan
 from fastvrrp.bench.recording import gaps, percentile
 from lab import wait_until
 from lab.turns import turn
@@ -75,6 +76,27 @@ def test_a_ratio_needs_both_daemons() -> None:
     assert goal.measured({"fastvrrp": ours}) is None
     theirs = Figures("keepalived", "2", {"sent_cost": 16.0})
     assert goal.measured({"fastvrrp": ours, "keepalived": theirs}) == 0.25
+
+
+def test_the_document_marks_what_misses_its_goal_or_was_not_measured(tmp_path: Path) -> None:
+    ours = Figures("fastvrrp", "1", {"sent_cost": 9.0, "gap_p99": 1001.0})
+    theirs = Figures("keepalived", "2", {"sent_cost": 18.0})
+    measured = Measured(Plan(DENSE), {"fastvrrp": ours, "keepalived": theirs}, (3.0, 2.0))
+    file = tmp_path / "performance.md"
+    write_down(file, {"kernel": "Linux 6.1"}, [measured])
+    text = file.read_text()
+    goals = text.partition("## All figures")[0].splitlines()
+    verdicts = {
+        (cells[1].strip(), cells[2].partition("(")[0].strip()): cells[6].strip()
+        for cells in (line.split("|") for line in goals if line.startswith("| "))
+        if len(cells) > 6
+    }
+    assert verdicts[DENSE.name, "processor time, an advert sent"] == "**missed**"
+    assert verdicts[DENSE.name, "processor time, an advert received"].startswith("**not met**")
+    assert verdicts[DENSE.name, "advert gap, p99"] == "met"
+    assert verdicts[HUGE.name, "start until all are masters"] == "**not measured**"
+    assert "Linux 6.1" in text
+    assert (tmp_path / "performance" / "figures.json").exists()
 
 
 def bench(*arguments: str) -> subprocess.Popen[str]:

@@ -12,9 +12,11 @@ imports the daemon; it is started as a command, as keepalived is.
     addresses   when virtual addresses appeared
     lab         one run of one daemon, from the first process to what is left of the last
     figures     what a run has measured; medians, JSON
+    compare     several daemons, each several times, in turns
     screen      the progress line and the table
     picture     the plots
     machine     on what all this was measured
     goals       what issue 4 asks for
+    checkout    what needs the source: the same packets in C, micro benchmarks
     document    docs/performance.md
 """

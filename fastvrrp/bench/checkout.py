@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,9 +14,11 @@ from pathlib import Path
 import fastvrrp
 from fastvrrp.bench.case import Case
 from fastvrrp.bench.kinds import DaemonError
-from fastvrrp.bench.network import Network, NetworkError
+from fastvrrp.bench.network import Network
+from fastvrrp.kernel.memberships import Memberships
 
 FOLDER = Path(fastvrrp.__file__).parent.parent / "bench"
+GROUP = bytes([224, 0, 0, 18])  # RFC 9568 section 5.1.1.2
 SECONDS = 6
 HEAD_START = 1
 """Seconds that the receiver waits before and after the sender sends."""
@@ -55,15 +58,10 @@ def measure_floor(case: Case) -> tuple[float, float] | None:
         # Group membership on side b is what lets its IP layer take the adverts at all.
         network = stack.enter_context(Network.made(replace(case, has_vmac=False, interval=1.0)))
         with network.b.entered():
-            joining = [
-                f"address add 224.0.0.18/32 dev eth{number} autojoin"
-                for number in range(case.interfaces)
-            ]
-            joined = subprocess.run(
-                ["ip", "-batch", "-"], input="\n".join(joining), text=True, check=False
-            )
-            if joined.returncode != 0:
-                raise NetworkError("the C floor could not join 224.0.0.18")
+            memberships = Memberships()
+            stack.callback(memberships.close)
+            for number in range(case.interfaces):
+                memberships.join(GROUP, socket.if_nametoindex(f"eth{number}"))
             receiver = stack.enter_context(
                 subprocess.Popen(
                     [program, "receive", str(SECONDS + 2 * HEAD_START)],

@@ -43,7 +43,7 @@ def write(file: Path, only: str, say: Say) -> None:
     for plan in PLANS:
         if only in plan.case.name:
             done.append(_measure(plan, say))
-            _write_down(file, machine, done)
+            write_down(file, machine, done)
 
 
 def _measure(plan: Plan, say: Say) -> Measured:
@@ -56,7 +56,8 @@ def _measure(plan: Plan, say: Say) -> Measured:
     return Measured(plan, {each.kind: each for each in figures}, floor)
 
 
-def _write_down(file: Path, machine: dict[str, str], done: list[Measured]) -> None:
+def write_down(file: Path, machine: dict[str, str], done: list[Measured]) -> None:
+    """Writes the document, and its folder of pictures and figures beside it. Raises OSError."""
     folder = file.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [f"{folder.name}/{name}" for name in _draw(done, folder)]

@@ -29,7 +29,8 @@ def draw_failover(case: Case, measured: Sequence[Figures], file: Path) -> None:
     axes.set_ylabel("virtual routers taken over (%)")
     axes.set_title(f"Failover of {case.name} interfaces")
     axes.grid(alpha=0.3)
-    axes.legend()
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend()
     figure.savefig(file)
 
 
