@@ -24,9 +24,9 @@ demo: needs-demo build
 test: needs-test build
 	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-# Every benchmark with its defaults; each says with --help what else it can do.
+# Measures everything and writes docs/performance.md; 'fastvrrp bench --help' has the single parts.
 bench: needs-test build
-	@for benchmark in bench/*.py; do echo "$$benchmark"; $(PY) "$$benchmark"; done
+	@$(VENV)/bin/fastvrrp bench document $(ARGS)
 
 lint: build $(VENV)/.linters
 	$(VENV)/bin/ruff check .

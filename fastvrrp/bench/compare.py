@@ -1,0 +1,63 @@
+"""Several daemons, each several times, in turns: what else the machine does hits all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fastvrrp.bench.case import Case
+from fastvrrp.bench.figures import Figures, median
+from fastvrrp.bench.kinds import KINDS
+from fastvrrp.bench.lab import Say, run
+
+
+def compare(
+    case: Case,
+    kinds: Sequence[str],
+    runs: int,
+    duration: float,
+    say: Say,
+    *,
+    crashes: bool = True,
+) -> list[Figures]:
+    """Medians, a daemon each; with `crashes`, the first run has a crash. A daemon that failed is
+    not tried again.
+
+    Raises DaemonError where one is not installed, and what `lab.run` raises.
+    """
+    for kind in kinds:
+        KINDS[kind].version()
+    done: dict[str, list[Figures]] = {kind: [] for kind in kinds}
+    for number in range(runs):
+        for kind in kinds:
+            if any(figures.failure for figures in done[kind]):
+                continue
+            head = f"{case.name}: {kind}, run {number + 1} of {runs}: "
+            done[kind].append(
+                run(
+                    case,
+                    KINDS[kind],
+                    duration,
+                    lambda text, head=head: say(head + text),  # type: ignore[misc]
+                    crash=crashes and number == 0,
+                )
+            )
+    return [median(done[kind]) for kind in kinds]
+
+
+def to_json(case: Case, machine: dict[str, str], measured: Sequence[Figures]) -> dict[str, Any]:
+    return {
+        "machine": machine,
+        "case": asdict(case),
+        "daemons": [each.to_json() for each in measured],
+    }
+
+
+def write_json(
+    file: Path, case: Case, machine: dict[str, str], measured: Sequence[Figures]
+) -> None:
+    """Raises OSError."""
+    file.write_text(json.dumps(to_json(case, machine, measured), indent=2) + "\n")

@@ -1,0 +1,92 @@
+"""What issue 4 asks for: which cases are measured, and which figure must not be exceeded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fastvrrp.bench.case import Case
+from fastvrrp.bench.figures import METRIC, Figures
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a case is measured for the document. The lengths keep the whole under twenty minutes."""
+
+    case: Case
+    runs: int = 1
+    duration: float = 5.0
+    beside_keepalived: bool = True
+    crashes: bool = False
+
+
+SMALL = Case(255, 1)
+MEDIUM = Case(1_020, 4)
+DENSE = Case(4_080, 16)
+WIDE = Case(4_000, 4_000)
+VMACS = Case(4_080, 16, has_vmac=True)
+LARGE = Case(16_320, 64)
+HUGE = Case(65_280, 256)
+FAST = Case(255, 1, version=3, interval=0.01)
+
+PLANS = (
+    Plan(SMALL),
+    Plan(MEDIUM),
+    Plan(DENSE, runs=3, crashes=True),
+    Plan(WIDE),
+    Plan(VMACS),
+    Plan(LARGE),
+    Plan(HUGE),
+    Plan(FAST, duration=60.0, beside_keepalived=False),
+)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure of fastvrrp in a case, at most `limit`; of keepalived's if `is_ratio`."""
+
+    case: Case
+    key: str
+    limit: float
+    is_ratio: bool = False
+
+    def text(self) -> str:
+        metric = METRIC[self.key]
+        if self.is_ratio:
+            return f"at most {self.limit:g} of keepalived's"
+        return f"at most {self.limit:,g} {metric.unit}".rstrip()
+
+    def measured(self, figures: Mapping[str, Figures]) -> float | None:
+        """In the terms of the limit; None where one of the figures it needs is missing."""
+        ours = figures["fastvrrp"].values.get(self.key)
+        if not self.is_ratio or ours is None:
+            return ours
+        theirs = figures["keepalived"].values.get(self.key) if "keepalived" in figures else None
+        return ours / theirs if theirs else None
+
+
+GOALS = (
+    Goal(DENSE, "sent_cost", 0.25, is_ratio=True),
+    Goal(DENSE, "received_cost", 0.35, is_ratio=True),
+    Goal(DENSE, "gap_p99", 1_002),
+    Goal(WIDE, "sent_cost", 0.10, is_ratio=True),
+    Goal(WIDE, "overshoot_p99", 100),
+    Goal(WIDE, "last_address", 1.6),
+    Goal(VMACS, "sent_cost", 0.06, is_ratio=True),
+    Goal(VMACS, "open_files", 199),
+    Goal(VMACS, "stopping", 5),
+    Goal(VMACS, "stop_status", 0),
+    Goal(VMACS, "left_addresses", 0),
+    Goal(VMACS, "left_links", 0),
+    Goal(LARGE, "overshoot_p99", 30),
+    Goal(LARGE, "reload_lost", 0),
+    Goal(LARGE, "reload_gap", 1_200),
+    Goal(HUGE, "masters", 15),
+    Goal(HUGE, "master_load", 35),
+    Goal(HUGE, "overshoot_p99", 300),
+    Goal(HUGE, "master_memory", 160),
+    Goal(HUGE, "reload_lost", 0),
+    Goal(HUGE, "reload_gap", 1_200),
+    Goal(SMALL, "master_memory", 70),
+    Goal(FAST, "false_transitions", 0),
+)

@@ -1,0 +1,375 @@
+"""One run of one daemon: side a becomes master of all, side b backup; then a dies.
+
+The processor is measured while the observer looks away, because what it costs in the receiving
+interrupt is paid by the sender on a veth pair.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastvrrp.bench.addresses import Arrivals
+from fastvrrp.bench.case import BACKUP_PRIORITY, MASTER_PRIORITY, Case
+from fastvrrp.bench.figures import METRIC, Figures
+from fastvrrp.bench.kinds import Daemon, DaemonError
+from fastvrrp.bench.network import Namespace, Network
+from fastvrrp.bench.processes import (
+    Sample,
+    open_files,
+    processor_time,
+    proportional_set,
+    tree,
+)
+from fastvrrp.bench.recording import Recording, gaps, percentile
+
+READING_TIMEOUT = 300.0
+START_TIMEOUT = 300.0
+FAILOVER_TIMEOUT = 60.0
+STOP_TIMEOUT = 60.0
+RECOVERY_TIMEOUT = 20.0
+ANNOUNCED_AFTER = 6.0
+"""Seconds from mastership to the end of its second round of gratuitous ARP, which comes after 5 s
+(garp_master_delay)."""
+CALM_TIMEOUT = 60.0
+POLL = 0.01
+"""Seconds between two looks at a failover: so exact is the time of the last address."""
+LITTLE = 5e7
+"""Processor time a second, ns, that is no work worth waiting for."""
+SHORTEST_RECOVERY = 5.0
+"""Seconds that a daemon is watched at least after a reload or a crash."""
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class _Run:
+    """What the stages of a run share."""
+
+    case: Case
+    figures: Figures
+    network: Network
+    recording: Recording
+    a: Daemon
+    b: Daemon
+    duration: float
+    say: Say
+    stack: ExitStack
+    """The daemons are killed when it closes."""
+    steady: float = 0.0
+    """Processor time of the master a second, ns, when nothing happens."""
+
+
+def run(case: Case, kind: type[Daemon], duration: float, say: Say, crash: bool) -> Figures:
+    """Measures one daemon once. What it fails to do is in the figures, with the reason.
+
+    With `crash`, two more daemons show how they recover from the death of the VRRP process.
+
+    Raises NetworkError, or PermissionError without root. Nothing is left behind in any case.
+    """
+    figures = Figures(kind.kind, kind.version())
+    stages = [(_read, _start, _measure_processes, _measure_gaps, _reload, _fail_over, _stop)]
+    if crash:
+        stages.append((_start, _crash))  # type: ignore[arg-type]
+    else:
+        _not_measured(figures, "crash", "not part of this run")
+    for each in stages:
+        if each[-1] is _crash and "crash_gap" in figures.reasons:
+            break
+        try:
+            with ExitStack() as stack:
+                now = _prepare(case, kind, figures, duration, say, stack)
+                for stage in each:
+                    stage(now)
+                say("removing the network")
+        except DaemonError as error:
+            figures.failure = str(error)
+            break
+    return figures
+
+
+def _prepare(
+    case: Case,
+    kind: type[Daemon],
+    figures: Figures,
+    duration: float,
+    say: Say,
+    stack: ExitStack,
+) -> _Run:
+    """Two sides and their cables, an observer, and two daemons that do not run yet."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fastvrrp-bench-")))
+    say(f"making {case.interfaces:,} cables")
+    network = stack.enter_context(Network.made(case))
+    recording = stack.enter_context(Recording.of(network))
+
+    def daemon(name: str, side: Namespace, priority: int) -> Daemon:
+        file = folder / f"{name}.conf"
+        file.write_text(case.configuration(priority))
+        return kind(side, name, folder, file)
+
+    a = daemon("a", network.a, MASTER_PRIORITY)
+    b = daemon("b", network.b, BACKUP_PRIORITY)
+    return _Run(case, figures, network, recording, a, b, duration, say, stack)
+
+
+def _not_measured(figures: Figures, name: str, why: str) -> None:
+    for key in METRIC:
+        if key.startswith(f"{name}_") and key not in figures.values:
+            figures.reasons[key] = why
+
+
+def _read(now: _Run) -> None:
+    now.say("reading the configuration")
+    with now.network.a.entered():
+        began = time.monotonic()
+        finished = subprocess.run(
+            now.a.reading(now.a.configuration),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=READING_TIMEOUT,
+        )
+    if finished.returncode != 0:
+        raise DaemonError(
+            f"{now.a.kind} does not accept the configuration: {finished.stderr.strip()[:500]}"
+        )
+    now.figures.values["reading"] = time.monotonic() - began
+
+
+def _start(now: _Run) -> None:
+    """Starts a, and b when a is master of all, and waits until both are quiet."""
+    routers = now.case.routers
+    now.recording.look(True)
+    began = now.stack.enter_context(now.a.started())
+    is_started = False
+    speaking: set[int] = set()
+    place = 0
+    while len(speaking) < routers:
+        _keep_waiting(now.a, began, START_TIMEOUT, f"{len(speaking)} of {routers} are masters")
+        if not is_started and now.a.log_count("Entering BACKUP STATE") >= routers:
+            is_started = True
+            now.figures.values["started"] = time.monotonic() - began
+        upto = now.recording.count
+        speaking |= now.recording.speakers(place, from_b=False)
+        place = upto
+        now.say(f"starting the master ({len(speaking):,} of {routers:,})")
+        time.sleep(0.05)
+    now.figures.values["masters"] = time.monotonic() - began
+    are_masters = time.monotonic()
+    began = now.stack.enter_context(now.b.started())
+    while (waiting := now.b.log_count("Entering BACKUP STATE")) < routers:
+        _keep_waiting(now.b, began, START_TIMEOUT, f"{waiting} of {routers} are backups")
+        now.say(f"starting the backup ({waiting:,} of {routers:,})")
+        time.sleep(0.1)
+    now.say("waiting for quiet")
+    time.sleep(max(0.0, are_masters + ANNOUNCED_AFTER - time.monotonic()))
+    began = time.monotonic()
+    while not _is_quiet(now):
+        _keep_waiting(now.a, began, CALM_TIMEOUT, "adverts alone do not go out")
+    now.recording.look(False)
+    _count_false(now, 0)
+
+
+def _keep_waiting(daemon: Daemon, began: float, timeout: float, seen: str) -> None:
+    if daemon.has_ended():
+        raise daemon.error(f"it has ended when {seen}")
+    if time.monotonic() - began > timeout:
+        raise daemon.error(f"after {timeout:g} s {seen}")
+
+
+def _is_quiet(now: _Run) -> bool:
+    """Whether a sends adverts and nothing else for two intervals, or one second."""
+    before = Sample.of(now.a.pid)
+    time.sleep(max(1.0, 2 * now.case.interval))
+    after = Sample.of(now.a.pid)
+    expected = (after.time - before.time) * now.case.adverts_a_second
+    # A burst of all routers may fall just into the time, or just not.
+    return after.sent - before.sent <= expected * 1.05 + now.case.routers + 10
+
+
+def _count_false(now: _Run, start: int) -> None:
+    """Virtual routers for which b has spoken while a was alive."""
+    values = now.figures.values
+    speakers = now.recording.speakers(start, from_b=True)
+    values["false_transitions"] = values.get("false_transitions", 0) + len(speakers)
+
+
+def _measure_processes(now: _Run) -> None:
+    now.say(f"measuring processor time for {now.duration:g} s")
+    # Whole intervals: routers that started together speak together.
+    intervals = max(1, round(now.duration / now.case.interval))
+    before = [Sample.of(daemon.pid) for daemon in (now.a, now.b)]
+    time.sleep(intervals * now.case.interval)
+    after = [Sample.of(daemon.pid) for daemon in (now.a, now.b)]
+    values = now.figures.values
+    for name, cost, first, last in zip(
+        ("master", "backup"), ("sent_cost", "received_cost"), before, after, strict=True
+    ):
+        spent = last.processor - first.processor
+        adverts = last.sent - first.sent if name == "master" else last.received - first.received
+        values[f"{name}_load"] = spent / 1e9 / (last.time - first.time) * 100
+        if adverts:
+            values[cost] = spent / 1000 / adverts
+    now.steady = (after[0].processor - before[0].processor) / (after[0].time - before[0].time)
+    pids = tree(now.a.pid)
+    values["master_memory"] = proportional_set(pids) / 1e6
+    values["backup_memory"] = proportional_set(tree(now.b.pid)) / 1e6
+    values["open_files"] = open_files(pids)
+    if len(pids) == 1:
+        _not_measured(now.figures, "crash", "not supported: no parent starts the process again")
+
+
+def _measure_gaps(now: _Run) -> None:
+    now.say(f"watching the adverts for {now.duration:g} s")
+    start = now.recording.count
+    now.recording.look(True)
+    time.sleep(max(now.duration, 3 * now.case.interval))
+    now.recording.look(False)
+    ordered = gaps(now.recording.times(start, now.recording.count, from_b=False))
+    for key, part in (("gap_median", 0.5), ("gap_p99", 0.99), ("gap_longest", 1.0)):
+        value = percentile(ordered, part)
+        if value is not None:
+            now.figures.values[key] = value / 1e6
+    _count_false(now, start)
+
+
+def _reload(now: _Run) -> None:
+    if not now.a.reloads:
+        _not_measured(now.figures, "reload", "not supported")
+        return
+    now.say("reloading an unchanged configuration")
+    _disturb(now, "reload", now.a.pid, signal.SIGHUP)
+
+
+def _crash(now: _Run) -> None:
+    """Kills the process of the master's tree that has worked most, if it has a parent that could
+    start it again."""
+    pids = tree(now.a.pid)
+    now.steady = now.figures.values["master_load"] * 1e7
+    worker = max(pids, key=lambda pid: processor_time([pid]))
+    if worker == now.a.pid:
+        _not_measured(now.figures, "crash", "the process that works has no parent")
+        return
+    now.say("killing the VRRP process")
+    _disturb(now, "crash", worker, signal.SIGKILL)
+
+
+def _disturb(now: _Run, name: str, pid: int, number: signal.Signals) -> None:
+    """Sends a signal, and watches until all is as before."""
+    interval = now.case.interval
+    start = now.recording.count
+    now.recording.look(True)
+    time.sleep(2 * interval)
+    os.kill(pid, number)
+    began = time.monotonic()
+    longest = RECOVERY_TIMEOUT + 2 * now.figures.values["reading"]
+    is_over = False
+    while not is_over and time.monotonic() - began < longest:
+        place = now.recording.count
+        before = Sample.of(now.a.pid)
+        time.sleep(2 * interval + 0.2)
+        after = Sample.of(now.a.pid)
+        if now.a.has_ended():
+            raise now.a.error(f"it has ended after the {name}")
+        load = (after.processor - before.processor) / (after.time - before.time)
+        is_over = (
+            time.monotonic() - began > SHORTEST_RECOVERY
+            # A daemon that reads its configuration again may be speaking as before meanwhile.
+            and load < 1.5 * now.steady + LITTLE
+            and len(now.recording.speakers(place, from_b=False)) == now.case.routers
+            and not now.recording.speakers(place, from_b=True)
+        )
+    now.recording.look(False)
+    values = now.figures.values
+    ordered = gaps(now.recording.times(start, now.recording.count, from_b=False))
+    values[f"{name}_gap"] = ordered[-1] / 1e6 if ordered else 0.0
+    values[f"{name}_lost"] = len(now.recording.speakers(start, from_b=True))
+    if is_over:
+        values[f"{name}_recovery"] = time.monotonic() - began
+    else:
+        _not_measured(now.figures, name, f"not as before after {longest:.0f} s")
+
+
+def _fail_over(now: _Run) -> None:
+    """Kills a and measures, for every virtual router, when b speaks instead."""
+    case = now.case
+    now.say("waiting for the last adverts")
+    start = now.recording.count
+    now.recording.look(True)
+    time.sleep(2.2 * case.interval + 0.1)
+    down = case.master_down_interval(BACKUP_PRIORITY)
+    with Arrivals.on(now.network.b, case) as arrivals:
+        end = now.recording.count
+        _count_false(now, start)
+        now.a.kill()
+        began = time.monotonic()
+        taken: set[int] = set()
+        place = end
+        while len(taken) < case.routers or arrivals.count < case.routers:
+            arrivals.watch(POLL)
+            upto = now.recording.count
+            taken |= now.recording.speakers(place, from_b=True)
+            place = upto
+            now.say(f"failover ({len(taken):,} taken over, {arrivals.count:,} addresses)")
+            if now.b.has_ended():
+                raise now.b.error("it has ended at the failover")
+            if time.monotonic() - began > down + FAILOVER_TIMEOUT:
+                break
+        now.recording.look(False)
+        _judge_failover(now, start, arrivals)
+
+
+def _judge_failover(now: _Run, start: int, arrivals: Arrivals) -> None:
+    case = now.case
+    down = round(case.master_down_interval(BACKUP_PRIORITY) * 1e9)
+    last = {
+        router: times[-1]
+        for router, times in now.recording.times(start, now.recording.count, from_b=False).items()
+    }
+    first = {
+        router: next((time for time in times if time > last.get(router, 0)), None)
+        for router, times in now.recording.times(start, now.recording.count, from_b=True).items()
+    }
+    over = sorted(
+        time - last[router] - down
+        for router, time in first.items()
+        if time is not None and router in last
+    )
+    values = now.figures.values
+    for key, part in (
+        ("overshoot_median", 0.5),
+        ("overshoot_p99", 0.99),
+        ("overshoot_longest", 1.0),
+    ):
+        value = percentile(over, part)
+        if value is not None:
+            values[key] = value / 1e6
+    now.figures.overshoots = [each / 1e6 for each in over]
+    values["not_taken_over"] = case.routers - len(over)
+    values["unseen"] = now.recording.lost
+    if arrivals.count < case.routers:
+        now.figures.reasons["last_address"] = (
+            f"{case.routers - arrivals.count} addresses are missing"
+        )
+    elif last:
+        values["last_address"] = (arrivals.last - max(last.values()) - down) / 1e9
+
+
+def _stop(now: _Run) -> None:
+    now.say("stopping")
+    values = now.figures.values
+    took, status, processes = now.b.stop(STOP_TIMEOUT)
+    values["stopping"] = took
+    if status is None:
+        now.figures.reasons["stop_status"] = f"it had to be killed after {STOP_TIMEOUT:g} s"
+    else:
+        values["stop_status"] = status
+    values["left_processes"] = len(processes)
+    values["left_addresses"], values["left_links"] = now.network.left_behind()

@@ -1,0 +1,180 @@
+"""`fastvrrp bench`: what the daemon costs and how fast it is, beside keepalived."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+EXTRA = "pip install 'fastvrrp[bench]'"
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="measure the daemon, beside keepalived",
+        description="Measure what virtual routers cost and how fast they fail over.",
+    )
+    kinds = parser.add_subparsers(dest="bench", metavar="WHAT", required=True)
+    _register_lab(kinds)
+    _register_micro(kinds)
+    _register_document(kinds)
+
+
+def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lab = kinds.add_parser(
+        "lab",
+        help="two daemons in two network namespaces",
+        description="Run two daemons in two network namespaces, a master and its backup, measure"
+        " both, and kill the master. Everything is removed at the end. Needs root.",
+        epilog="example: fastvrrp bench lab --routers 4080 --interfaces 16 --versus keepalived",
+    )
+    lab.add_argument("--routers", type=int, default=1020, metavar="N", help="(%(default)s)")
+    lab.add_argument("--interfaces", type=int, default=4, metavar="K", help="(%(default)s)")
+    lab.add_argument("--vmac", action="store_true", help="each with a virtual MAC of its own")
+    lab.add_argument("--version", type=int, choices=(2, 3), default=2, help="(%(default)s)")
+    lab.add_argument("--family", type=int, choices=(4, 6), default=4, help="(%(default)s)")
+    lab.add_argument(
+        "--advert-interval", type=float, default=1.0, metavar="S", help="seconds (%(default)g)"
+    )
+    lab.add_argument(
+        "--duration",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="how many seconds to measure processor time, and then adverts (%(default)g)",
+    )
+    lab.add_argument(
+        "--versus", choices=("keepalived",), help="measure this one in the same way, too"
+    )
+    lab.add_argument("--runs", type=int, default=1, help="show medians of so many (%(default)s)")
+    lab.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    lab.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the failover there (.png or .svg)"
+    )
+    lab.set_defaults(run=lambda arguments: _guarded(_lab, arguments, ["rich"], needs_root=True))
+
+
+def _register_micro(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    micro = kinds.add_parser(
+        "micro",
+        help="single operations, in a checkout of the source",
+        description="How many operations a second: codec, checksum, wheel, table, netlink.",
+    )
+    micro.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    micro.set_defaults(
+        run=lambda arguments: _guarded(_micro, arguments, ["pytest", "pytest_benchmark"])
+    )
+
+
+def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    document = kinds.add_parser(
+        "document",
+        help="measure everything that docs/performance.md shows, and write it",
+        description="Measure all cases with goals, beside keepalived and the limit of the machine"
+        " (bench/floor.c, in a checkout of the source), and write a document. Takes about twenty"
+        " minutes. Needs root.",
+    )
+    document.add_argument(
+        "--output",
+        type=Path,
+        default=Path("docs/performance.md"),
+        metavar="FILE",
+        help="(%(default)s)",
+    )
+    document.add_argument(
+        "--only", metavar="TEXT", default="", help="only the cases with this in their name"
+    )
+    document.set_defaults(
+        run=lambda arguments: _guarded(
+            _document, arguments, ["rich", "matplotlib"], needs_root=True
+        )
+    )
+
+
+def _guarded(
+    command: object, arguments: argparse.Namespace, modules: list[str], needs_root: bool = False
+) -> int:
+    """Runs a command and says in one line what is missing or went wrong."""
+    if getattr(arguments, "plot", None) is not None:
+        modules = [*modules, "matplotlib"]
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        return _refuse(f"{', '.join(missing)} missing: {EXTRA}")
+    if needs_root and os.geteuid() != 0:
+        return _refuse("making network namespaces needs root (sudo)")
+    from fastvrrp.bench.case import CaseError
+    from fastvrrp.bench.kinds import DaemonError
+    from fastvrrp.bench.network import NetworkError
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        assert callable(command)
+        status: int = command(arguments)
+    except (CaseError, DaemonError, NetworkError, OSError) as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        print("\nInterrupted; everything is removed.", file=sys.stderr)
+        return 130
+    return status
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _refuse(why: str) -> int:
+    print(f"fastvrrp bench: {why}", file=sys.stderr)
+    return 1
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    """Exit status: 0 only if all runs of fastvrrp came to their end."""
+    from fastvrrp.bench import screen
+    from fastvrrp.bench.case import Case
+    from fastvrrp.bench.compare import compare, write_json
+    from fastvrrp.bench.machine import describe
+
+    case = Case(
+        arguments.routers,
+        arguments.interfaces,
+        arguments.vmac,
+        arguments.version,
+        arguments.family,
+        arguments.advert_interval,
+    )
+    if arguments.plot is not None and arguments.plot.suffix not in (".png", ".svg"):
+        return _refuse(f"{arguments.plot}: a picture's name ends in .png or .svg")
+    if arguments.runs < 1 or arguments.duration <= 0:
+        return _refuse("--runs and --duration must be more than 0")
+    machine = describe()
+    kinds = ["fastvrrp", *([arguments.versus] if arguments.versus else [])]
+    with screen.progress() as say:
+        measured = compare(case, kinds, arguments.runs, arguments.duration, say)
+    screen.show(case, machine, measured)
+    if arguments.json is not None:
+        write_json(arguments.json, case, machine, measured)
+    if arguments.plot is not None:
+        from fastvrrp.bench.picture import draw_failover
+
+        draw_failover(case, measured, arguments.plot)
+    return 1 if measured[0].failure else 0
+
+
+def _micro(arguments: argparse.Namespace) -> int:
+    from fastvrrp.bench.checkout import run_micro
+
+    return run_micro(arguments.json)
+
+
+def _document(arguments: argparse.Namespace) -> int:
+    from fastvrrp.bench import screen
+    from fastvrrp.bench.document import write
+
+    with screen.progress() as say:
+        write(arguments.output, arguments.only, say)
+    return 0

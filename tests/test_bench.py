@@ -1,0 +1,178 @@
+"""The bench tool: that it measures a whole life, says what it was, and leaves nothing behind.
+
+How fast anything was is for the bench; a slow machine fails no test.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastvrrp.bench.case import Case, CaseError
+from fastvrrp.bench.document import Measured, write_down
+from fastvrrp.bench.figures import Figures, median
+from fastvrrp.bench.goals import DENSE, HUGE, Goal, Plan
+from fastvrrp.bench.recording import gaps, percentile
+from lab import wait_until
+from lab.turns import turn
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((256, 1), "at most 255 an interface"),
+        ((3, 4), "at least one"),
+        ((0, 0), "0 interfaces"),
+        ((1, 1, False, 2, 6), "VRRPv2 has no IPv6"),
+        ((1, 1, False, 2, 4, 0.5), "whole seconds"),
+        ((1, 1, False, 3, 4, 41.0), "does not fit"),
+    ],
+)
+def test_a_case_that_cannot_be_is_refused(arguments: tuple[int, ...], says: str) -> None:
+    with pytest.raises(CaseError, match=says):
+        Case(*arguments)  # type: ignore[arg-type]
+
+
+def test_routers_are_spread_over_all_interfaces() -> None:
+    case = Case(1000, 7)
+    sizes = [len(case.vrids(number)) for number in range(7)]
+    assert sum(sizes) == 1000
+    assert max(sizes) - min(sizes) == 1
+
+
+def test_master_down_interval_is_the_rfcs() -> None:
+    assert Case(1, 1).master_down_interval(100) == 3 + 156 / 256
+    assert Case(1, 1, version=3, interval=0.1).master_down_interval(100) == pytest.approx(
+        0.3 + 156 / 256 * 0.1
+    )
+
+
+def test_a_gap_is_between_adverts_of_one_router() -> None:
+    ordered = gaps({1: [0, 10, 30], 2: [5, 6], 3: [7]})
+    assert ordered == [1, 10, 20]
+    assert percentile(ordered, 0.5) == 10
+    assert percentile(ordered, 1.0) == 20
+    assert percentile([], 0.5) is None
+
+
+def test_medians_keep_what_only_one_run_has() -> None:
+    runs = [Figures("fastvrrp", "1", {"stopping": value}) for value in (3.0, 1.0, 2.0)]
+    runs[0].values["crash_gap"] = 7.0
+    runs[1].reasons["crash_gap"] = "not part of this run"
+    middle = median(runs)
+    assert middle.values == {"stopping": 2.0, "crash_gap": 7.0}
+    assert middle.reasons == {}
+
+
+def test_a_ratio_needs_both_daemons() -> None:
+    goal = Goal(DENSE, "sent_cost", 0.25, is_ratio=True)
+    ours = Figures("fastvrrp", "1", {"sent_cost": 4.0})
+    assert goal.measured({"fastvrrp": ours}) is None
+    theirs = Figures("keepalived", "2", {"sent_cost": 16.0})
+    assert goal.measured({"fastvrrp": ours, "keepalived": theirs}) == 0.25
+
+
+def test_the_document_marks_what_misses_its_goal_or_was_not_measured(tmp_path: Path) -> None:
+    ours = Figures("fastvrrp", "1", {"sent_cost": 9.0, "gap_p99": 1001.0})
+    theirs = Figures("keepalived", "2", {"sent_cost": 18.0})
+    measured = Measured(Plan(DENSE), {"fastvrrp": ours, "keepalived": theirs}, (3.0, 2.0))
+    file = tmp_path / "performance.md"
+    write_down(file, {"kernel": "Linux 6.1"}, [measured])
+    text = file.read_text()
+    goals = text.partition("## All figures")[0].splitlines()
+    verdicts = {
+        (cells[1].strip(), cells[2].partition("(")[0].strip()): cells[6].strip()
+        for cells in (line.split("|") for line in goals if line.startswith("| "))
+        if len(cells) > 6
+    }
+    assert verdicts[DENSE.name, "processor time, an advert sent"] == "**missed**"
+    assert verdicts[DENSE.name, "processor time, an advert received"].startswith("**not met**")
+    assert verdicts[DENSE.name, "advert gap, p99"] == "met"
+    assert verdicts[HUGE.name, "start until all are masters"] == "**not measured**"
+    assert "Linux 6.1" in text
+    assert (tmp_path / "performance" / "figures.json").exists()
+
+
+def bench(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fastvrrp", "bench", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def figures_of(file: Path) -> dict[str, float | None]:
+    (daemon,) = json.loads(file.read_text())["daemons"]
+    assert daemon["failure"] is None
+    return {key: figure["value"] for key, figure in daemon["figures"].items()}
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("--routers", "1020", "--interfaces", "4"),
+        ("--routers", "8", "--interfaces", "2", "--vmac"),
+        ("--routers", "8", "--interfaces", "2", "--version", "3", "--family", "6"),
+    ],
+    ids=["1020", "vmac", "ipv6"],
+)
+def test_every_router_lives_and_is_taken_over(case: tuple[str, ...], tmp_path: Path) -> None:
+    file, picture = tmp_path / "figures.json", tmp_path / "failover.svg"
+    with turn(alone=False):
+        running = bench(
+            "lab", *case, "--duration", "2", "--json", str(file), "--plot", str(picture)
+        )
+        output, _ = running.communicate(timeout=120)
+    assert running.returncode == 0, output
+    found = figures_of(file)
+    wrong = ("not_taken_over", "stop_status", "left_addresses", "left_links", "left_processes")
+    assert {key: found[key] for key in wrong} == dict.fromkeys(wrong, 0), output
+    # Nobody takes over before its time, but for the few microseconds between stamp and timer.
+    assert found["overshoot_median"] is not None
+    assert found["overshoot_median"] > -1
+    assert found["sent_cost"]
+    assert found["received_cost"]
+    assert picture.read_text().startswith("<?xml")
+
+
+@needs_root
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_of_a_bench_that_is_interrupted(number: signal.Signals) -> None:
+    with turn(alone=False):
+        running = bench("lab", "--routers", "4", "--interfaces", "2", "--duration", "60")
+        assert running.stdout is not None
+        while "measuring" not in (line := running.stdout.readline()):
+            assert line, "it has ended early"
+        born = {pid for pid in children() if is_of(pid, running.pid)}
+        assert len(born) >= 3, "two daemons and an observer"
+        running.send_signal(number)
+        running.wait(60)
+        running.stdout.close()
+        wait_until(lambda: not [pid for pid in born if Path(f"/proc/{pid}").exists()], 30)
+
+
+def children() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+
+
+def is_of(pid: int, parent: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return int(stat.rpartition(")")[2].split()[1]) == parent
+
+
+def test_what_cannot_be_measured_is_refused_in_one_line() -> None:
+    running = bench("lab", "--routers", "256", "--interfaces", "1")
+    output, _ = running.communicate(timeout=30)
+    assert running.returncode == 1
+    assert len(output.splitlines()) == 1
