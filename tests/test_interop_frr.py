@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lab import Capture, Daemon, Fastvrrp, Frr, Laboratory, VirtualRouter, keepalived_conf
-from lab.election import OTHER, PREFERRED, Story
+from lab.election import OTHER, PREFERRED, Story, tell_undisturbed
 from lab.election_tests import ElectionTests
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
@@ -31,7 +31,8 @@ KINDS = {"": False, "-vmac": True}
 )
 def story(request: pytest.FixtureRequest) -> Story:
     """fastvrrp as the preferred router of the two, or as the other."""
-    with Laboratory() as laboratory:
+
+    def tell(laboratory: Laboratory) -> Story:
         a, b = laboratory.router("a"), laboratory.router("b")
         cases = list(product(PROTOCOLS, KINDS))
         links = laboratory.connect(a, b, count=len(cases))
@@ -50,6 +51,8 @@ def story(request: pytest.FixtureRequest) -> Story:
             ours = keepalived_conf(virtual_routers.values(), b, a, OTHER)
             preferred, other = Frr(a, virtual_routers.values(), PREFERRED), Fastvrrp(b, ours)
         return Story(preferred, other, virtual_routers, Capture(b)).tell()
+
+    return tell_undisturbed(tell)
 
 
 @pytest.fixture(params=[f"{protocol}{kind}" for protocol, kind in product(PROTOCOLS, KINDS)])

@@ -18,7 +18,7 @@ from lab import (
     VirtualRouter,
     keepalived_conf,
 )
-from lab.election import OTHER, PREFERRED, Story
+from lab.election import OTHER, PREFERRED, Story, tell_undisturbed
 from lab.election_tests import ElectionTests
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
@@ -76,7 +76,8 @@ def story(request: pytest.FixtureRequest) -> Story:
     """fastvrrp as the preferred router of the two, or as the other, in one protocol."""
     role, protocol = request.param
     kinds = STORIES[role, protocol]
-    with Laboratory(alone="20ms" in protocol) as laboratory:
+
+    def tell(laboratory: Laboratory) -> Story:
         a, b = laboratory.router("a"), laboratory.router("b")
         links = laboratory.connect(a, b, count=len(kinds))
         virtual_routers = {
@@ -90,6 +91,8 @@ def story(request: pytest.FixtureRequest) -> Story:
             )
         )
         return Story(preferred, other, virtual_routers, Capture(b)).tell()
+
+    return tell_undisturbed(tell, alone="20ms" in protocol)
 
 
 @pytest.fixture
