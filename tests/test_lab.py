@@ -6,11 +6,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from lab import Capture, Frr, Keepalived, Laboratory, Router, VirtualRouter, wait_until
+from lab.election import STALL, tell_undisturbed
 from lab.ownership import FOLDERS, NAMESPACES, owner_name, processes_inside, remove_abandoned
+from lab.stalls import StallWatch
 
 CONFIGURATION = """
 vrrp_instance VI_1 {{
@@ -205,3 +208,20 @@ def test_a_run_leaves_alone_what_is_in_use(lab: Laboratory) -> None:
     lab.router("a")
     remove_abandoned()
     assert remains(lab.name) == [NAMESPACES / f"{lab.name}-a", lab.folder]
+
+
+def test_a_watch_measures_how_long_the_kernel_takes(lab: Laboratory) -> None:
+    with StallWatch(lab.router("a")) as watch:
+        wait_until(lambda: watch.longest > 0)
+
+
+def test_a_story_is_told_again_until_the_kernel_let_it_be() -> None:
+    stories = [Mock(longest_stall=STALL * 2), Mock(longest_stall=0.0), Mock(longest_stall=0.0)]
+    told = iter(stories)
+    assert tell_undisturbed(lambda _: next(told)) is stories[1]
+
+
+def test_a_story_is_told_three_times_at_most() -> None:
+    stories = [Mock(longest_stall=STALL * 2) for _ in range(3)]
+    told = iter(stories)
+    assert tell_undisturbed(lambda _: next(told)) is stories[2]
