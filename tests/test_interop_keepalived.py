@@ -42,9 +42,9 @@ ROLES: dict[str, tuple[type[Daemon], type[Daemon]]] = {
 }
 
 
-# At 20 ms a backup's patience ends after 72. keepalived as the preferred router, with several to take
-# up at once, is silent for longer than that each time, and loses every election that it has won; so
-# it gets one. With IPv6 addresses, which cost it 25 ms each, it is no better as the other.
+# At 20 ms a backup's patience ends after 72. keepalived as the preferred router, with several to
+# take up at once, is silent for longer than that each time, and loses every election that it has
+# won; so it gets one. With IPv6 addresses, which cost it 25 ms each, it is no better as the other.
 STORIES = {
     (role, protocol): (
         ["multicast"]
