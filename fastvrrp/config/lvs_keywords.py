@@ -131,37 +131,72 @@ class GroupLine:
 
 
 CONNECTION = (
-    later("connect_ip", One(ADDRESS), "Address that is checked.", "the real server's"),
-    later("connect_port", One(PORT), "Port that is checked.", "the real server's"),
-    later("bindto", One(ADDRESS), "Address to check from."),
-    later("bind_if", One(Interface()), "Interface to check from."),
-    later("bind_port", One(PORT), "Port to check from."),
+    later(
+        "connect_ip",
+        One(ADDRESS),
+        "Address that is checked.",
+        fallback="the real server's",
+        since="1.2.13",
+    ),
+    later("connect_port", One(PORT), "Port that is checked.", fallback="the real server's"),
+    later("bindto", One(ADDRESS), "Address to check from.", since="1.1.2"),
+    later("bind_if", One(Interface()), "Interface to check from.", since="1.3.7"),
+    later("bind_port", One(PORT), "Port to check from.", since="1.2.13"),
     later("fwmark", One(MARK), "Firewall mark of the check's packets."),
 )
 TIMING = (
-    later("alpha", SWITCH, "Down until the first check succeeds.", "off"),
+    later("alpha", SWITCH, "Down until the first check succeeds.", "off", since="1.1.16"),
     later("connect_timeout", TIME, "Time to connect.", "5"),
-    later("retry", One(NUMBER), "Checks more before a server is down.", "1"),
-    later("delay_before_retry", TIME, "Time between those."),
-    later("warmup", DELAY, "Most time before the first check.", "delay_loop"),
+    later(
+        "retry",
+        One(NUMBER),
+        "Checks more before a server is down.",
+        "1",
+        fallback="3 in DNS_CHECK, 0 in MISC_CHECK",
+        since="1.2.20",
+    ),
+    later(
+        "delay_before_retry",
+        TIME,
+        "Time between those.",
+        "1",
+        fallback="3 in HTTP_GET and SSL_GET, delay_loop in DNS_CHECK",
+        since="1.2.20",
+    ),
+    later("warmup", DELAY, "Most time before the first check.", fallback="delay_loop"),
     later("delay_loop", TIME, "Time between two checks.", "60"),
 )
-CHECKING = (*TIMING, later("log_all_failures", SWITCH, "Log every failure.", "off"))
+CHECKING = (
+    *TIMING,
+    later(
+        "log_all_failures",
+        SWITCH,
+        "Log every failure.",
+        fallback="checker_log_all_failures",
+        since="2.0.11",
+    ),
+)
 STANDARD = (*CONNECTION, *CHECKING)
 
 URL = Table().add(
     later("path", One(Text("PATH")), "What is asked for.", "/"),
     later("digest", One(DIGEST), "MD5 digest of the answer."),
-    later("status_code", Many(STATUS), "Status of the answer.", "200-299"),
+    later("status_code", Many(STATUS), "Status of the answer.", "200-299", since="0.7.6"),
     later("virtualhost", One(NAME), "Host that is asked for."),
-    later("regex", One(Text("REGEX")), "Expression that the answer matches."),
-    later("regex_no_match", FLAG, "A match is a failure."),
+    later("regex", One(Text("REGEX")), "Expression that the answer matches.", since="2.0.7"),
+    later("regex_no_match", FLAG, "A match is a failure.", since="2.0.7"),
     later(
         "regex_options",
         Many(Choice({name: name for name in REGEX_OPTIONS})),
         "Options of the expression (PCRE2).",
+        since="2.0.7",
     ),
-    later("regex_stack", Several(NUMBER, NUMBER), "Size of its stack at the start and at most."),
+    later(
+        "regex_stack",
+        Several(NUMBER, NUMBER),
+        "Size of its stack at the start and at most.",
+        since="2.0.7",
+    ),
     later("regex_min_offset", One(NUMBER), "Where in the answer matching starts."),
     later("regex_max_offset", One(NUMBER), "Where in the answer a match starts at the latest."),
     later("tls_compliant", FLAG, "End TLS as the protocol has it.", since="2.2.8"),
@@ -174,12 +209,14 @@ HTTP = (
         One(Choice({name: name for name in ("1.0", "1.0C", "1.1", "1.0c", "1.0K", "1.0k")})),
         "Version of HTTP.",
         "1.0",
+        since="2.0.17",
     ),
-    later("fast_recovery", SWITCH, "No delay between URLs.", "off"),
+    later("fast_recovery", SWITCH, "No delay between URLs.", "off", since="2.0.17"),
+    later("enable_sni", FLAG, "Say the host's name in TLS.", since="1.4.3"),
     later("virtualhost", One(NAME), "Host that is asked for."),
     later("url", INNER_BLOCK, "What is asked for.", block=URL.rows, is_repeatable=True),
 )
-SMTP_HOST = Table().add(*CONNECTION)
+SMTP_HOST = Table().add(*STANDARD)
 CHECKERS = (
     later(
         "HTTP_GET",
@@ -195,12 +232,12 @@ CHECKERS = (
         block=Table()
         .add(
             *HTTP,
-            later("enable_sni", FLAG, "Say the host's name in TLS."),
             later("sni_name", One(NAME), "Say this name in TLS.", since="2.2.8"),
             later("tls_compliant", FLAG, "End TLS as the protocol has it.", since="2.2.8"),
         )
         .rows,
         is_repeatable=True,
+        since="0.4.9",
     ),
     later(
         "TCP_CHECK",
@@ -221,6 +258,7 @@ CHECKERS = (
         )
         .rows,
         is_repeatable=True,
+        since="1.1.8",
     ),
     later(
         "DNS_CHECK",
@@ -239,6 +277,7 @@ CHECKERS = (
         )
         .rows,
         is_repeatable=True,
+        since="1.3.0",
     ),
     later(
         "MISC_CHECK",
@@ -248,18 +287,31 @@ CHECKERS = (
         .add(
             *CHECKING,
             later("misc_path", Script(), "Command that is run."),
-            later("misc_timeout", TIME, "Time that it may take.", "delay_loop"),
-            later("misc_dynamic", FLAG, "Its exit status is the weight.", "off"),
-            later("user", Several(Text("USER"), Text("GROUP"), optional=1), "Who runs it."),
+            later(
+                "misc_timeout", TIME, "Time that it may take.", fallback="delay_loop", since="1.1.0"
+            ),
+            later("misc_dynamic", FLAG, "Its exit status is the weight.", since="1.1.8"),
+            later(
+                "user",
+                Several(Text("USER"), Text("GROUP"), optional=1),
+                "Who runs it.",
+                fallback="script_user",
+            ),
         )
         .rows,
         is_repeatable=True,
+        since="0.4.0",
     ),
     later(
         "BFD_CHECK",
         INNER_BLOCK,
         "Check by a BFD session.",
-        block=Table().add(later("name", One(NAME), "Name of the bfd_instance.")).rows,
+        block=Table()
+        .add(
+            later("name", One(NAME), "Name of the bfd_instance."),
+            later("alpha", SWITCH, "Down until the first check succeeds.", "off", since="1.1.16"),
+        )
+        .rows,
         is_repeatable=True,
     ),
     later(
@@ -269,7 +321,7 @@ CHECKERS = (
         block=Table()
         .add(
             *STANDARD,
-            later("payload", Many(HEX), "What is sent.", "at random"),
+            later("payload", Many(HEX), "What is sent.", fallback="at random"),
             later("require_reply", Many(HEX_PATTERN, least=0), "An answer is needed."),
             later("min_reply_length", One(WEIGHT), "Shortest answer.", "0"),
             later("max_reply_length", One(WEIGHT), "Longest answer.", "255"),
@@ -300,25 +352,40 @@ CHECKERS = (
 )
 SERVER_DEFAULTS = (
     *TIMING,
-    later("lvs_method", METHOD, "How packets are forwarded.", "NAT"),
-    later("smtp_alert", SWITCH, "Mail on a change of state."),
+    later(
+        "lvs_method",
+        METHOD,
+        "How packets are forwarded.",
+        "NAT",
+        fallback="a real server's is that of its virtual server",
+        since="1.1.5",
+    ),
+    later(
+        "smtp_alert",
+        SWITCH,
+        "Mail on a change of state.",
+        fallback="off, of a real server on, unless smtp_alert_checker says it",
+    ),
     later("virtualhost", One(NAME), "Host that checkers ask for."),
     later("snmp_name", One(NAME), "Name in SNMP."),
-    later("inhibit_on_failure", SWITCH, "Weight 0 instead of removal."),
+    later("inhibit_on_failure", SWITCH, "Weight 0 instead of removal.", "off", since="0.6.8"),
 )
 REAL_SERVER = Table().add(
     *SERVER_DEFAULTS,
     later("weight", One(WEIGHT), "Share of connections.", "1"),
-    later("notify_up", SCRIPT, "Script run when it is up."),
-    later("notify_down", SCRIPT, "Script run when it is down."),
-    later("uthreshold", One(NUMBER), "Most connections."),
-    later("lthreshold", One(NUMBER), "Fewest connections before it gets more again."),
+    later("notify_up", SCRIPT, "Script run when it is up.", since="1.0.0"),
+    later("notify_down", SCRIPT, "Script run when it is down.", since="1.0.0"),
+    later("uthreshold", One(NUMBER), "Most connections.", since="1.1.13"),
+    later(
+        "lthreshold", One(NUMBER), "Fewest connections before it gets more again.", since="1.1.13"
+    ),
     *CHECKERS,
 )
 VIRTUAL_SERVER = Table().add(
     *SERVER_DEFAULTS,
+    later("weight", One(WEIGHT), "Share of connections of real servers that say none.", "1"),
     later("lb_kind", METHOD, "How packets are forwarded.", replaced_by="lvs_method"),
-    later("lvs_sched", One(SCHEDULER), "How connections are spread.", "wlc"),
+    later("lvs_sched", One(SCHEDULER), "How connections are spread.", "wlc", since="1.1.5"),
     later("lb_algo", One(SCHEDULER), "How connections are spread.", replaced_by="lvs_sched"),
     later("flag-1", FLAG, "First flag of the scheduler."),
     later("flag-2", FLAG, "Second flag of the scheduler."),
@@ -327,25 +394,33 @@ VIRTUAL_SERVER = Table().add(
     later("sh-fallback", FLAG, "sh goes on where a server is down."),
     later("mh-port", FLAG, "mh looks at ports too."),
     later("mh-fallback", FLAG, "mh goes on where a server is down."),
+    later("hashed", FLAG, "Flag of the scheduler sh."),
     later("ops", FLAG, "Every UDP packet is scheduled."),
     later("persistence_engine", One(NAME), "What persistence looks at."),
-    later("persistence_timeout", Optional(Integer(1, 2**31 - 1)), "Seconds of persistence.", "360"),
+    later(
+        "persistence_timeout",
+        Optional(Integer(1, 2**31 - 1)),
+        "Seconds of persistence.",
+        fallback="360 where no number is written",
+    ),
     later("persistence_granularity", One(NETMASK), "Mask of persistent clients."),
     later(
         "protocol",
         One(Choice({"TCP": "TCP", "UDP": "UDP", "SCTP": "SCTP"})),
         "Transport protocol.",
     ),
-    later("ha_suspend", FLAG, "No checks while the address is not here."),
-    later("omega", FLAG, "Run scripts of what goes down at the end."),
+    later("ha_suspend", FLAG, "No checks while the address is not here.", since="1.0.0"),
+    later("omega", FLAG, "Run scripts of what goes down at the end.", since="1.1.16"),
     later("quorum", One(Integer(1, 2**31 - 1)), "Weight needed.", "1"),
     later("hysteresis", One(Integer(0, 2**31 - 1)), "Weight that quorum may be off.", "0"),
     later("quorum_up", SCRIPT, "Script run when there is quorum."),
     later("quorum_down", SCRIPT, "Script run when there is none."),
-    later("ip_family", One(FAMILY), "Family of a mark.", "inet"),
+    later("ip_family", One(FAMILY), "Family of a mark.", "inet", since="1.2.20"),
     later("sorry_server", SERVER, "Server for when there is no quorum."),
-    later("sorry_server_inhibit", FLAG, "Weight 0 instead of removal."),
-    later("sorry_server_lvs_method", METHOD, "How packets are forwarded to it."),
+    later("sorry_server_inhibit", FLAG, "Weight 0 instead of removal.", since="1.2.13"),
+    later(
+        "sorry_server_lvs_method", METHOD, "How packets are forwarded to it.", fallback="lvs_method"
+    ),
     later("real_server", SERVER, "A real server.", block=REAL_SERVER.rows, is_repeatable=True),
 )
 SSL = Table().add(
@@ -361,6 +436,7 @@ BLOCKS: tuple[Keyword, ...] = (
         "Addresses and marks that share virtual servers.",
         items=GroupLine(),
         is_repeatable=True,
+        since="1.0.2",
     ),
     later(
         "virtual_server",
@@ -369,5 +445,12 @@ BLOCKS: tuple[Keyword, ...] = (
         block=VIRTUAL_SERVER.rows,
         is_repeatable=True,
     ),
-    later("SSL", INNER_BLOCK, "How SSL_GET authenticates.", block=SSL.rows, is_repeatable=True),
+    later(
+        "SSL",
+        INNER_BLOCK,
+        "How SSL_GET authenticates.",
+        block=SSL.rows,
+        is_repeatable=True,
+        since="0.4.9",
+    ),
 )

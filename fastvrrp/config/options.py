@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fastvrrp.config.arguments import Argument
+from fastvrrp.config.arguments import Adjusted, Argument, ArgumentError
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.spelling import nearest
 from fastvrrp.config.statement import Statement
@@ -26,7 +26,8 @@ class Options(NamedTuple):
 
 
 class OptionLine:
-    """Options from word `start` on; a word that is none goes to `bare` options in turn.
+    """Options from word `start` on; a word that is none goes to the first `bare` option left that
+    can read it.
 
     `options` has the argument of each name, or None where it has none.
     """
@@ -81,7 +82,7 @@ class OptionLine:
                 if value is not None:
                     written.append((word, value))
             elif waiting:
-                name, argument = waiting.pop(0)
+                name, argument = waiting.pop(_fitting(word, waiting))
                 value = read_word(statement, index - 1, argument, complaints)
                 if value is not None:
                     written.append((name, value))
@@ -94,3 +95,16 @@ class OptionLine:
             complaints.error(statement, len(words), f"{words[0]} needs {missing}")
             return None
         return Options(tuple(written))
+
+
+def _fitting(word: str, waiting: list[tuple[str, Argument]]) -> int:
+    """The first option that can read a word; the very first where none can, to complain."""
+    for index, (_, argument) in enumerate(waiting):
+        try:
+            argument.read(word)
+        except ArgumentError:
+            continue
+        except Adjusted:
+            pass
+        return index
+    return 0
