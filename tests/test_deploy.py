@@ -24,7 +24,9 @@ echo "apt-get $*" >>calls
 [[ " $* " == *" install "* ]] || exit 0
 cp {POLICY} policy
 while [[ -e hold ]]; do sleep 0.01; done
-for command in ip tshark keepalived nft; do touch "bin/$command"; chmod 755 "bin/$command"; done
+for command in ip tshark keepalived nft zsh fish; do
+    touch "bin/$command"; chmod 755 "bin/$command"
+done
 """
 UPDATE_RC_D = """#!/usr/bin/env bash
 echo "update-rc.d $*" >>calls
@@ -92,11 +94,11 @@ def test_what_is_missing_is_installed_and_no_service_starts(machine: Machine) ->
     run = machine.start("test")
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 0, output
-    packages = ["iproute2", "tshark", "keepalived", "nftables"]
-    assert output.split()[:5] == ["Installing", *packages]
+    packages = ["iproute2", "tshark", "keepalived", "nftables", "zsh", "fish"]
+    assert output.split()[:7] == ["Installing", *packages]
     update, install, *others = machine.written("calls").splitlines()
     assert update.split()[-1] == "update"
-    assert install.split()[-6:] == ["-y", "--no-install-recommends", *packages]
+    assert install.split()[-8:] == ["-y", "--no-install-recommends", *packages]
     assert "exit 101" in machine.written("policy")
     assert not machine.written("policy-after")
     assert set(others) <= {f"update-rc.d {package} disable" for package in packages}
