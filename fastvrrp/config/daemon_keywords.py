@@ -16,7 +16,7 @@ from fastvrrp.config.commands import Script
 from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table, later
 from fastvrrp.config.options import OptionLine
 from fastvrrp.config.syntax import Line, Many, One, Optional, Several, Switch, Syntax
-from fastvrrp.model import SECOND
+from fastvrrp.model import MILLISECOND, SECOND
 
 NAME = Text("NAME")
 PATH = Text("PATH")
@@ -24,7 +24,6 @@ USER = Text("USER")
 GROUP = Text("GROUP")
 BOOLEAN = Boolean()
 SWITCH = Switch(BOOLEAN)
-SET = One(BOOLEAN)
 INTERFACE = Interface()
 NUMBER = Integer(0, 2**32 - 1)
 PRIORITY = Integer(-20, 19)
@@ -43,7 +42,8 @@ UMASK = Matching(
     "is no file mode; write a number, or bits as IRGRP|IWGRP",
 )
 RECEIVE_BUFFERS = Matching("MTU|ADVERT|BYTES", r"MTU|ADVERT|[0-9]{1,10}", "is no buffer size")
-LONGEST_STARTUP_DELAY = 4_294_967 * SECOND
+STARTUP_DELAY = One(Seconds(MILLISECOND, 4_294_967_295_000))
+"""keepalived counts microseconds in 32 bits."""
 
 SYNC_DAEMON = OptionLine(
     {
@@ -57,7 +57,9 @@ SYNC_DAEMON = OptionLine(
     {"interface": INTERFACE, "instance": NAME},
     least=1,
 )
-TIMEOUTS = OptionLine(dict.fromkeys(("tcp", "tcpfin", "udp"), Integer(1, 2**31 - 1)))
+TIMEOUTS = OptionLine(
+    dict.fromkeys(("tcp", "tcpfin", "udp"), Integer(1, 2**31 - 1)), needs_an_option=True
+)
 
 
 def _processes(
@@ -271,7 +273,7 @@ DAEMON = Table().add(
     *[
         later(
             f"{part}_rcv_bufs{force}",
-            SET if force else One(NUMBER),
+            SWITCH if force else One(NUMBER),
             "Netlink buffers.",
             "off" if force else "",
         )
@@ -293,26 +295,26 @@ DAEMON = Table().add(
     ),
     later(
         "vrrp_rx_bufs_multiplier",
-        One(Integer(1, 2**31 - 1)),
+        One(Integer(1, 2**32 - 1)),
         "Times that size.",
         "3",
         since="2.0.3",
     ),
-    later("rs_init_notifies", FLAG, "Notify of real servers at the start."),
-    later("no_checker_emails", FLAG, "No mail for each checker.", since="2.0.0"),
+    later("rs_init_notifies", SWITCH, "Notify of real servers at the start."),
+    later("no_checker_emails", SWITCH, "No mail for each checker.", since="2.0.0"),
     later("umask", One(UMASK), "File mode that is taken away.", "IXUSR|IRWXG|IRWXO", since="2.0.9"),
     later(
         "vrrp_startup_delay",
-        One(Seconds(0, LONGEST_STARTUP_DELAY)),
+        STARTUP_DELAY,
         "Wait at the start.",
-        "0",
+        fallback="none",
         since="2.0.14",
     ),
     later(
         "vrrp_delay_after_boot",
-        One(Seconds(0, LONGEST_STARTUP_DELAY)),
+        STARTUP_DELAY,
         "Start no earlier after boot.",
-        "0",
+        fallback="none",
         since="2.4.0",
     ),
     later("log_unknown_vrids", FLAG, "Log adverts that nobody is configured for.", since="2.0.16"),
@@ -354,5 +356,5 @@ AT_TOP = (
     later("instance", One(NAME), "Name of this daemon among others.", since="1.2.24"),
     later("use_pid_dir", FLAG, "PID files in a directory of their own.", since="1.2.24"),
     later("linkbeat_use_polling", FLAG, "Ask interfaces for their link.", since="1.1.18"),
-    later("child_wait_time", One(Integer(0, 2**31 - 1)), "Seconds to wait at the end.", "5"),
+    later("child_wait_time", One(NUMBER), "Seconds to wait at the end.", "5"),
 )

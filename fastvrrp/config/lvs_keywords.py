@@ -14,6 +14,7 @@ from fastvrrp.config.arguments import (
     Matching,
     Seconds,
     Text,
+    WholeSeconds,
     packed_address,
 )
 from fastvrrp.config.commands import Script
@@ -29,14 +30,18 @@ NAME = Text("NAME")
 SWITCH = Switch(Boolean())
 ADDRESS = Address()
 PORT = Integer(0, 65535)
+CHECKED_PORT = Integer(1, 65535)
 NUMBER = Integer(0, 2**32 - 1)
 MARK = Integer(1, 2**32 - 1)
-WEIGHT = Integer(0, 65535)
+WEIGHT = Integer(0, 2**31 - 1)
+LENGTH = Integer(0, 65535)
 SERVER = Several(ADDRESS, PORT, optional=1)
 SCRIPT = Script()
-LONGEST_TIME = 4_294 * SECOND
+LONGEST_TIME = 4_294_967_295_000
+"""keepalived counts microseconds in 32 bits."""
 TIME = One(Seconds(1000, LONGEST_TIME))
-DELAY = One(Seconds(0, LONGEST_TIME))
+LONGEST_DELAY = (2**32 - 1) * SECOND
+DELAY = One(Seconds(0, LONGEST_DELAY))
 FAMILY = Choice({"inet": "inet", "inet6": "inet6"})
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "sh", "mh", "dh", "fo", "ovf", "lblcr", "sed")
 SCHEDULER = Choice({name: name for name in (*SCHEDULERS, "nq", "twos")})
@@ -138,36 +143,33 @@ CONNECTION = (
         fallback="the real server's",
         since="1.2.13",
     ),
-    later("connect_port", One(PORT), "Port that is checked.", fallback="the real server's"),
+    later("connect_port", One(CHECKED_PORT), "Port that is checked.", fallback="the real server's"),
     later("bindto", One(ADDRESS), "Address to check from.", since="1.1.2"),
     later("bind_if", One(Interface()), "Interface to check from.", since="1.3.7"),
-    later("bind_port", One(PORT), "Port to check from.", since="1.2.13"),
-    later("fwmark", One(MARK), "Firewall mark of the check's packets."),
+    later("bind_port", One(CHECKED_PORT), "Port to check from.", since="1.2.13"),
+    later("fwmark", One(NUMBER), "Firewall mark of the check's packets."),
 )
+RETRIES = "Checks more before a server is down."
+DEFAULT_RETRIES = "3 in DNS_CHECK, 0 in MISC_CHECK"
 TIMING = (
     later("alpha", SWITCH, "Down until the first check succeeds.", "off", since="1.1.16"),
     later("connect_timeout", TIME, "Time to connect.", "5"),
     later(
-        "retry",
-        One(NUMBER),
-        "Checks more before a server is down.",
-        "1",
-        fallback="3 in DNS_CHECK, 0 in MISC_CHECK",
-        since="1.2.20",
-    ),
-    later(
         "delay_before_retry",
-        TIME,
+        DELAY,
         "Time between those.",
         "1",
         fallback="3 in HTTP_GET and SSL_GET, delay_loop in DNS_CHECK",
         since="1.2.20",
     ),
     later("warmup", DELAY, "Most time before the first check.", fallback="delay_loop"),
-    later("delay_loop", TIME, "Time between two checks.", "60"),
+    later("delay_loop", One(Seconds(1000, LONGEST_DELAY)), "Time between two checks.", "60"),
 )
+CHECKER_RETRY = later("retry", One(NUMBER), RETRIES, "1", fallback=DEFAULT_RETRIES, since="1.2.20")
+SERVER_RETRY = later("retry", One(MARK), RETRIES, "1", fallback=DEFAULT_RETRIES, since="1.2.20")
 CHECKING = (
     *TIMING,
+    CHECKER_RETRY,
     later(
         "log_all_failures",
         SWITCH,
@@ -206,13 +208,13 @@ HTTP = (
     later("nb_get_retry", One(NUMBER), "Checks more.", replaced_by="retry", is_discouraged=True),
     later(
         "http_protocol",
-        One(Choice({name: name for name in ("1.0", "1.0C", "1.1", "1.0c", "1.0K", "1.0k")})),
+        One(Choice({name: name for name in ("1.0", "1.0C", "1.1", "1.0c")})),
         "Version of HTTP.",
         "1.0",
         since="2.0.17",
     ),
     later("fast_recovery", SWITCH, "No delay between URLs.", "off", since="2.0.17"),
-    later("enable_sni", FLAG, "Say the host's name in TLS.", since="1.4.3"),
+    later("enable_sni", SWITCH, "Say the host's name in TLS.", since="1.4.3"),
     later("virtualhost", One(NAME), "Host that is asked for."),
     later("url", INNER_BLOCK, "What is asked for.", block=URL.rows, is_repeatable=True),
 )
@@ -288,7 +290,11 @@ CHECKERS = (
             *CHECKING,
             later("misc_path", Script(), "Command that is run."),
             later(
-                "misc_timeout", TIME, "Time that it may take.", fallback="delay_loop", since="1.1.0"
+                "misc_timeout",
+                One(WholeSeconds(0, 4294)),
+                "Time that it may take.",
+                fallback="delay_loop",
+                since="1.1.0",
             ),
             later("misc_dynamic", FLAG, "Its exit status is the weight.", since="1.1.8"),
             later(
@@ -323,8 +329,8 @@ CHECKERS = (
             *STANDARD,
             later("payload", Many(HEX), "What is sent.", fallback="at random"),
             later("require_reply", Many(HEX_PATTERN, least=0), "An answer is needed."),
-            later("min_reply_length", One(WEIGHT), "Shortest answer.", "0"),
-            later("max_reply_length", One(WEIGHT), "Longest answer.", "255"),
+            later("min_reply_length", One(LENGTH), "Shortest answer.", "0"),
+            later("max_reply_length", One(LENGTH), "Longest answer.", "255"),
         )
         .rows,
         is_repeatable=True,
@@ -352,6 +358,7 @@ CHECKERS = (
 )
 SERVER_DEFAULTS = (
     *TIMING,
+    SERVER_RETRY,
     later(
         "lvs_method",
         METHOD,
@@ -383,7 +390,12 @@ REAL_SERVER = Table().add(
 )
 VIRTUAL_SERVER = Table().add(
     *SERVER_DEFAULTS,
-    later("weight", One(WEIGHT), "Share of connections of real servers that say none.", "1"),
+    later(
+        "weight",
+        One(Integer(1, 2**31 - 1)),
+        "Share of connections of real servers that say none.",
+        "1",
+    ),
     later("lb_kind", METHOD, "How packets are forwarded.", replaced_by="lvs_method"),
     later("lvs_sched", One(SCHEDULER), "How connections are spread.", "wlc", since="1.1.5"),
     later("lb_algo", One(SCHEDULER), "How connections are spread.", replaced_by="lvs_sched"),
@@ -399,7 +411,7 @@ VIRTUAL_SERVER = Table().add(
     later("persistence_engine", One(NAME), "What persistence looks at."),
     later(
         "persistence_timeout",
-        Optional(Integer(1, 2**31 - 1)),
+        Optional(Integer(1, 31 * 24 * 3600)),
         "Seconds of persistence.",
         fallback="360 where no number is written",
     ),

@@ -40,6 +40,7 @@ class OptionLine:
         start: int = 1,
         least: int = 0,
         modifiers: frozenset[str] = frozenset(),
+        needs_an_option: bool = False,
     ) -> None:
         self._options = options
         self._bare = dict(bare or {})
@@ -47,6 +48,7 @@ class OptionLine:
         self._least = least
         self._modifiers = modifiers
         """Words that may stand before a value, as `lock` in `mtu lock 1400`."""
+        self._needs_an_option = needs_an_option
 
     @property
     def shape(self) -> str:
@@ -90,6 +92,11 @@ class OptionLine:
                 suggestion = nearest(word, self._options)
                 remedy = f"did you mean {suggestion}?" if suggestion else "it is ignored"
                 complaints.error(statement, index - 1, f"{word} is no option here; {remedy}")
+        if self._needs_an_option and len(words) == self._start:
+            complaints.error(
+                statement, len(words), f"{words[0]} needs {' or '.join(self._options)}"
+            )
+            return None
         if len(self._bare) - len(waiting) < self._least:
             missing = waiting[0][1].shape
             complaints.error(statement, len(words), f"{words[0]} needs {missing}")

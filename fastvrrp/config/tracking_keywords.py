@@ -24,10 +24,14 @@ BLOCK_NAME = One(NAME)
 SWITCH = Switch(Boolean())
 SCRIPT = Script()
 INTERFACE = Interface()
-LONGEST_SCRIPT_TIME = 1_000_000 * SECOND
+LONGEST_SCRIPT_TIME = 4_294_967_295_000
+"""keepalived counts microseconds in 32 bits."""
+LONGEST_BFD_INTERVAL = 4_294_967
+"""Milliseconds: RFC 5880 counts microseconds in 32 bits."""
 COUNT = One(Integer(1, 2**31 - 1))
 HOPS = One(Integer(0, 255))
-GAP = One(Seconds(1000, 4_294_967_295_000))
+GAP = One(Seconds(0, 2_147_483_647_000))
+BFD_INTERVAL = One(Milliseconds(1, LONGEST_BFD_INTERVAL))
 DELAY = Seconds(0, 255 * SECOND)
 
 TRACKS = (
@@ -152,9 +156,9 @@ BFD = Table().add(
     later("neighbor_ip", One(Address()), "Address of the neighbour."),
     later("neighbour_ip", One(Address()), "Address of the neighbour."),
     later("source_ip", One(Address()), "Own address."),
-    later("min_rx", One(Milliseconds(1, 1000)), "Shortest interval wished to hear.", "10"),
-    later("min_tx", One(Milliseconds(1, 1000)), "Shortest interval to send.", "10"),
-    later("idle_tx", One(Milliseconds(1000, 10000)), "Interval while down.", "1000"),
+    later("min_rx", BFD_INTERVAL, "Shortest interval wished to hear.", "10"),
+    later("min_tx", BFD_INTERVAL, "Shortest interval to send.", "10"),
+    later("idle_tx", One(Milliseconds(1000, LONGEST_BFD_INTERVAL)), "Interval while down.", "1000"),
     later("multiplier", One(Integer(1, 255)), "Packets missed until it is down.", "5"),
     later("passive", FLAG, "Wait for the neighbour."),
     later("ttl", One(Integer(1, 255)), "TTL that is sent.", "255"),

@@ -38,6 +38,7 @@ SWITCH = Switch(BOOLEAN)
 ADDRESS = Address()
 VERSION = Integer(2, 3)
 REPEAT = Integer(1, 2**32 - 1, raised=True)
+LOWER_PRIO_REPEAT = One(Integer(0, 2**31 - 1))
 DELAY = WholeSeconds(0, 4294)
 """keepalived counts microseconds in 32 bits."""
 REFRESH = WholeSeconds(0, 2**32 - 1)
@@ -94,7 +95,7 @@ GLOBAL_DEFINITIONS = Table().add(
     ),
     Keyword(
         "vrrp_garp_lower_prio_repeat",
-        One(REPEAT),
+        LOWER_PRIO_REPEAT,
         "Announcements an address after an advert of lower priority.",
         fallback="vrrp_garp_master_repeat",
         since="1.2.20",
@@ -305,7 +306,7 @@ INSTANCE = Table().add(
     ),
     Keyword(
         "garp_lower_prio_repeat",
-        One(REPEAT),
+        LOWER_PRIO_REPEAT,
         "Announcements an address after an advert of lower priority.",
         fallback="vrrp_garp_lower_prio_repeat",
         since="1.2.20",
@@ -456,7 +457,7 @@ INSTANCE = Table().add(
     ),
     later(
         "kernel_rx_buf_size",
-        One(Integer(1, 2**31 - 1)),
+        One(Integer(0, 2**32 - 1)),
         "Size of the receive buffer.",
         fallback="vrrp_rx_bufs_policy",
         since="2.0.3",
