@@ -130,7 +130,12 @@ DAEMON = Table().add(
     ),
     later("smtp_helo_name", One(NAME), "Name in HELO.", fallback="the host's name"),
     later("smtp_connect_timeout", One(Integer(1, 4294)), "Seconds to connect.", "30"),
-    later("smtp_alert", SWITCH, "Mail about everything by default."),
+    later(
+        "smtp_alert",
+        SWITCH,
+        "Mail about everything by default.",
+        fallback="off, of real servers on",
+    ),
     later("smtp_alert_vrrp", SWITCH, "Mail about VRRP by default.", fallback="smtp_alert"),
     later(
         "smtp_alert_checker", SWITCH, "Mail about real servers by default.", fallback="smtp_alert"
@@ -210,7 +215,7 @@ DAEMON = Table().add(
         "Microseconds late that raise the priority.",
         "1000000",
     ),
-    *_processes("priority", One(PRIORITY), "Nice value"),
+    *_processes("priority", One(PRIORITY), "Nice value", "0"),
     *_processes("no_swap", FLAG, "Lock the memory"),
     *_processes("cpu_affinity", CPUS, "Processors", since="2.0.17"),
     *_processes("rt_priority", One(REALTIME), "Realtime priority"),
@@ -276,6 +281,7 @@ DAEMON = Table().add(
             SWITCH if force else One(NUMBER),
             "Netlink buffers.",
             "off" if force else "",
+            fallback="" if force else "the system's size",
         )
         for part in (
             "vrrp_netlink_cmd",
@@ -300,8 +306,8 @@ DAEMON = Table().add(
         "3",
         since="2.0.3",
     ),
-    later("rs_init_notifies", SWITCH, "Notify of real servers at the start."),
-    later("no_checker_emails", SWITCH, "No mail for each checker.", since="2.0.0"),
+    later("rs_init_notifies", SWITCH, "Notify of real servers at the start.", default="off"),
+    later("no_checker_emails", SWITCH, "No mail for each checker.", since="2.0.0", default="off"),
     later("umask", One(UMASK), "File mode that is taken away.", "IXUSR|IRWXG|IRWXO", since="2.0.9"),
     later(
         "vrrp_startup_delay",
@@ -328,7 +334,12 @@ DAEMON = Table().add(
         "random_seed", One(NUMBER), "Where the numbers of ${_RANDOM} start.", fallback="the time"
     ),
     later("reload_check_config", Optional(PATH), "Check before a reload."),
-    later("include_check", Many(Text("OPTION"), least=0), "Which missing files are errors."),
+    later(
+        "include_check",
+        Many(Text("OPTION"), least=0),
+        "Which missing files are errors.",
+        fallback="every option where none is written",
+    ),
     later("reload_time_file", One(PATH), "File that says when to reload.", since="2.1.0"),
     later("reload_repeat", FLAG, "Keep that file."),
     later(
@@ -342,14 +353,31 @@ DAEMON = Table().add(
     later("stats_file_location", One(PATH), "Where statistics go.", since="2.2.8"),
     later("json_file_location", One(PATH), "Where JSON goes.", since="2.2.8"),
     later("json_version", One(Integer(1, 2)), "Version of that JSON.", "1", since="2.2.8"),
-    later("iproute_usr_dir", One(PATH), "Where iproute2 keeps names.", since="2.3"),
-    later("iproute_etc_dir", One(PATH), "Where they may be overridden.", since="2.3"),
+    later(
+        "iproute_usr_dir",
+        One(PATH),
+        "Where iproute2 keeps names.",
+        since="2.3",
+        default="/usr/share/iproute2",
+    ),
+    later(
+        "iproute_etc_dir",
+        One(PATH),
+        "Where they may be overridden.",
+        since="2.3",
+        default="/etc/iproute2",
+    ),
 )
 """Rows of `global_defs` beside those that fastvrrp acts on."""
 
 AT_TOP = (
     later("net_namespace", One(NAME), "Network namespace to run in.", since="1.2.24"),
-    later("net_namespace_ipvs", Optional(NAME), "Network namespace of IPVS."),
+    later(
+        "net_namespace_ipvs",
+        Optional(NAME),
+        "Network namespace of IPVS.",
+        fallback="the default namespace where no name is written",
+    ),
     later(
         "namespace_with_ipsets", FLAG, "ipsets in a namespace, before Linux 3.13.", since="1.3.0"
     ),

@@ -144,9 +144,9 @@ CONNECTION = (
         since="1.2.13",
     ),
     later("connect_port", One(CHECKED_PORT), "Port that is checked.", fallback="the real server's"),
-    later("bindto", One(ADDRESS), "Address to check from.", since="1.1.2"),
+    later("bindto", One(ADDRESS), "Address to check from.", since="1.1.2", fallback="any"),
     later("bind_if", One(Interface()), "Interface to check from.", since="1.3.7"),
-    later("bind_port", One(CHECKED_PORT), "Port to check from.", since="1.2.13"),
+    later("bind_port", One(CHECKED_PORT), "Port to check from.", since="1.2.13", fallback="any"),
     later("fwmark", One(NUMBER), "Firewall mark of the check's packets."),
 )
 RETRIES = "Checks more before a server is down."
@@ -184,7 +184,7 @@ URL = Table().add(
     later("path", One(Text("PATH")), "What is asked for.", "/"),
     later("digest", One(DIGEST), "MD5 digest of the answer."),
     later("status_code", Many(STATUS), "Status of the answer.", "200-299", since="0.7.6"),
-    later("virtualhost", One(NAME), "Host that is asked for."),
+    later("virtualhost", One(NAME), "Host that is asked for.", fallback="that of the checker"),
     later("regex", One(Text("REGEX")), "Expression that the answer matches.", since="2.0.7"),
     later("regex_no_match", FLAG, "A match is a failure.", since="2.0.7"),
     later(
@@ -214,8 +214,8 @@ HTTP = (
         since="2.0.17",
     ),
     later("fast_recovery", SWITCH, "No delay between URLs.", "off", since="2.0.17"),
-    later("enable_sni", SWITCH, "Say the host's name in TLS.", since="1.4.3"),
-    later("virtualhost", One(NAME), "Host that is asked for."),
+    later("enable_sni", SWITCH, "Say the host's name in TLS.", since="1.4.3", default="off"),
+    later("virtualhost", One(NAME), "Host that is asked for.", fallback="that of the real server"),
     later("url", INNER_BLOCK, "What is asked for.", block=URL.rows, is_repeatable=True),
 )
 SMTP_HOST = Table().add(*STANDARD)
@@ -255,7 +255,7 @@ CHECKERS = (
         block=Table()
         .add(
             *STANDARD,
-            later("helo_name", One(NAME), "Name in HELO."),
+            later("helo_name", One(NAME), "Name in HELO.", fallback="smtp_helo_name"),
             later("host", INNER_BLOCK, "Where to connect.", block=SMTP_HOST.rows),
         )
         .rows,
@@ -373,7 +373,12 @@ SERVER_DEFAULTS = (
         "Mail on a change of state.",
         fallback="off, of a real server on, unless smtp_alert_checker says it",
     ),
-    later("virtualhost", One(NAME), "Host that checkers ask for."),
+    later(
+        "virtualhost",
+        One(NAME),
+        "Host that checkers ask for.",
+        fallback="a real server's is that of its virtual server",
+    ),
     later("snmp_name", One(NAME), "Name in SNMP."),
     later("inhibit_on_failure", SWITCH, "Weight 0 instead of removal.", "off", since="0.6.8"),
 )
