@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from fastvrrp import __version__
-from fastvrrp.cli import bench, check, demo, run
+from fastvrrp.cli import bench, check, completion, demo, explain, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,8 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("-v", "--version", action="version", version=f"fastvrrp {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (run, check, demo, bench):
+    for module in (run, check, explain, demo, bench, completion):
         module.register(commands)
+    completion.complete(parser)
     parsed = parser.parse_args(arguments)
     status: int = parsed.run(parsed)
     return status

@@ -16,7 +16,7 @@ from fastvrrp.config.commands import Script
 from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table, later
 from fastvrrp.config.options import OptionLine
 from fastvrrp.config.syntax import Line, Many, One, Optional, Several, Switch, Syntax
-from fastvrrp.model import SECOND
+from fastvrrp.model import MILLISECOND, SECOND
 
 NAME = Text("NAME")
 PATH = Text("PATH")
@@ -24,7 +24,6 @@ USER = Text("USER")
 GROUP = Text("GROUP")
 BOOLEAN = Boolean()
 SWITCH = Switch(BOOLEAN)
-SET = One(BOOLEAN)
 INTERFACE = Interface()
 NUMBER = Integer(0, 2**32 - 1)
 PRIORITY = Integer(-20, 19)
@@ -43,7 +42,8 @@ UMASK = Matching(
     "is no file mode; write a number, or bits as IRGRP|IWGRP",
 )
 RECEIVE_BUFFERS = Matching("MTU|ADVERT|BYTES", r"MTU|ADVERT|[0-9]{1,10}", "is no buffer size")
-LONGEST_STARTUP_DELAY = 4_294_967 * SECOND
+STARTUP_DELAY = One(Seconds(MILLISECOND, 4_294_967_295_000))
+"""keepalived counts microseconds in 32 bits."""
 
 SYNC_DAEMON = OptionLine(
     {
@@ -57,13 +57,30 @@ SYNC_DAEMON = OptionLine(
     {"interface": INTERFACE, "instance": NAME},
     least=1,
 )
-TIMEOUTS = OptionLine(dict.fromkeys(("tcp", "tcpfin", "udp"), Integer(1, 2**31 - 1)))
+TIMEOUTS = OptionLine(
+    dict.fromkeys(("tcp", "tcpfin", "udp"), Integer(1, 2**31 - 1)), needs_an_option=True
+)
 
 
-def _processes(suffix: str, syntax: Syntax, text: str) -> list[Keyword]:
+def _processes(
+    suffix: str,
+    syntax: Syntax,
+    text: str,
+    default: str = "",
+    *,
+    since: str = "",
+    replaced_by: str = "",
+) -> list[Keyword]:
     """The same row for each process of keepalived."""
     return [
-        later(f"{process}_{suffix}", syntax, f"{text} of the {process} process.")
+        later(
+            f"{process}_{suffix}",
+            syntax,
+            f"{text} of the {process} process.",
+            default,
+            since=since,
+            replaced_by=f"{process}_{replaced_by}" if replaced_by else "",
+        )
         for process in ("vrrp", "checker", "bfd")
     ]
 
@@ -72,11 +89,21 @@ DAEMON = Table().add(
     later("tmp_config_directory", One(PATH), "Where the configuration is copied while read."),
     later("config_save_dir", One(PATH), "Where configurations are kept around a reload."),
     later("process_names", FLAG, "Give processes the names of their default."),
-    later("process_name", One(NAME), "Name of the parent process."),
-    later("vrrp_process_name", One(NAME), "Name of the VRRP process."),
-    later("checker_process_name", One(NAME), "Name of the health checkers' process."),
-    later("bfd_process_name", One(NAME), "Name of the BFD process."),
-    later("use_symlink_paths", SWITCH, "Keep symbolic links in script paths.", since="2.2.8"),
+    later("process_name", One(NAME), "Name of the parent process.", since="2.0.16"),
+    later("vrrp_process_name", One(NAME), "Name of the VRRP process.", since="2.0.16"),
+    later(
+        "checker_process_name", One(NAME), "Name of the health checkers' process.", since="2.0.16"
+    ),
+    later(
+        "lvs_process_name",
+        One(NAME),
+        "Name of the health checkers' process.",
+        replaced_by="checker_process_name",
+    ),
+    later("bfd_process_name", One(NAME), "Name of the BFD process.", since="2.0.16"),
+    later(
+        "use_symlink_paths", SWITCH, "Keep symbolic links in script paths.", "off", since="2.2.8"
+    ),
     later("set_supplementary_groups", FLAG, "Run scripts in all groups.", since="2.3"),
     later("startup_script", SCRIPT, "Script run once before anything else."),
     later("startup_script_timeout", SCRIPT_TIMEOUT, "Seconds that it may take.", "10"),
@@ -89,27 +116,81 @@ DAEMON = Table().add(
         items=Line(Text("ADDRESS")),
         is_repeatable=True,
     ),
-    later("notification_email_from", One(Text("ADDRESS")), "Who mails are from."),
-    later("smtp_server", Several(Text("HOST"), PORT, optional=1), "Where mail goes.", "port 25"),
-    later("smtp_helo_name", One(NAME), "Name in HELO.", "the host's name"),
+    later(
+        "notification_email_from",
+        One(Text("ADDRESS")),
+        "Who mails are from.",
+        fallback="keepalived@ and the host's name",
+    ),
+    later(
+        "smtp_server",
+        Several(Text("HOST"), PORT, optional=1),
+        "Where mail goes.",
+        fallback="port 25 where none is written",
+    ),
+    later("smtp_helo_name", One(NAME), "Name in HELO.", fallback="the host's name"),
     later("smtp_connect_timeout", One(Integer(1, 4294)), "Seconds to connect.", "30"),
-    later("smtp_alert", SWITCH, "Mail about everything by default."),
-    later("smtp_alert_vrrp", SWITCH, "Mail about VRRP by default."),
-    later("smtp_alert_checker", SWITCH, "Mail about real servers by default."),
-    later("checker_log_all_failures", SWITCH, "Log every failed check.", "off"),
+    later(
+        "smtp_alert",
+        SWITCH,
+        "Mail about everything by default.",
+        fallback="off, of real servers on",
+    ),
+    later("smtp_alert_vrrp", SWITCH, "Mail about VRRP by default.", fallback="smtp_alert"),
+    later(
+        "smtp_alert_checker", SWITCH, "Mail about real servers by default.", fallback="smtp_alert"
+    ),
+    later("checker_log_all_failures", SWITCH, "Log every failed check.", "off", since="2.0.11"),
     later("no_email_faults", FLAG, "No mail about FAULT."),
-    later("default_interface", One(INTERFACE), "Interface of static addresses.", "eth0"),
-    later("lvs_sync_daemon", SYNC_DAEMON, "Share the connections of IPVS."),
+    later(
+        "default_interface",
+        One(INTERFACE),
+        "Interface of static addresses.",
+        "eth0",
+        since="1.2.24",
+    ),
+    later(
+        "lvs_sync_daemon",
+        SYNC_DAEMON,
+        "Share the connections of IPVS.",
+        fallback="port 8848, group 224.0.0.81, id the VRID of the instance or 0",
+        since="1.2.20",
+    ),
     later("lvs_timeouts", TIMEOUTS, "Seconds that IPVS keeps a connection."),
-    later("lvs_flush", FLAG, "Empty IPVS at the start."),
-    later("lvs_flush_on_stop", Optional(Choice({"VS": True})), "Empty IPVS at the end."),
+    later("lvs_flush", FLAG, "Empty IPVS at the start.", since="1.2.23"),
+    later(
+        "lvs_flush_on_stop",
+        Optional(Choice({"VS": True})),
+        "Empty IPVS at the end.",
+        since="2.0.15",
+    ),
+    later(
+        "lvs_flush_onstop",
+        Optional(Choice({"VS": True})),
+        "Empty IPVS at the end.",
+        replaced_by="lvs_flush_on_stop",
+    ),
     later(
         "vrrp_iptables",
         Several(Text("INPUT"), Text("OUTPUT"), optional=2),
         "iptables chains for packets to addresses.",
+        fallback="INPUT and OUTPUT where no chain is written",
+        since="1.2.20",
     ),
-    later("vrrp_ipsets", Many(NAME, least=0), "ipsets beside iptables."),
-    later("nftables", Optional(NAME), "nftables table for packets to addresses.", "keepalived"),
+    later(
+        "vrrp_ipsets",
+        Many(NAME, least=0),
+        "ipsets beside iptables.",
+        "keepalived keepalived6 keepalived_if6 keepalived_igmp keepalived_mld keepalived_vmac_nd",
+        since="1.2.20",
+    ),
+    later(
+        "nftables",
+        Optional(NAME),
+        "nftables table for packets to addresses.",
+        fallback="keepalived where no name is written",
+        since="2.0.11",
+    ),
     later("nftables_priority", NFTABLES_PRIORITY, "Priority of its chains.", "-1"),
     later("nftables_counters", FLAG, "Count packets in its rules."),
     later("nftables_ifindex", FLAG, "Rules name interfaces by index."),
@@ -117,20 +198,34 @@ DAEMON = Table().add(
     later("nftables_ipvs_priority", NFTABLES_PRIORITY, "Priority of its chains."),
     later("nftables_ipvs_start_fwmark", One(Integer(1, 2**32 - 1)), "First mark.", "1000"),
     later("disable_local_igmp", FLAG, "No IGMP for 224.0.0.0/24."),
-    later("vrrp_strict", FLAG, "Refuse what the RFC does not have.", "off"),
-    later("vrrp_notify_priority_changes", SWITCH, "Tell FIFOs of priorities.", "off"),
-    later("max_auto_priority", Optional(Integer(-1, 99)), "Highest automatic priority.", "0"),
+    later("vrrp_strict", FLAG, "Refuse what the RFC does not have.", since="1.2.20"),
+    later(
+        "vrrp_notify_priority_changes", SWITCH, "Tell FIFOs of priorities.", "off", since="2.0.16"
+    ),
+    later(
+        "max_auto_priority",
+        Optional(Integer(-1, 99)),
+        "Highest automatic priority.",
+        "0",
+        since="2.1.0",
+    ),
     later(
         "min_auto_priority_delay",
         One(Integer(1, 10_000_000)),
         "Microseconds late that raise the priority.",
         "1000000",
     ),
-    *_processes("priority", One(PRIORITY), "Nice value"),
+    *_processes("priority", One(PRIORITY), "Nice value", "0"),
     *_processes("no_swap", FLAG, "Lock the memory"),
-    *_processes("cpu_affinity", CPUS, "Processors"),
+    *_processes("cpu_affinity", CPUS, "Processors", since="2.0.17"),
     *_processes("rt_priority", One(REALTIME), "Realtime priority"),
-    *_processes("rlimit_rttime", One(RLIMIT), "Microseconds of realtime without a pause"),
+    *_processes("rlimit_rttime", One(RLIMIT), "Microseconds of realtime without a pause", "10000"),
+    *_processes(
+        "rlimit_rtime",
+        One(RLIMIT),
+        "Microseconds of realtime without a pause",
+        replaced_by="rlimit_rttime",
+    ),
     later("snmp_socket", One(Text("SOCKET")), "SNMP's master agent.", "unix:/var/agentx/master"),
     later("enable_snmp_vrrp", FLAG, "SNMP: keepalived's MIB, VRRP."),
     later("enable_snmp_keepalived", FLAG, "SNMP.", replaced_by="enable_snmp_vrrp"),
@@ -153,22 +248,27 @@ DAEMON = Table().add(
         "5",
         since="2.2.8",
     ),
-    later("enable_dbus", FLAG, "D-Bus."),
+    later("enable_dbus", FLAG, "D-Bus.", since="1.3.0"),
     later("dbus_service_name", One(NAME), "Name on D-Bus.", "org.keepalived.Vrrp1"),
     later("dbus_no_interface_name", One(NAME), "Name for no interface.", "none", since="2.2.8"),
     later(
         "script_user",
         Several(USER, GROUP, optional=1),
         "Who runs scripts.",
-        "keepalived_script where that user exists",
+        fallback="keepalived_script where that user exists, otherwise root",
     ),
-    later("enable_script_security", FLAG, "Run no script as root that others may write."),
-    later("notify_fifo", FIFO, "FIFO that is told everything."),
-    later("notify_fifo_script", SCRIPT, "Script that reads it."),
-    later("vrrp_notify_fifo", FIFO, "FIFO that is told of virtual routers."),
-    later("vrrp_notify_fifo_script", SCRIPT, "Script that reads it."),
-    later("lvs_notify_fifo", FIFO, "FIFO that is told of servers."),
-    later("lvs_notify_fifo_script", SCRIPT, "Script that reads it."),
+    later(
+        "enable_script_security",
+        FLAG,
+        "Run no script as root that others may write.",
+        since="1.3.0",
+    ),
+    later("notify_fifo", FIFO, "FIFO that is told everything.", since="1.3.6"),
+    later("notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
+    later("vrrp_notify_fifo", FIFO, "FIFO that is told of virtual routers.", since="1.3.6"),
+    later("vrrp_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
+    later("lvs_notify_fifo", FIFO, "FIFO that is told of servers.", since="1.3.6"),
+    later("lvs_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
     later("fifo_write_vrrp_states_on_reload", FLAG, "Tell FIFOs all states at a reload."),
     later(
         "dynamic_interfaces",
@@ -176,7 +276,13 @@ DAEMON = Table().add(
         "Interfaces may come later.",
     ),
     *[
-        later(f"{part}_rcv_bufs{force}", SET if force else One(NUMBER), "Netlink buffers.")
+        later(
+            f"{part}_rcv_bufs{force}",
+            SWITCH if force else One(NUMBER),
+            "Netlink buffers.",
+            "off" if force else "",
+            fallback="" if force else "the system's size",
+        )
         for part in (
             "vrrp_netlink_cmd",
             "vrrp_netlink_monitor",
@@ -186,42 +292,97 @@ DAEMON = Table().add(
         )
         for force in ("", "_force")
     ],
-    later("vrrp_rx_bufs_policy", One(RECEIVE_BUFFERS), "Size of receive buffers."),
-    later("vrrp_rx_bufs_multiplier", One(Integer(1, 2**31 - 1)), "Times that size.", "3"),
-    later("rs_init_notifies", FLAG, "Notify of real servers at the start."),
-    later("no_checker_emails", FLAG, "No mail for each checker."),
-    later("umask", One(UMASK), "File mode that is taken away.", "IXUSR|IRWXG|IRWXO"),
-    later("vrrp_startup_delay", One(Seconds(0, LONGEST_STARTUP_DELAY)), "Wait at the start."),
+    later(
+        "vrrp_rx_bufs_policy",
+        One(RECEIVE_BUFFERS),
+        "Size of receive buffers.",
+        fallback="the system's size",
+        since="2.0.3",
+    ),
+    later(
+        "vrrp_rx_bufs_multiplier",
+        One(Integer(1, 2**32 - 1)),
+        "Times that size.",
+        "3",
+        since="2.0.3",
+    ),
+    later("rs_init_notifies", SWITCH, "Notify of real servers at the start.", default="off"),
+    later("no_checker_emails", SWITCH, "No mail for each checker.", since="2.0.0", default="off"),
+    later("umask", One(UMASK), "File mode that is taken away.", "IXUSR|IRWXG|IRWXO", since="2.0.9"),
+    later(
+        "vrrp_startup_delay",
+        STARTUP_DELAY,
+        "Wait at the start.",
+        fallback="none",
+        since="2.0.14",
+    ),
     later(
         "vrrp_delay_after_boot",
-        One(Seconds(0, LONGEST_STARTUP_DELAY)),
+        STARTUP_DELAY,
         "Start no earlier after boot.",
-        since="2.2.8",
+        fallback="none",
+        since="2.4.0",
     ),
-    later("log_unknown_vrids", FLAG, "Log adverts that nobody is configured for."),
-    later("vmac_addr_prefix", One(Text("PREFIX")), "Beginning of names of VMACs of addresses."),
-    Keyword("random_seed", One(NUMBER), "Where the numbers of ${_RANDOM} start."),
+    later("log_unknown_vrids", FLAG, "Log adverts that nobody is configured for.", since="2.0.16"),
+    later(
+        "vmac_addr_prefix",
+        One(Text("PREFIX")),
+        "Beginning of names of VMACs of addresses.",
+        fallback="vmac_prefix",
+    ),
+    Keyword(
+        "random_seed", One(NUMBER), "Where the numbers of ${_RANDOM} start.", fallback="the time"
+    ),
     later("reload_check_config", Optional(PATH), "Check before a reload."),
-    later("include_check", Many(Text("OPTION"), least=0), "Which missing files are errors."),
-    later("reload_time_file", One(PATH), "File that says when to reload."),
+    later(
+        "include_check",
+        Many(Text("OPTION"), least=0),
+        "Which missing files are errors.",
+        fallback="every option where none is written",
+    ),
+    later("reload_time_file", One(PATH), "File that says when to reload.", since="2.1.0"),
     later("reload_repeat", FLAG, "Keep that file."),
-    later("reload_file", Optional(PATH), "File that stands while the configuration is read."),
+    later(
+        "reload_file",
+        Optional(PATH),
+        "File that stands while the configuration is read.",
+        fallback="keepalived.reload beside the PID files where no path is written",
+    ),
     later("data_use_instance", SWITCH, "Put the instance into names of dumps.", "off"),
     later("state_file_location", One(PATH), "Where dumps go.", since="2.2.8"),
     later("stats_file_location", One(PATH), "Where statistics go.", since="2.2.8"),
     later("json_file_location", One(PATH), "Where JSON goes.", since="2.2.8"),
     later("json_version", One(Integer(1, 2)), "Version of that JSON.", "1", since="2.2.8"),
-    later("iproute_usr_dir", One(PATH), "Where iproute2 keeps names.", since="2.3"),
-    later("iproute_etc_dir", One(PATH), "Where they may be overridden.", since="2.3"),
+    later(
+        "iproute_usr_dir",
+        One(PATH),
+        "Where iproute2 keeps names.",
+        since="2.3",
+        default="/usr/share/iproute2",
+    ),
+    later(
+        "iproute_etc_dir",
+        One(PATH),
+        "Where they may be overridden.",
+        since="2.3",
+        default="/etc/iproute2",
+    ),
 )
 """Rows of `global_defs` beside those that fastvrrp acts on."""
 
 AT_TOP = (
-    later("net_namespace", One(NAME), "Network namespace to run in."),
-    later("net_namespace_ipvs", Optional(NAME), "Network namespace of IPVS."),
-    later("namespace_with_ipsets", FLAG, "ipsets in a namespace, before Linux 3.13."),
-    later("instance", One(NAME), "Name of this daemon among others."),
-    later("use_pid_dir", FLAG, "PID files in a directory of their own."),
-    later("linkbeat_use_polling", FLAG, "Ask interfaces for their link."),
-    later("child_wait_time", One(Integer(0, 2**31 - 1)), "Seconds to wait at the end.", "5"),
+    later("net_namespace", One(NAME), "Network namespace to run in.", since="1.2.24"),
+    later(
+        "net_namespace_ipvs",
+        Optional(NAME),
+        "Network namespace of IPVS.",
+        fallback="the default namespace where no name is written",
+    ),
+    later(
+        "namespace_with_ipsets", FLAG, "ipsets in a namespace, before Linux 3.13.", since="1.3.0"
+    ),
+    later("instance", One(NAME), "Name of this daemon among others.", since="1.2.24"),
+    later("use_pid_dir", FLAG, "PID files in a directory of their own.", since="1.2.24"),
+    later("linkbeat_use_polling", FLAG, "Ask interfaces for their link.", since="1.1.18"),
+    later("child_wait_time", One(NUMBER), "Seconds to wait at the end.", "5"),
 )

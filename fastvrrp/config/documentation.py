@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from fastvrrp.config.keywords import Keyword
+from fastvrrp.config.syntax import Flag
 from fastvrrp.config.table import TOP
 
 HEAD = """\
@@ -17,7 +18,9 @@ HEAD = """\
 Everything that a configuration may say, block by block, and what fastvrrp does with it. This page
 is made from the table that the reader uses; change the rows in `fastvrrp/config/*_keywords.py`.
 
-`[ ]` may be left out, `|` is a choice, `...` repeats. What is in capitals stands for a value.
+`[ ]` may be left out, `|` is a choice, `...` repeats. What is in capitals stands for a value. What
+is below `since` is the version of keepalived that brought a keyword, as far as its ChangeLog and
+release notes tell. `fastvrrp explain KEYWORD` says the same of one keyword.
 """
 
 
@@ -30,14 +33,15 @@ def pages() -> Iterator[str]:
 def _block(title: str, rows: Mapping[str, Keyword]) -> Iterator[str]:
     yield f"## {title}"
     yield ""
-    yield "| keyword | what it says | default | fastvrrp |"
-    yield "|---|---|---|---|"
+    yield "| keyword | what it says | default | since | fastvrrp |"
+    yield "|---|---|---|---|---|"
     for keyword in rows.values():
         cells = (
             _written(keyword),
             _cell(keyword.documentation),
-            _cell(keyword.default),
-            _acts(keyword),
+            _cell(default_of(keyword)),
+            keyword.since,
+            _cell(use_of(keyword)),
         )
         yield f"| {' | '.join(cells)} |"
     yield ""
@@ -53,18 +57,27 @@ def _block(title: str, rows: Mapping[str, Keyword]) -> Iterator[str]:
 
 def _written(keyword: Keyword) -> str:
     """The keyword with its arguments, as a cell."""
+    return _code(shape_of(keyword))
+
+
+def shape_of(keyword: Keyword) -> str:
+    """The keyword with its arguments, and with braces where it has a block."""
     brace = " { ... }" if keyword.is_block else ""
-    return _code(f"{keyword.name} {keyword.syntax.shape}".rstrip() + brace)
+    return f"{keyword.name} {keyword.syntax.shape}".rstrip() + brace
 
 
-def _acts(keyword: Keyword) -> str:
-    """What fastvrrp does with it, and the versions that matter."""
-    acts = "acts on it" if keyword.is_acted_on else "reads it"
-    if keyword.replaced_by:
-        acts += f"; old, see {_cell(keyword.replaced_by)}"
-    if keyword.since:
-        acts += f"; new in keepalived {keyword.since}"
-    return acts
+def default_of(keyword: Keyword) -> str:
+    """What stands when a keyword is not written."""
+    default = keyword.default
+    if not default and not keyword.fallback and isinstance(keyword.syntax, Flag):
+        default = "" if keyword.is_block else "off"
+    return "; ".join(part for part in (default, keyword.fallback) if part)
+
+
+def use_of(keyword: Keyword) -> str:
+    """What fastvrrp does with it, and what to write instead of an old one."""
+    use = "acts on it" if keyword.is_acted_on else "reads it"
+    return f"{use}; old, see {keyword.replaced_by}" if keyword.replaced_by else use
 
 
 def _code(text: str) -> str:

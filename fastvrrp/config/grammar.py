@@ -14,8 +14,9 @@ from fastvrrp.config.arguments import (
     packed_address,
 )
 from fastvrrp.config.complaints import Complaints
+from fastvrrp.config.iproute_names import IprouteName
 from fastvrrp.config.statement import Statement
-from fastvrrp.config.syntax import ignore_rest, read_word
+from fastvrrp.config.syntax import ignore_rest, read_word, without_effect
 from fastvrrp.model import SECOND, UnicastPeer, VirtualAddress
 
 SCOPES = {"global": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
@@ -283,21 +284,45 @@ class VmacWords:
 
     name: str | None = None
     mac: bytes | None = None
+    group: int | None = None
+    """The kernel's number of a group of interfaces."""
+    notifies: bool = False
+    """Whether a netlink message about the parent is forced."""
 
 
 class UseVmac:
-    """[NAME] [MAC] in either order."""
+    """[[name] NAME] [MAC] [netlink_notify_msg] [group GROUP] in any order."""
 
-    shape = "[NAME] [MAC]"
+    _group = IprouteName("group", "group of interfaces", 2**32 - 1)
+    shape = f"[[name] NAME] [MAC] [netlink_notify_msg] [group {_group.shape}]"
 
     def read(self, statement: Statement, complaints: Complaints) -> VmacWords:
         name: str | None = None
         mac: bytes | None = None
-        for index in range(1, len(statement.words)):
-            word = statement.words[index]
+        group: int | None = None
+        notifies = False
+        words = statement.words
+        index = 0
+        while (index := index + 1) < len(words):
+            word = words[index]
             if word.count(":") >= 4:
                 mac = _mac(statement, index, complaints)
                 continue
+            if word == "netlink_notify_msg":
+                notifies = True
+                without_effect(statement, index, complaints)
+                continue
+            if word in ("name", "group"):
+                index += 1
+                if index == len(words):
+                    complaints.error(statement, index, f"{word} of use_vmac needs a value")
+                    break
+                if word == "group":
+                    value = read_word(statement, index, self._group, complaints, "group")
+                    group = value if isinstance(value, int) else None
+                    without_effect(statement, index - 1, complaints)
+                    continue
+                word = words[index]
             fault = interface_name_fault(word)
             if fault is not None:
                 complaints.error(
@@ -309,7 +334,7 @@ class UseVmac:
                 )
             else:
                 name = word
-        return VmacWords(name, mac)
+        return VmacWords(name, mac, group, notifies)
 
 
 def _mac(statement: Statement, index: int, complaints: Complaints) -> bytes | None:

@@ -22,7 +22,7 @@ class Keyword:
     """How its words are read; for a block, the words before its brace."""
     documentation: str
     default: str = ""
-    """What stands when it is not written, as the documentation says it."""
+    """What stands when it is not written, in its own words: its syntax reads them."""
     block: Mapping[str, Keyword] | None = None
     """Keywords of its block, or None."""
     items: Syntax | None = None
@@ -31,11 +31,14 @@ class Keyword:
     """True where every occurrence counts; otherwise the last one does."""
     is_acted_on: bool = True
     since: str = ""
-    """The version of keepalived that brought it, where that is after 2.2."""
+    """The version of keepalived that brought it, where its ChangeLog or release notes say so."""
     replaced_by: str = ""
     """The modern spelling, where this one is old."""
     is_discouraged: bool = False
     """True where keepalived itself says so at every use of the old one."""
+    fallback: str = ""
+    """What stands when it is not written and no words of its own say it: another keyword, as a
+    rule, or what the default is in some blocks."""
 
     @property
     def is_block(self) -> bool:
@@ -55,6 +58,7 @@ def later(
     since: str = "",
     replaced_by: str = "",
     is_discouraged: bool = False,
+    fallback: str = "",
 ) -> Keyword:
     """A row for a keyword that is read and checked, and that fastvrrp does not act on."""
     return Keyword(
@@ -69,6 +73,7 @@ def later(
         since,
         replaced_by,
         is_discouraged,
+        fallback,
     )
 
 

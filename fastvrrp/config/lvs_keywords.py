@@ -14,6 +14,7 @@ from fastvrrp.config.arguments import (
     Matching,
     Seconds,
     Text,
+    WholeSeconds,
     packed_address,
 )
 from fastvrrp.config.commands import Script
@@ -29,14 +30,18 @@ NAME = Text("NAME")
 SWITCH = Switch(Boolean())
 ADDRESS = Address()
 PORT = Integer(0, 65535)
+CHECKED_PORT = Integer(1, 65535)
 NUMBER = Integer(0, 2**32 - 1)
 MARK = Integer(1, 2**32 - 1)
-WEIGHT = Integer(0, 65535)
+WEIGHT = Integer(0, 2**31 - 1)
+LENGTH = Integer(0, 65535)
 SERVER = Several(ADDRESS, PORT, optional=1)
 SCRIPT = Script()
-LONGEST_TIME = 4_294 * SECOND
+LONGEST_TIME = 4_294_967_295_000
+"""keepalived counts microseconds in 32 bits."""
 TIME = One(Seconds(1000, LONGEST_TIME))
-DELAY = One(Seconds(0, LONGEST_TIME))
+LONGEST_DELAY = (2**32 - 1) * SECOND
+DELAY = One(Seconds(0, LONGEST_DELAY))
 FAMILY = Choice({"inet": "inet", "inet6": "inet6"})
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "sh", "mh", "dh", "fo", "ovf", "lblcr", "sed")
 SCHEDULER = Choice({name: name for name in (*SCHEDULERS, "nq", "twos")})
@@ -131,37 +136,69 @@ class GroupLine:
 
 
 CONNECTION = (
-    later("connect_ip", One(ADDRESS), "Address that is checked.", "the real server's"),
-    later("connect_port", One(PORT), "Port that is checked.", "the real server's"),
-    later("bindto", One(ADDRESS), "Address to check from."),
-    later("bind_if", One(Interface()), "Interface to check from."),
-    later("bind_port", One(PORT), "Port to check from."),
-    later("fwmark", One(MARK), "Firewall mark of the check's packets."),
+    later(
+        "connect_ip",
+        One(ADDRESS),
+        "Address that is checked.",
+        fallback="the real server's",
+        since="1.2.13",
+    ),
+    later("connect_port", One(CHECKED_PORT), "Port that is checked.", fallback="the real server's"),
+    later("bindto", One(ADDRESS), "Address to check from.", since="1.1.2", fallback="any"),
+    later("bind_if", One(Interface()), "Interface to check from.", since="1.3.7"),
+    later("bind_port", One(CHECKED_PORT), "Port to check from.", since="1.2.13", fallback="any"),
+    later("fwmark", One(NUMBER), "Firewall mark of the check's packets."),
 )
+RETRIES = "Checks more before a server is down."
+DEFAULT_RETRIES = "3 in DNS_CHECK, 0 in MISC_CHECK"
 TIMING = (
-    later("alpha", SWITCH, "Down until the first check succeeds.", "off"),
+    later("alpha", SWITCH, "Down until the first check succeeds.", "off", since="1.1.16"),
     later("connect_timeout", TIME, "Time to connect.", "5"),
-    later("retry", One(NUMBER), "Checks more before a server is down.", "1"),
-    later("delay_before_retry", TIME, "Time between those."),
-    later("warmup", DELAY, "Most time before the first check.", "delay_loop"),
-    later("delay_loop", TIME, "Time between two checks.", "60"),
+    later(
+        "delay_before_retry",
+        DELAY,
+        "Time between those.",
+        "1",
+        fallback="3 in HTTP_GET and SSL_GET, delay_loop in DNS_CHECK",
+        since="1.2.20",
+    ),
+    later("warmup", DELAY, "Most time before the first check.", fallback="delay_loop"),
+    later("delay_loop", One(Seconds(1000, LONGEST_DELAY)), "Time between two checks.", "60"),
 )
-CHECKING = (*TIMING, later("log_all_failures", SWITCH, "Log every failure.", "off"))
+CHECKER_RETRY = later("retry", One(NUMBER), RETRIES, "1", fallback=DEFAULT_RETRIES, since="1.2.20")
+SERVER_RETRY = later("retry", One(MARK), RETRIES, "1", fallback=DEFAULT_RETRIES, since="1.2.20")
+CHECKING = (
+    *TIMING,
+    CHECKER_RETRY,
+    later(
+        "log_all_failures",
+        SWITCH,
+        "Log every failure.",
+        fallback="checker_log_all_failures",
+        since="2.0.11",
+    ),
+)
 STANDARD = (*CONNECTION, *CHECKING)
 
 URL = Table().add(
     later("path", One(Text("PATH")), "What is asked for.", "/"),
     later("digest", One(DIGEST), "MD5 digest of the answer."),
-    later("status_code", Many(STATUS), "Status of the answer.", "200-299"),
-    later("virtualhost", One(NAME), "Host that is asked for."),
-    later("regex", One(Text("REGEX")), "Expression that the answer matches."),
-    later("regex_no_match", FLAG, "A match is a failure."),
+    later("status_code", Many(STATUS), "Status of the answer.", "200-299", since="0.7.6"),
+    later("virtualhost", One(NAME), "Host that is asked for.", fallback="that of the checker"),
+    later("regex", One(Text("REGEX")), "Expression that the answer matches.", since="2.0.7"),
+    later("regex_no_match", FLAG, "A match is a failure.", since="2.0.7"),
     later(
         "regex_options",
         Many(Choice({name: name for name in REGEX_OPTIONS})),
         "Options of the expression (PCRE2).",
+        since="2.0.7",
     ),
-    later("regex_stack", Several(NUMBER, NUMBER), "Size of its stack at the start and at most."),
+    later(
+        "regex_stack",
+        Several(NUMBER, NUMBER),
+        "Size of its stack at the start and at most.",
+        since="2.0.7",
+    ),
     later("regex_min_offset", One(NUMBER), "Where in the answer matching starts."),
     later("regex_max_offset", One(NUMBER), "Where in the answer a match starts at the latest."),
     later("tls_compliant", FLAG, "End TLS as the protocol has it.", since="2.2.8"),
@@ -171,15 +208,17 @@ HTTP = (
     later("nb_get_retry", One(NUMBER), "Checks more.", replaced_by="retry", is_discouraged=True),
     later(
         "http_protocol",
-        One(Choice({name: name for name in ("1.0", "1.0C", "1.1", "1.0c", "1.0K", "1.0k")})),
+        One(Choice({name: name for name in ("1.0", "1.0C", "1.1", "1.0c")})),
         "Version of HTTP.",
         "1.0",
+        since="2.0.17",
     ),
-    later("fast_recovery", SWITCH, "No delay between URLs.", "off"),
-    later("virtualhost", One(NAME), "Host that is asked for."),
+    later("fast_recovery", SWITCH, "No delay between URLs.", "off", since="2.0.17"),
+    later("enable_sni", SWITCH, "Say the host's name in TLS.", since="1.4.3", default="off"),
+    later("virtualhost", One(NAME), "Host that is asked for.", fallback="that of the real server"),
     later("url", INNER_BLOCK, "What is asked for.", block=URL.rows, is_repeatable=True),
 )
-SMTP_HOST = Table().add(*CONNECTION)
+SMTP_HOST = Table().add(*STANDARD)
 CHECKERS = (
     later(
         "HTTP_GET",
@@ -195,12 +234,12 @@ CHECKERS = (
         block=Table()
         .add(
             *HTTP,
-            later("enable_sni", FLAG, "Say the host's name in TLS."),
             later("sni_name", One(NAME), "Say this name in TLS.", since="2.2.8"),
             later("tls_compliant", FLAG, "End TLS as the protocol has it.", since="2.2.8"),
         )
         .rows,
         is_repeatable=True,
+        since="0.4.9",
     ),
     later(
         "TCP_CHECK",
@@ -216,11 +255,12 @@ CHECKERS = (
         block=Table()
         .add(
             *STANDARD,
-            later("helo_name", One(NAME), "Name in HELO."),
+            later("helo_name", One(NAME), "Name in HELO.", fallback="smtp_helo_name"),
             later("host", INNER_BLOCK, "Where to connect.", block=SMTP_HOST.rows),
         )
         .rows,
         is_repeatable=True,
+        since="1.1.8",
     ),
     later(
         "DNS_CHECK",
@@ -239,6 +279,7 @@ CHECKERS = (
         )
         .rows,
         is_repeatable=True,
+        since="1.3.0",
     ),
     later(
         "MISC_CHECK",
@@ -248,18 +289,35 @@ CHECKERS = (
         .add(
             *CHECKING,
             later("misc_path", Script(), "Command that is run."),
-            later("misc_timeout", TIME, "Time that it may take.", "delay_loop"),
-            later("misc_dynamic", FLAG, "Its exit status is the weight.", "off"),
-            later("user", Several(Text("USER"), Text("GROUP"), optional=1), "Who runs it."),
+            later(
+                "misc_timeout",
+                One(WholeSeconds(0, 4294)),
+                "Time that it may take.",
+                fallback="delay_loop",
+                since="1.1.0",
+            ),
+            later("misc_dynamic", FLAG, "Its exit status is the weight.", since="1.1.8"),
+            later(
+                "user",
+                Several(Text("USER"), Text("GROUP"), optional=1),
+                "Who runs it.",
+                fallback="script_user",
+            ),
         )
         .rows,
         is_repeatable=True,
+        since="0.4.0",
     ),
     later(
         "BFD_CHECK",
         INNER_BLOCK,
         "Check by a BFD session.",
-        block=Table().add(later("name", One(NAME), "Name of the bfd_instance.")).rows,
+        block=Table()
+        .add(
+            later("name", One(NAME), "Name of the bfd_instance."),
+            later("alpha", SWITCH, "Down until the first check succeeds.", "off", since="1.1.16"),
+        )
+        .rows,
         is_repeatable=True,
     ),
     later(
@@ -269,10 +327,10 @@ CHECKERS = (
         block=Table()
         .add(
             *STANDARD,
-            later("payload", Many(HEX), "What is sent.", "at random"),
+            later("payload", Many(HEX), "What is sent.", fallback="at random"),
             later("require_reply", Many(HEX_PATTERN, least=0), "An answer is needed."),
-            later("min_reply_length", One(WEIGHT), "Shortest answer.", "0"),
-            later("max_reply_length", One(WEIGHT), "Longest answer.", "255"),
+            later("min_reply_length", One(LENGTH), "Shortest answer.", "0"),
+            later("max_reply_length", One(LENGTH), "Longest answer.", "255"),
         )
         .rows,
         is_repeatable=True,
@@ -300,25 +358,51 @@ CHECKERS = (
 )
 SERVER_DEFAULTS = (
     *TIMING,
-    later("lvs_method", METHOD, "How packets are forwarded.", "NAT"),
-    later("smtp_alert", SWITCH, "Mail on a change of state."),
-    later("virtualhost", One(NAME), "Host that checkers ask for."),
+    SERVER_RETRY,
+    later(
+        "lvs_method",
+        METHOD,
+        "How packets are forwarded.",
+        "NAT",
+        fallback="a real server's is that of its virtual server",
+        since="1.1.5",
+    ),
+    later(
+        "smtp_alert",
+        SWITCH,
+        "Mail on a change of state.",
+        fallback="off, of a real server on, unless smtp_alert_checker says it",
+    ),
+    later(
+        "virtualhost",
+        One(NAME),
+        "Host that checkers ask for.",
+        fallback="a real server's is that of its virtual server",
+    ),
     later("snmp_name", One(NAME), "Name in SNMP."),
-    later("inhibit_on_failure", SWITCH, "Weight 0 instead of removal."),
+    later("inhibit_on_failure", SWITCH, "Weight 0 instead of removal.", "off", since="0.6.8"),
 )
 REAL_SERVER = Table().add(
     *SERVER_DEFAULTS,
     later("weight", One(WEIGHT), "Share of connections.", "1"),
-    later("notify_up", SCRIPT, "Script run when it is up."),
-    later("notify_down", SCRIPT, "Script run when it is down."),
-    later("uthreshold", One(NUMBER), "Most connections."),
-    later("lthreshold", One(NUMBER), "Fewest connections before it gets more again."),
+    later("notify_up", SCRIPT, "Script run when it is up.", since="1.0.0"),
+    later("notify_down", SCRIPT, "Script run when it is down.", since="1.0.0"),
+    later("uthreshold", One(NUMBER), "Most connections.", since="1.1.13"),
+    later(
+        "lthreshold", One(NUMBER), "Fewest connections before it gets more again.", since="1.1.13"
+    ),
     *CHECKERS,
 )
 VIRTUAL_SERVER = Table().add(
     *SERVER_DEFAULTS,
+    later(
+        "weight",
+        One(Integer(1, 2**31 - 1)),
+        "Share of connections of real servers that say none.",
+        "1",
+    ),
     later("lb_kind", METHOD, "How packets are forwarded.", replaced_by="lvs_method"),
-    later("lvs_sched", One(SCHEDULER), "How connections are spread.", "wlc"),
+    later("lvs_sched", One(SCHEDULER), "How connections are spread.", "wlc", since="1.1.5"),
     later("lb_algo", One(SCHEDULER), "How connections are spread.", replaced_by="lvs_sched"),
     later("flag-1", FLAG, "First flag of the scheduler."),
     later("flag-2", FLAG, "Second flag of the scheduler."),
@@ -327,25 +411,33 @@ VIRTUAL_SERVER = Table().add(
     later("sh-fallback", FLAG, "sh goes on where a server is down."),
     later("mh-port", FLAG, "mh looks at ports too."),
     later("mh-fallback", FLAG, "mh goes on where a server is down."),
+    later("hashed", FLAG, "Flag of the scheduler sh."),
     later("ops", FLAG, "Every UDP packet is scheduled."),
     later("persistence_engine", One(NAME), "What persistence looks at."),
-    later("persistence_timeout", Optional(Integer(1, 2**31 - 1)), "Seconds of persistence.", "360"),
+    later(
+        "persistence_timeout",
+        Optional(Integer(1, 31 * 24 * 3600)),
+        "Seconds of persistence.",
+        fallback="360 where no number is written",
+    ),
     later("persistence_granularity", One(NETMASK), "Mask of persistent clients."),
     later(
         "protocol",
         One(Choice({"TCP": "TCP", "UDP": "UDP", "SCTP": "SCTP"})),
         "Transport protocol.",
     ),
-    later("ha_suspend", FLAG, "No checks while the address is not here."),
-    later("omega", FLAG, "Run scripts of what goes down at the end."),
+    later("ha_suspend", FLAG, "No checks while the address is not here.", since="1.0.0"),
+    later("omega", FLAG, "Run scripts of what goes down at the end.", since="1.1.16"),
     later("quorum", One(Integer(1, 2**31 - 1)), "Weight needed.", "1"),
     later("hysteresis", One(Integer(0, 2**31 - 1)), "Weight that quorum may be off.", "0"),
     later("quorum_up", SCRIPT, "Script run when there is quorum."),
     later("quorum_down", SCRIPT, "Script run when there is none."),
-    later("ip_family", One(FAMILY), "Family of a mark.", "inet"),
+    later("ip_family", One(FAMILY), "Family of a mark.", "inet", since="1.2.20"),
     later("sorry_server", SERVER, "Server for when there is no quorum."),
-    later("sorry_server_inhibit", FLAG, "Weight 0 instead of removal."),
-    later("sorry_server_lvs_method", METHOD, "How packets are forwarded to it."),
+    later("sorry_server_inhibit", FLAG, "Weight 0 instead of removal.", since="1.2.13"),
+    later(
+        "sorry_server_lvs_method", METHOD, "How packets are forwarded to it.", fallback="lvs_method"
+    ),
     later("real_server", SERVER, "A real server.", block=REAL_SERVER.rows, is_repeatable=True),
 )
 SSL = Table().add(
@@ -361,6 +453,7 @@ BLOCKS: tuple[Keyword, ...] = (
         "Addresses and marks that share virtual servers.",
         items=GroupLine(),
         is_repeatable=True,
+        since="1.0.2",
     ),
     later(
         "virtual_server",
@@ -369,5 +462,12 @@ BLOCKS: tuple[Keyword, ...] = (
         block=VIRTUAL_SERVER.rows,
         is_repeatable=True,
     ),
-    later("SSL", INNER_BLOCK, "How SSL_GET authenticates.", block=SSL.rows, is_repeatable=True),
+    later(
+        "SSL",
+        INNER_BLOCK,
+        "How SSL_GET authenticates.",
+        block=SSL.rows,
+        is_repeatable=True,
+        since="0.4.9",
+    ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fastvrrp.config.arguments import Argument
+from fastvrrp.config.arguments import Adjusted, Argument, ArgumentError
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.spelling import nearest
 from fastvrrp.config.statement import Statement
@@ -26,7 +26,8 @@ class Options(NamedTuple):
 
 
 class OptionLine:
-    """Options from word `start` on; a word that is none goes to `bare` options in turn.
+    """Options from word `start` on; a word that is none goes to the first `bare` option left that
+    can read it.
 
     `options` has the argument of each name, or None where it has none.
     """
@@ -39,6 +40,7 @@ class OptionLine:
         start: int = 1,
         least: int = 0,
         modifiers: frozenset[str] = frozenset(),
+        needs_an_option: bool = False,
     ) -> None:
         self._options = options
         self._bare = dict(bare or {})
@@ -46,6 +48,7 @@ class OptionLine:
         self._least = least
         self._modifiers = modifiers
         """Words that may stand before a value, as `lock` in `mtu lock 1400`."""
+        self._needs_an_option = needs_an_option
 
     @property
     def shape(self) -> str:
@@ -81,7 +84,7 @@ class OptionLine:
                 if value is not None:
                     written.append((word, value))
             elif waiting:
-                name, argument = waiting.pop(0)
+                name, argument = waiting.pop(_fitting(word, waiting))
                 value = read_word(statement, index - 1, argument, complaints)
                 if value is not None:
                     written.append((name, value))
@@ -89,8 +92,26 @@ class OptionLine:
                 suggestion = nearest(word, self._options)
                 remedy = f"did you mean {suggestion}?" if suggestion else "it is ignored"
                 complaints.error(statement, index - 1, f"{word} is no option here; {remedy}")
+        if self._needs_an_option and len(words) == self._start:
+            complaints.error(
+                statement, len(words), f"{words[0]} needs {' or '.join(self._options)}"
+            )
+            return None
         if len(self._bare) - len(waiting) < self._least:
             missing = waiting[0][1].shape
             complaints.error(statement, len(words), f"{words[0]} needs {missing}")
             return None
         return Options(tuple(written))
+
+
+def _fitting(word: str, waiting: list[tuple[str, Argument]]) -> int:
+    """The first option that can read a word; the very first where none can, to complain."""
+    for index, (_, argument) in enumerate(waiting):
+        try:
+            argument.read(word)
+        except ArgumentError:
+            continue
+        except Adjusted:
+            pass
+        return index
+    return 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 from fastvrrp.config.arguments import (
     Address,
     Argument,
+    ArgumentError,
     Choice,
     Integer,
     Interface,
@@ -19,6 +22,9 @@ from fastvrrp.config.keywords import INNER_BLOCK, Keyword, later
 from fastvrrp.config.options import OptionLine, Options
 from fastvrrp.config.statement import Statement
 
+IPV6_LENGTH = 16
+COMMON_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "sctp": 132}
+"""IPPROTO_* of netinet/in.h: known also where there is no /etc/protocols."""
 NUMBER = Integer(0, 2**32 - 1)
 ADDRESS = Address()
 INTERFACE = Interface()
@@ -31,7 +37,7 @@ TOS = IprouteName("rt_dsfield", "type of service", 255)
 GROUP = IprouteName("group", "group of interfaces", 2**32 - 1)
 REALMS = Realms()
 TIME = Matching("TIME", r"[0-9]+(?:\.[0-9]+)?(?:s|ms|us|ns|msecs|secs)?", "is no time")
-RANGE = Matching("NUMBER[-NUMBER]", r"[0-9]+(?:-[0-9]+)?", "is no range of numbers")
+RANGE = Matching("NUMBER-NUMBER", r"[0-9]+-[0-9]+", "is no range; write both ends, as in 80-80")
 MARK = Matching(
     "MARK[/MASK]",
     r"(?:0x[0-9A-Fa-f]+|[0-9]+)(?:/(?:0x[0-9A-Fa-f]+|[0-9]+))?",
@@ -42,12 +48,41 @@ MARK = Matching(
 class Destination:
     """ADDRESS[/LENGTH], or a word for every address."""
 
-    shape = "ADDRESS[/LENGTH]|default"
+    shape = "ADDRESS[/LENGTH]|default|default6"
 
     def read(self, word: str) -> object:
-        if word in ("default", "any", "all"):
+        if word in ("default", "default6", "any", "all"):
             return "default"
         return Prefix().read(word)
+
+
+class IpProtocol:
+    """The name of a protocol over IP, as /etc/protocols has it, or its number."""
+
+    shape = "0-255|NAME"
+    _number = Integer(0, 255)
+
+    def read(self, word: str) -> int:
+        if word.isascii() and word.isdigit():
+            return self._number.read(word)
+        if word.lower() in COMMON_PROTOCOLS:
+            return COMMON_PROTOCOLS[word.lower()]
+        try:
+            return socket.getprotobyname(word)
+        except (OSError, ValueError):
+            raise ArgumentError("is no protocol; write its number") from None
+
+
+class Source:
+    """ADDRESS[/LENGTH] of IPv6: only its routes may depend on where a packet is from."""
+
+    shape = "IPV6[/LENGTH]"
+
+    def read(self, word: str) -> tuple[bytes, int]:
+        address, length = Prefix().read(word)
+        if len(address) != IPV6_LENGTH:
+            raise ArgumentError("is not an IPv6 address")
+        return address, length
 
 
 DESTINATION = Destination()
@@ -62,6 +97,8 @@ ROUTE_TYPES = (
     "prohibit",
     "blackhole",
     "nat",
+    "brd",
+    "xresolve",
 )
 METRICS = (
     "mtu",
@@ -87,6 +124,18 @@ ROUTE_FLAGS = (
     "prepend",
     "no_track",
 )
+ENCAPSULATION: dict[str, Argument | None] = {
+    **dict.fromkeys(("encap", "ip", "ip6")),
+    "mpls": Matching("LABEL[/LABEL...]", r"[0-9]+(?:/[0-9]+)*", "is no list of MPLS labels"),
+    "ila": Matching("LOCATOR", r"[0-9A-Fa-f]*(?::[0-9A-Fa-f]*){1,7}", "is no locator of ILA"),
+    "id": Integer(0, 2**64 - 1),
+    "dst": ADDRESS,
+    "ttl": Integer(0, 255),
+    "tc": Integer(0, 255),
+    "flags": MARK,
+}
+"""Words after `encap`: one of ip, ip6, mpls and ila, and what ip and ip6 have; `src`, `tos` and
+`hoplimit` are words of the route too."""
 ROUTE_OPTIONS: dict[str, Argument | None] = {
     **dict.fromkeys(ROUTE_FLAGS),
     **dict.fromkeys(METRICS, NUMBER),
@@ -94,38 +143,41 @@ ROUTE_OPTIONS: dict[str, Argument | None] = {
     **dict.fromkeys(("via", "gw", "or", "src", "as"), ADDRESS),
     **dict.fromkeys(("dev", "oif", "vrf"), INTERFACE),
     "table": TABLE,
-    **dict.fromkeys(("protocol", "proto"), PROTOCOL),
+    "protocol": PROTOCOL,
     "scope": SCOPE,
     **dict.fromkeys(("tos", "dsfield"), TOS),
     "realms": REALMS,
     **dict.fromkeys(("metric", "priority", "preference", "weight", "expires"), NUMBER),
-    **dict.fromkeys(("features", "congctl", "encap", "track_group"), NAME),
+    **dict.fromkeys(("features", "congctl", "track_group"), NAME),
+    **ENCAPSULATION,
     "to": DESTINATION,
     "pref": Choice({"low": 3, "medium": 0, "high": 1}),
     "ttl-propagate": Choice({"enabled": True, "disabled": False}),
-    "id": NUMBER,
-    "tc": NUMBER,
-    "dst": ADDRESS,
-    "flags": MARK,
+    "from": Source(),
 }
+RULE_ACTIONS = ("unreachable", "blackhole", "prohibit", "nop")
 RULE_OPTIONS: dict[str, Argument | None] = {
     **dict.fromkeys(("inet", "inet6", "not", "l3mdev", "no_track")),
-    **dict.fromkeys(("unreachable", "blackhole", "prohibit", "nop")),
+    **dict.fromkeys(RULE_ACTIONS),
     **dict.fromkeys(("from", "to"), DESTINATION),
     **dict.fromkeys(("iif", "oif", "dev"), INTERFACE),
     **dict.fromkeys(("table", "lookup"), RULE_TABLE),
     **dict.fromkeys(("tos", "dsfield"), TOS),
     "realms": REALMS,
     "protocol": PROTOCOL,
-    "suppress_ifgroup": GROUP,
-    **dict.fromkeys(("priority", "preference", "order", "goto", "tun_id"), NUMBER),
-    **dict.fromkeys(("suppress_prefixlength",), Integer(0, 128)),
-    **dict.fromkeys(("ip_proto", "ipproto", "type", "track_group"), NAME),
+    **dict.fromkeys(("suppress_ifgroup", "sup_group"), GROUP),
+    **dict.fromkeys(("priority", "preference", "order", "goto", "tunnel-id", "tun_id"), NUMBER),
+    **dict.fromkeys(("suppress_prefixlength", "sup_pl"), Integer(0, 128)),
+    **dict.fromkeys(("ip_proto", "ipproto"), IpProtocol()),
+    "track_group": NAME,
+    "type": Choice({name: name for name in RULE_ACTIONS}),
     **dict.fromkeys(("uidrange", "sport", "dport"), RANGE),
     "fwmark": MARK,
 }
+OTHER_ACTIONS = frozenset({*RULE_ACTIONS, "table", "lookup", "goto", "type"})
+"""What a rule may do instead of asking the VRF of an interface."""
 OLD_WORDS = {"or": "nexthop", "gw": "via"}
-MODIFIERS = frozenset({"lock", "inet", "inet6"})
+MODIFIERS = frozenset({"lock", "inet", "inet6", "to"})
 
 
 class Route(OptionLine):
@@ -146,6 +198,10 @@ class Route(OptionLine):
                     statement.words.index(old),
                     f"{old} in a route is deprecated; write {new}",
                 )
+        if "as" in names:
+            complaints.warning(
+                statement, statement.words.index("as"), "as is for routes of MPLS; it is ignored"
+            )
         if "no_track" in names:
             return options
         whole = names[: names.index("nexthop")] if "nexthop" in names else names
@@ -153,7 +209,7 @@ class Route(OptionLine):
             complaints.warning(
                 statement, 0, "a route without an interface is not tracked; write no_track"
             )
-        elif {"protocol", "proto"} & set(names):
+        elif "protocol" in names:
             complaints.warning(
                 statement, 0, "a route of another protocol is not tracked; write no_track with it"
             )
@@ -175,6 +231,13 @@ class Rule(OptionLine):
             complaints.warning(
                 statement, 0, "a rule without a preference is in no certain order; write preference"
             )
+        if "l3mdev" in names and names & OTHER_ACTIONS:
+            other = min(names & OTHER_ACTIONS)
+            complaints.error(
+                statement,
+                statement.words.index("l3mdev"),
+                f"l3mdev is what the rule does; remove it, or {other}",
+            )
         if "track_group" in names and not {"iif", "dev"} & names:
             complaints.warning(statement, 0, "a rule without iif cannot have a track_group")
         if "protocol" in names and "no_track" not in names:
@@ -194,8 +257,16 @@ STATIC: tuple[Keyword, ...] = (
         "Addresses that stay.",
         items=VirtualAddressLine(is_static=True),
         is_repeatable=True,
+        since="1.1.0",
     ),
-    later("static_routes", INNER_BLOCK, "Routes that stay.", items=ROUTE, is_repeatable=True),
+    later(
+        "static_routes",
+        INNER_BLOCK,
+        "Routes that stay.",
+        items=ROUTE,
+        is_repeatable=True,
+        since="1.0.1",
+    ),
     later("static_rules", INNER_BLOCK, "Rules that stay.", items=RULE, is_repeatable=True),
 )
 VIRTUAL: tuple[Keyword, ...] = (
@@ -205,6 +276,7 @@ VIRTUAL: tuple[Keyword, ...] = (
         "Routes that the master has.",
         items=ROUTE,
         is_repeatable=True,
+        since="1.0.1",
     ),
     later(
         "virtual_rules", INNER_BLOCK, "Rules that the master has.", items=RULE, is_repeatable=True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from fastvrrp.config import daemon_keywords, lvs_keywords, route_keywords, tracking_keywords
 from fastvrrp.config.arguments import Text
 from fastvrrp.config.keywords import FLAG, Keyword, Table
@@ -28,3 +30,16 @@ TOP = Table().add(
     ),
     *lvs_keywords.BLOCKS,
 )
+
+Path = tuple[str, ...]
+"""Names of blocks from the outermost on, and of a keyword in the last of them."""
+
+
+def rows(
+    table: Mapping[str, Keyword] = TOP.rows, path: Path = ()
+) -> Iterator[tuple[Path, Keyword]]:
+    """Every row of a table, a block before what is inside it."""
+    for name, keyword in table.items():
+        yield (*path, name), keyword
+        if keyword.block is not None:
+            yield from rows(keyword.block, (*path, name))

@@ -73,7 +73,8 @@ class Weight:
         value = read_word(statement, 1, self._weight, complaints)
         if not isinstance(value, int):
             return None
-        if len(words) > 2 and words[2] not in DIRECTIONS:
+        is_reversed = len(words) > 2 and words[2] == "reverse"
+        if len(words) > 2 and not is_reversed:
             complaints.error(statement, 2, f"{words[2]} is unknown after weight; write reverse")
         ignore_rest(statement, 3, complaints)
-        return value, len(words) > 2 and DIRECTIONS.get(words[2], False)
+        return value, is_reversed

@@ -24,10 +24,14 @@ BLOCK_NAME = One(NAME)
 SWITCH = Switch(Boolean())
 SCRIPT = Script()
 INTERFACE = Interface()
-LONGEST_SCRIPT_TIME = 1_000_000 * SECOND
+LONGEST_SCRIPT_TIME = 4_294_967_295_000
+"""keepalived counts microseconds in 32 bits."""
+LONGEST_BFD_INTERVAL = 4_294_967
+"""Milliseconds: RFC 5880 counts microseconds in 32 bits."""
 COUNT = One(Integer(1, 2**31 - 1))
 HOPS = One(Integer(0, 255))
-GAP = One(Seconds(1000, 4_294_967_295_000))
+GAP = One(Seconds(0, 2_147_483_647_000))
+BFD_INTERVAL = One(Milliseconds(1, LONGEST_BFD_INTERVAL))
 DELAY = Seconds(0, 255 * SECOND)
 
 TRACKS = (
@@ -37,6 +41,7 @@ TRACKS = (
         "Interfaces whose state counts.",
         items=TrackedLine(253),
         is_repeatable=True,
+        since="1.0.1",
     ),
     later(
         "track_script",
@@ -58,6 +63,7 @@ TRACKS = (
         "Processes that count.",
         items=TrackedLine(254),
         is_repeatable=True,
+        since="2.0.11",
     ),
     later(
         "track_bfd",
@@ -70,27 +76,44 @@ TRACKS = (
 """What an instance and a sync group may track."""
 
 NOTIFICATIONS = (
-    later("notify_master", SCRIPT, "Script run on becoming master."),
-    later("notify_backup", SCRIPT, "Script run on becoming backup."),
-    later("notify_fault", SCRIPT, "Script run on a fault."),
-    later("notify_stop", SCRIPT, "Script run when the daemon stops."),
+    later("notify_master", SCRIPT, "Script run on becoming master.", since="0.5.9"),
+    later("notify_backup", SCRIPT, "Script run on becoming backup.", since="0.5.9"),
+    later("notify_fault", SCRIPT, "Script run on a fault.", since="0.5.9"),
+    later("notify_stop", SCRIPT, "Script run when the daemon stops.", since="1.1.13"),
     later(
         "notify_deleted", Script(is_optional=True), "Tell of DELETED, not FAULT, after a reload."
     ),
     later("notify", SCRIPT, "Script run on every change of state."),
-    later("notify_priority_changes", SWITCH, "Tell FIFOs of priorities."),
-    later("smtp_alert", SWITCH, "Mail on a change of state."),
+    later(
+        "notify_priority_changes",
+        SWITCH,
+        "Tell FIFOs of priorities.",
+        fallback="vrrp_notify_priority_changes",
+        since="2.0.16",
+    ),
+    later("smtp_alert", SWITCH, "Mail on a change of state.", fallback="smtp_alert_vrrp"),
 )
 
 TRACK_SCRIPT = Table().add(
     later("script", BareCommand(), "Command that is run."),
     later("interval", One(Seconds(1000, LONGEST_SCRIPT_TIME)), "Time between two runs.", "1"),
-    later("timeout", One(Seconds(1000, LONGEST_SCRIPT_TIME)), "Time after which a run failed."),
+    later(
+        "timeout",
+        One(Seconds(1000, LONGEST_SCRIPT_TIME)),
+        "Time after which a run failed.",
+        fallback="interval",
+        since="1.2.6",
+    ),
     later("weight", Weight(253), "Added to the priority.", "0"),
-    later("rise", COUNT, "Successes until it counts as good.", "1"),
-    later("fall", COUNT, "Failures until it counts as bad.", "1"),
-    later("user", Several(Text("USER"), Text("GROUP"), optional=1), "Who runs it."),
-    later("init_fail", FLAG, "It is bad until it succeeds."),
+    later("rise", COUNT, "Successes until it counts as good.", "1", since="1.1.18"),
+    later("fall", COUNT, "Failures until it counts as bad.", "1", since="1.1.18"),
+    later(
+        "user",
+        Several(Text("USER"), Text("GROUP"), optional=1),
+        "Who runs it.",
+        fallback="script_user",
+    ),
+    later("init_fail", FLAG, "It is bad until it succeeds.", since="1.3.2"),
 )
 TRACK_FILE = Table().add(
     later("file", One(Text("PATH")), "File that is read."),
@@ -99,6 +122,7 @@ TRACK_FILE = Table().add(
         "init_file",
         OptionLine({"overwrite": None}, {"value": Integer(-(2**31), 2**31 - 1)}),
         "Write a value at the start.",
+        fallback="0 where no value is written",
     ),
 )
 TRACK_PROCESS = Table().add(
@@ -107,12 +131,24 @@ TRACK_PROCESS = Table().add(
         "param_match",
         One(Choice({"initial": "initial", "partial": "partial"})),
         "How its parameters are compared.",
+        since="2.0.16",
     ),
-    later("weight", Weight(254), "Added to the priority.", "1"),
+    later("weight", Weight(254), "Added to the priority.", "0"),
     later("quorum", One(Integer(1, 65535)), "Fewest processes.", "1"),
-    later("quorum_max", One(Integer(0, 65535)), "Most processes."),
-    later("fork_delay", One(Seconds(1000, 3600 * SECOND)), "Wait after one came."),
-    later("terminate_delay", One(Seconds(1000, 3600 * SECOND)), "Wait after one went."),
+    later(
+        "quorum_max",
+        One(Integer(0, 65535)),
+        "Most processes.",
+        fallback="unlimited",
+        since="2.0.16",
+    ),
+    later("fork_delay", One(Seconds(1000, 3600 * SECOND)), "Wait after one came.", fallback="none"),
+    later(
+        "terminate_delay",
+        One(Seconds(1000, 3600 * SECOND)),
+        "Wait after one went.",
+        fallback="none",
+    ),
     later("delay", One(Seconds(1000, 3600 * SECOND)), "Both waits."),
     later("full_command", FLAG, "Compare the whole command line."),
 )
@@ -120,17 +156,18 @@ BFD = Table().add(
     later("neighbor_ip", One(Address()), "Address of the neighbour."),
     later("neighbour_ip", One(Address()), "Address of the neighbour."),
     later("source_ip", One(Address()), "Own address."),
-    later("min_rx", One(Milliseconds(1, 1000)), "Shortest interval wished to hear.", "10"),
-    later("min_tx", One(Milliseconds(1, 1000)), "Shortest interval to send.", "10"),
-    later("idle_tx", One(Milliseconds(1000, 10000)), "Interval while down.", "1000"),
+    later("min_rx", BFD_INTERVAL, "Shortest interval wished to hear.", "10"),
+    later("min_tx", BFD_INTERVAL, "Shortest interval to send.", "10"),
+    later("idle_tx", One(Milliseconds(1000, LONGEST_BFD_INTERVAL)), "Interval while down.", "1000"),
     later("multiplier", One(Integer(1, 255)), "Packets missed until it is down.", "5"),
     later("passive", FLAG, "Wait for the neighbour."),
     later("ttl", One(Integer(1, 255)), "TTL that is sent.", "255"),
     later("hoplimit", One(Integer(1, 255)), "Hop limit that is sent.", "64"),
     later("max_hops", HOPS, "Hops that the neighbour may be away.", "0"),
+    later("multihop", SWITCH, "Packets go to the port of multihop sessions, 4784.", "off"),
     later("weight", Weight(253), "Added to the priority.", "0"),
-    later("vrrp", FLAG, "Tell virtual routers only."),
-    later("checker", FLAG, "Tell health checkers only."),
+    later("vrrp", FLAG, "Tell virtual routers only.", fallback="both are told"),
+    later("checker", FLAG, "Tell health checkers only.", fallback="both are told"),
 )
 SYNC_GROUP = Table().add(
     later("group", INNER_BLOCK, "Instances that change state together.", items=Line(NAME)),
@@ -142,12 +179,18 @@ SYNC_GROUP = Table().add(
         "Track for all.",
         replaced_by="track_interface, track_script and so on in the group",
         is_discouraged=True,
+        since="1.2.3",
     ),
-    later("sync_group_tracking_weight", FLAG, "Members may weigh differently."),
+    later("sync_group_tracking_weight", FLAG, "Members may weigh differently.", since="2.0.0"),
 )
 GARP_GROUP = Table().add(
-    later("garp_interval", GAP, "Gap between two gratuitous ARPs."),
-    later("gna_interval", GAP, "Gap between two neighbour advertisements."),
+    later("garp_interval", GAP, "Gap between two gratuitous ARPs.", fallback="vrrp_garp_interval"),
+    later(
+        "gna_interval",
+        GAP,
+        "Gap between two neighbour advertisements.",
+        fallback="vrrp_gna_interval",
+    ),
     later("interface", One(INTERFACE), "Interface to which they apply."),
     later(
         "interfaces", INNER_BLOCK, "Interfaces to which they apply together.", items=Line(INTERFACE)
@@ -159,7 +202,12 @@ TRACK_GROUP = Table().add(
 
 BLOCKS: tuple[Keyword, ...] = (
     later(
-        "vrrp_script", BLOCK_NAME, "A script to track.", block=TRACK_SCRIPT.rows, is_repeatable=True
+        "vrrp_script",
+        BLOCK_NAME,
+        "A script to track.",
+        block=TRACK_SCRIPT.rows,
+        is_repeatable=True,
+        since="1.1.13",
     ),
     later("track_file", BLOCK_NAME, "A file to track.", block=TRACK_FILE.rows, is_repeatable=True),
     later(
@@ -169,6 +217,7 @@ BLOCKS: tuple[Keyword, ...] = (
         block=TRACK_FILE.rows,
         is_repeatable=True,
         replaced_by="track_file",
+        since="2.0.0",
     ),
     later(
         "vrrp_track_process",
@@ -176,6 +225,7 @@ BLOCKS: tuple[Keyword, ...] = (
         "A process to track.",
         block=TRACK_PROCESS.rows,
         is_repeatable=True,
+        since="2.0.11",
     ),
     later("bfd_instance", BLOCK_NAME, "A BFD session.", block=BFD.rows, is_repeatable=True),
     later(
@@ -184,6 +234,7 @@ BLOCKS: tuple[Keyword, ...] = (
         "Instances that change state together.",
         block=SYNC_GROUP.rows,
         is_repeatable=True,
+        since="0.6.1",
     ),
     later(
         "garp_group",
@@ -198,6 +249,7 @@ BLOCKS: tuple[Keyword, ...] = (
         "Instances that track static addresses, routes and rules.",
         block=TRACK_GROUP.rows,
         is_repeatable=True,
+        since="2.0.3",
     ),
     later(
         "linkbeat_interfaces",
@@ -210,6 +262,7 @@ BLOCKS: tuple[Keyword, ...] = (
             least=1,
         ),
         is_repeatable=True,
+        since="2.0.13",
     ),
     later(
         "interface_up_down_delays",
@@ -217,5 +270,6 @@ BLOCKS: tuple[Keyword, ...] = (
         "How long an interface must be up or down to count.",
         items=Several(INTERFACE, DELAY, DELAY, optional=1, start=0),
         is_repeatable=True,
+        since="2.2.3",
     ),
 )
