@@ -100,7 +100,7 @@ for interface in eth0 eth1 eth2; do
 done
 ip link set eth2 down
 ip address add 10.0.0.1/24 dev eth0
-timeout 5 keepalived -n -l -D -G --vrrp -f "$1" -p /run/k.pid -r /run/v.pid || true
+timeout 5 keepalived -n -l -D -G --vrrp -f "$1" -p /run/k.pid -r /run/v.pid 2>&1 || true
 """
 HEAD = """
 global_defs {
