@@ -1,0 +1,1 @@
+"""What moves the priority of a virtual router, or lets it fail."""

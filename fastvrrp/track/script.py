@@ -1,0 +1,80 @@
+"""Scripts: how they are run, and what their results are worth.
+
+Shared by the daemon and the process that runs them for it (`runner`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Credentials(NamedTuple):
+    """As whom a script runs."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    """Supplementary groups."""
+
+
+class Command(NamedTuple):
+    """What is executed, without a shell."""
+
+    arguments: tuple[str, ...]
+    """The program's path and its arguments."""
+    credentials: Credentials | None = None
+    """None is those of the daemon."""
+
+
+class Check(NamedTuple):
+    """A script that is run again and again, and whose exit status counts."""
+
+    name: str
+    command: Command
+    interval: int = 1_000_000_000
+    """Nanoseconds from one start to the next. A run that takes longer is let be."""
+    timeout: int = 1_000_000_000
+    """Nanoseconds after which a run is killed, and has failed."""
+    rise: int = 1
+    """Successes in a row until it is good."""
+    fall: int = 1
+    """Failures in a row until it is bad."""
+    starts_bad: bool = False
+    """It is bad until it is good (`init_fail`); otherwise its first result decides."""
+
+
+class News(NamedTuple):
+    """A script has become good or bad."""
+
+    name: str
+    is_good: bool
+    reason: str
+    """How its last run ended, for a person."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts the results of one script."""
+
+    check: Check
+    is_good: bool | None = field(init=False)
+    """None until the first result."""
+    _in_a_row: int = field(default=0, init=False)
+    """Results that speak against what it is now."""
+
+    def __post_init__(self) -> None:
+        self.is_good = False if self.check.starts_bad else None
+
+    def count(self, succeeded: bool) -> bool:
+        """Takes one result; True where the script has become good or bad by it."""
+        if succeeded is self.is_good:
+            self._in_a_row = 0
+            return False
+        self._in_a_row += 1
+        needed = self.check.rise if succeeded else self.check.fall
+        if self.is_good is not None and self._in_a_row < needed:
+            return False
+        self.is_good = succeeded
+        self._in_a_row = 0
+        return True

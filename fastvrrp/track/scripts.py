@@ -1,0 +1,110 @@
+"""Scripts as the daemon has them: what is run, and the news of it.
+
+The scripts run in a process of their own (`runner`), which is started before the daemon is large
+and started again should it end.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+
+from fastvrrp.track.runner import LONGEST_MESSAGE
+from fastvrrp.track.script import Check, Command, News
+
+log = logging.getLogger(__name__)
+
+
+class Scripts:
+    """The scripts of one daemon."""
+
+    def __init__(self) -> None:
+        """Starts the other process."""
+        self._checks: dict[str, Check] = {}
+        self._waiting: list[bytes] = []
+        """Messages for which there was no room yet."""
+        self._start()
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when there is news. `read` may change it."""
+        return self._runner.fileno()
+
+    @property
+    def is_behind(self) -> bool:
+        """True while something waits for room: `flush` when the descriptor can be written."""
+        return bool(self._waiting)
+
+    def check(self, wanted: Iterable[Check]) -> None:
+        """Runs these scripts from now on, and no others. One that runs already goes on with what it
+        has counted."""
+        checks = {check.name: check for check in wanted}
+        for name in self._checks.keys() - checks.keys():
+            self._send(name)
+        for name, check in checks.items():
+            if self._checks.get(name) != check:
+                self._send(check)
+        self._checks = checks
+
+    def run(self, command: Command) -> None:
+        """Runs a command once, whatever comes of it."""
+        self._send(command)
+
+    def read(self) -> list[News]:
+        """What has become good or bad. A process that has ended is started again."""
+        news: list[News] = []
+        while True:
+            try:
+                message = self._runner.recv(LONGEST_MESSAGE, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            except ConnectionError:
+                message = b""
+            if not message:
+                self._restart()
+                break
+            said = pickle.loads(message)
+            if said.name in self._checks:
+                news.append(said)
+        return news
+
+    def flush(self) -> None:
+        """Sends what there is room for."""
+        sent = 0
+        for message in self._waiting:
+            try:
+                self._runner.send(message, socket.MSG_DONTWAIT)
+            except (BlockingIOError, ConnectionError):
+                break
+            sent += 1
+        del self._waiting[:sent]
+
+    def close(self) -> None:
+        """Ends the other process, and with it every script that runs."""
+        self._runner.close()
+        self._process.wait()
+
+    def _start(self) -> None:
+        self._runner, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "fastvrrp.track.runner", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                cwd="/",
+            )
+
+    def _restart(self) -> None:
+        self._runner.close()
+        log.error("the process that runs scripts ended: %s", self._process.wait())
+        self._waiting.clear()
+        self._start()
+        for check in self._checks.values():
+            self._send(check)
+
+    def _send(self, message: Check | Command | str) -> None:
+        self._waiting.append(pickle.dumps(message))
+        self.flush()

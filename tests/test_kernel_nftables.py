@@ -1,0 +1,148 @@
+"""The table of nftables: what it lets through is tried with packets, between two namespaces."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from fastvrrp.kernel.nftables import Firewall, Refused
+from kernel_namespace import Namespace, add_veth, inside_namespace, ip, needs_root
+
+pytestmark = needs_root
+
+PORT = 9
+PATIENCE = 2.0
+ADDRESSES = {"10.0.0.1": 24, "10.0.0.50": 32, "2001:db8::1": 64, "2001:db8::50": 128}
+
+
+def packed(text: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+
+
+@pytest.fixture
+def peer() -> Iterator[Namespace]:
+    """This thread is in a namespace with eth0 and ADDRESSES; the other end is the peer's."""
+    other = Namespace()
+    try:
+        with inside_namespace():
+            add_veth("eth0", "eth1")
+            ip(f"link set eth1 netns {other.path}")
+            ip("address add fe80::1/64 dev eth0 nodad")
+            for address, length in ADDRESSES.items():
+                ip(f"address add {address}/{length} dev eth0 {'nodad' if ':' in address else ''}")
+            with other.entered():
+                ip("link set eth1 up")
+                ip("address add 10.0.0.2/24 dev eth1")
+                ip("address add 2001:db8::2/64 dev eth1 nodad")
+                ip("address add fe80::2/64 dev eth1 nodad")
+            yield other
+    finally:
+        other.close()
+
+
+def arrives(peer: Namespace, address: str, interface: str = "") -> bool:
+    """Whether a packet of the peer to one of our addresses comes in."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("", PORT))
+        with peer.entered(), socket.socket(family, socket.SOCK_DGRAM) as sender:
+            scope = socket.if_nametoindex("eth1") if address.startswith("fe80") else 0
+            sender.sendto(b"?", (address, PORT, 0, scope) if ":" in address else (address, PORT))
+            # What comes after it on the same way, and always arrives.
+            sender.sendto(b"!", ("2001:db8::1", PORT) if ":" in address else ("10.0.0.1", PORT))
+        receiver.settimeout(PATIENCE)
+        came = receiver.recv(16) == b"?"
+        if came:
+            assert receiver.recv(16) == b"!"
+        return came
+
+
+def tables() -> str:
+    return subprocess.run(
+        ["nft", "list", "ruleset"], check=True, capture_output=True, text=True
+    ).stdout
+
+
+@pytest.mark.parametrize("address", ["10.0.0.50", "2001:db8::50"])
+def test_a_refused_address_takes_no_packets(peer: Namespace, address: str) -> None:
+    firewall = Firewall()
+    assert arrives(peer, address)
+    firewall.settle([Refused(packed(address), "eth0")], [])
+    assert not arrives(peer, address)
+    firewall.settle([Refused(packed("10.0.0.77"), "eth0")], [])
+    assert arrives(peer, address)
+
+
+def test_a_link_local_address_is_refused_on_its_own_link(peer: Namespace) -> None:
+    ip("address add fe80::50/64 dev eth0 nodad")
+    firewall = Firewall()
+    firewall.settle([Refused(packed("fe80::50"), "elsewhere")], [])
+    assert arrives(peer, "fe80::50")
+    firewall.settle([Refused(packed("fe80::50"), "eth0")], [])
+    assert not arrives(peer, "fe80::50")
+    assert arrives(peer, "fe80::1")
+
+
+def test_a_neighbour_is_answered_for_a_refused_address(peer: Namespace) -> None:
+    Firewall().settle([Refused(packed("2001:db8::50"), "eth0")], [])
+    assert not arrives(peer, "2001:db8::50")
+    with peer.entered():
+        assert "lladdr" in ip("-6 neighbour show 2001:db8::50")
+
+
+def test_an_idle_link_is_deaf_and_mute(peer: Namespace) -> None:
+    firewall = Firewall()
+    firewall.settle([], ["eth0", "eth7"])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("10.0.0.1", PORT))
+        receiver.settimeout(0.3)
+        with peer.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"deaf", ("10.0.0.1", PORT))
+        with pytest.raises(TimeoutError):
+            receiver.recv(16)
+        with pytest.raises(PermissionError):
+            receiver.sendto(b"mute", ("10.0.0.2", PORT))
+    firewall.set_idle([], ["eth0"])
+    assert arrives(peer, "10.0.0.50")
+    firewall.set_idle(["eth0"], ["eth7", "eth8"])
+    with pytest.raises(TimeoutError):
+        arrives(peer, "10.0.0.50")
+
+
+def test_thousands_of_addresses_are_one_change(peer: Namespace) -> None:
+    addresses = [f"10.{n >> 8}.{n & 255}.9" for n in range(4080)]
+    Firewall().settle([Refused(packed(address), "eth0") for address in addresses], [])
+    listed = tables()
+    assert all(address in listed for address in addresses)
+
+
+def test_there_is_no_table_without_need(peer: Namespace) -> None:
+    firewall = Firewall()
+    firewall.settle([], [])
+    assert tables() == ""
+    firewall.settle([], ["eth0"])
+    assert "table inet fastvrrp" in tables()
+    firewall.remove()
+    assert tables() == ""
+
+
+def test_what_a_crash_left_is_replaced(peer: Namespace) -> None:
+    Firewall().settle([Refused(packed("10.0.0.50"), "eth0")], [])
+    Firewall().settle([], [])
+    assert tables() == ""
+
+
+def test_the_tables_of_others_stay(peer: Namespace) -> None:
+    subprocess.run(["nft", "add", "table", "inet", "filter"], check=True)
+    firewall = Firewall()
+    firewall.settle([], ["eth0"])
+    firewall.remove()
+    assert tables().split() == ["table", "inet", "filter", "{", "}"]
+
+
+def test_a_change_that_cannot_be_made_says_why(peer: Namespace) -> None:
+    with pytest.raises(OSError, match="nftables: Error: No such file or directory"):
+        Firewall().set_idle(["eth0"], [])

@@ -1,0 +1,230 @@
+"""Scripts, run by the process that runs them, and what the daemon hears of it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastvrrp.track.runner import as_user
+from fastvrrp.track.script import Check, Command, Credentials, News, Tally
+from fastvrrp.track.scripts import Scripts
+from lab.waiting import wait_until
+
+MILLISECOND = 1_000_000
+SECOND = 1_000_000_000
+
+
+@pytest.fixture
+def scripts() -> Iterator[Scripts]:
+    made = Scripts()
+    yield made
+    made.close()
+
+
+def shell(text: str) -> Command:
+    return Command(("/bin/sh", "-c", text))
+
+
+def check(
+    name: str,
+    text: str,
+    *,
+    interval: int = 100 * MILLISECOND,
+    timeout: int = SECOND,
+    fall: int = 1,
+) -> Check:
+    return Check(name, shell(text), interval, timeout, fall=fall)
+
+
+def hear(scripts: Scripts, count: int, patience: float = 10.0) -> list[News]:
+    """The next `count` pieces of news."""
+    news: list[News] = []
+    end = time.monotonic() + patience
+    while len(news) < count:
+        events = select.POLLIN | (select.POLLOUT if scripts.is_behind else 0)
+        poll = select.poll()
+        poll.register(scripts, events)
+        ready = poll.poll(max(0.0, end - time.monotonic()) * 1000)
+        assert ready, f"only {news} after {patience} s"
+        scripts.flush()
+        news += scripts.read()
+    return news
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+# --- results -------------------------------------------------------------------------------------
+
+
+def test_the_first_result_decides(scripts: Scripts) -> None:
+    scripts.check([check("good", "exit 0"), check("bad", "exit 3", fall=5)])
+    assert sorted(hear(scripts, 2)) == [
+        News("bad", False, "exited with status 3"),
+        News("good", True, "exited with status 0"),
+    ]
+
+
+def test_only_a_change_is_news(scripts: Scripts, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    runs = tmp_path / "runs"
+    scripts.check([check("flag", f"echo >>{runs}; test -e {flag}")])
+    assert not hear(scripts, 1)[0].is_good
+    wait_until(lambda: runs.read_text().count("\n") >= 5)
+    assert scripts.read() == []
+    flag.touch()
+    assert hear(scripts, 1)[0].is_good
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("kill -9 $$", "ended by SIGKILL"), ("kill -45 $$", "ended by signal 45")],
+)
+def test_a_script_that_a_signal_ends_has_failed(scripts: Scripts, text: str, reason: str) -> None:
+    scripts.check([check("killed", text)])
+    assert hear(scripts, 1) == [News("killed", False, reason)]
+
+
+def test_a_script_that_does_not_exist_has_failed(scripts: Scripts) -> None:
+    scripts.check([Check("none", Command(("/no/such/script",)))])
+    assert hear(scripts, 1) == [News("none", False, "cannot be run: No such file or directory")]
+
+
+@pytest.mark.parametrize("stubborn", ["", "trap '' TERM; "])
+def test_a_script_that_hangs_ends_with_all_it_started(
+    scripts: Scripts, tmp_path: Path, stubborn: str
+) -> None:
+    pids = tmp_path / "pids"
+    text = f"{stubborn}sleep 1000 & echo $! >>{pids}; sleep 1000"
+    scripts.check([check("hangs", text, timeout=300 * MILLISECOND, interval=60 * SECOND)])
+    assert hear(scripts, 1) == [News("hangs", False, "timed out")]
+    child = int(pids.read_text())
+    wait_until(lambda: not is_alive(child))
+
+
+def test_a_script_may_print_megabytes(scripts: Scripts) -> None:
+    scripts.check([check("talks", "head -c 9000000 /dev/zero", timeout=9 * SECOND)])
+    assert hear(scripts, 1)[0].is_good
+
+
+def test_a_run_is_not_started_while_another_goes_on(scripts: Scripts, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    text = f"echo >>{runs}; sleep 0.35"
+    scripts.check([check("slow", text, timeout=9 * SECOND)])
+    hear(scripts, 1)
+    began = runs.read_text().count("\n")
+    time.sleep(1.0)
+    assert runs.read_text().count("\n") - began <= 3
+
+
+def test_signals_of_the_runner_are_ordinary_in_a_script(scripts: Scripts) -> None:
+    scripts.check([check("terminates", "kill -TERM $$; exit 0")])
+    assert hear(scripts, 1) == [News("terminates", False, "ended by SIGTERM")]
+
+
+# --- what is run ---------------------------------------------------------------------------------
+
+
+def test_a_check_is_changed_and_forgotten(scripts: Scripts, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    scripts.check([check("one", "exit 0"), check("two", f"echo >>{runs}")])
+    hear(scripts, 2)
+    scripts.check([check("one", "exit 1")])
+    assert hear(scripts, 1) == [News("one", False, "exited with status 1")]
+    time.sleep(0.2)
+    ran = runs.read_text()
+    time.sleep(0.4)
+    assert runs.read_text() == ran
+
+
+def test_an_unchanged_check_goes_on(scripts: Scripts) -> None:
+    unchanged = check("one", "exit 0")
+    scripts.check([unchanged])
+    hear(scripts, 1)
+    scripts.check([unchanged, check("two", "exit 0")])
+    assert [news.name for news in hear(scripts, 1)] == ["two"]
+
+
+def test_a_command_is_run_once(scripts: Scripts, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    scripts.run(Command(("/bin/sh", "-c", 'echo "$1" >>' + str(out), "sh", "two words; $HOME")))
+    wait_until(lambda: out.exists() and out.read_text() == "two words; $HOME\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="runs scripts as another user")
+def test_a_script_runs_as_its_user(scripts: Scripts, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.touch()
+    out.chmod(0o666)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    command = shell(f"(id -u; id -g; id -G) >{out}")
+    scripts.run(command._replace(credentials=Credentials(65534, 65533, (4, 20))))
+    wait_until(lambda: out.read_text().split() == ["65534", "65533", "65533", "4", "20"])
+
+
+def test_the_own_user_needs_no_help() -> None:
+    own = Credentials(os.getuid(), os.getgid(), tuple(os.getgroups()))
+    assert as_user(Command(("/bin/true",), own)) == ["/bin/true"]
+
+
+# --- the process ---------------------------------------------------------------------------------
+
+
+def test_a_runner_that_ends_is_started_again(
+    scripts: Scripts, caplog: pytest.LogCaptureFixture
+) -> None:
+    scripts.check([check("good", "exit 0")])
+    hear(scripts, 1)
+    os.kill(scripts._process.pid, signal.SIGKILL)
+    assert hear(scripts, 1) == [News("good", True, "exited with status 0")]
+    assert "the process that runs scripts ended: -9" in caplog.text
+
+
+def test_scripts_end_with_the_daemon(tmp_path: Path) -> None:
+    scripts = Scripts()
+    pids = tmp_path / "pids"
+    scripts.check([check("hangs", f"echo $$ >{pids}; exec sleep 1000", timeout=999 * SECOND)])
+    wait_until(lambda: pids.exists() and pids.read_text())
+    scripts.close()
+    wait_until(lambda: not is_alive(int(pids.read_text())))
+
+
+def test_a_thousand_scripts_a_second(scripts: Scripts) -> None:
+    count = 1000
+    scripts.check(
+        [Check(f"script {n}", Command(("/bin/true",)), timeout=20 * SECOND) for n in range(count)]
+    )
+    news = hear(scripts, count, 30.0)
+    assert {item.name for item in news} == {f"script {n}" for n in range(count)}
+    assert all(item.is_good for item in news)
+
+
+# --- counting ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rise", "fall", "starts_bad", "results", "expected"),
+    [
+        (1, 1, False, "+-+", ["+", "-", "+"]),
+        (2, 3, False, "+---+-++", ["+", "", "", "-", "", "", "", "+"]),
+        (2, 3, False, "-++", ["-", "", "+"]),
+        (2, 1, True, "-+-++", ["", "", "", "", "+"]),
+    ],
+)
+def test_rise_and_fall(
+    rise: int, fall: int, starts_bad: bool, results: str, expected: list[str]
+) -> None:
+    tally = Tally(Check("x", Command(("x",)), rise=rise, fall=fall, starts_bad=starts_bad))
+    told = [result if tally.count(result == "+") else "" for result in results]
+    assert told == expected
