@@ -353,7 +353,7 @@ INSTANCE = Table().add(
     later("promote_secondaries", FLAG, "Keep addresses when the first of a network goes."),
     *VIRTUAL,
     later("no_accept", FLAG, "Drop packets to the addresses."),
-    later("strict_mode", SWITCH, "Refuse what the RFC does not have.", "vrrp_strict"),
+    Keyword("strict_mode", SWITCH, "Refuse what the RFC does not have.", "vrrp_strict"),
     *NOTIFICATIONS,
     later("notify_master_rx_lower_pri", Script(), "Script run on an advert of lower priority."),
     later("kernel_rx_buf_size", One(Integer(1, 2**31 - 1)), "Size of the receive buffer."),
