@@ -19,7 +19,7 @@ from fastvrrp.config.definitions import Defaults
 from fastvrrp.config.lines import Lines
 from fastvrrp.config.references import References
 from fastvrrp.config.script_checks import ScriptChecks
-from fastvrrp.config.servers import check_group, check_virtual_server
+from fastvrrp.config.server_groups import VirtualServers
 from fastvrrp.config.source import SourceError
 from fastvrrp.config.statement import Whole
 from fastvrrp.config.table import TOP
@@ -103,6 +103,7 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
     claims = Claims(complaints)
     references = References(complaints)
     scripts = ScriptChecks(complaints)
+    servers = VirtualServers(complaints)
     names: VmacNames | None = None
     builder: Builder | None = None
     drafts: list[Draft] = []
@@ -128,16 +129,16 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
             if draft is not None:
                 drafts.append(draft)
         elif entry.keyword.name == "virtual_server":
-            check_virtual_server(entry, complaints)
+            servers.take_server(entry)
             scripts.take_server(entry)
         elif entry.keyword.name == "virtual_server_group":
-            if entry.value is not None:
-                check_group(entry, complaints)
+            servers.take_group(entry)
         else:
             references.take(entry)
             if entry.keyword.name == "vrrp_script":
                 scripts.take_script(entry)
     references.check()
+    servers.check()
     has_insecure_scripts = scripts.check(
         tree.notifying,
         references.tracked_scripts(),

@@ -9,7 +9,6 @@ which `keepalived -t` exits with 6.
 from __future__ import annotations
 
 import grp
-import os
 import pwd
 import shutil
 import stat
@@ -214,7 +213,7 @@ def _open_part(path: Path) -> Path | None:
     """The file or directory on the way to a program that others than root may write."""
     resolved = path.resolve()
     for part in (resolved, *resolved.parents):
-        status = os.stat(part)
+        status = part.stat()
         others = stat.S_IWOTH | (stat.S_IWGRP if status.st_gid else 0)
         is_shared = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
         if status.st_uid or (status.st_mode & others and not is_shared):
