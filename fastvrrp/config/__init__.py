@@ -13,9 +13,11 @@ import time
 from dataclasses import dataclass
 
 from fastvrrp.config.build import Builder, Draft
+from fastvrrp.config.checkers import Checkers
 from fastvrrp.config.checks import Claims
 from fastvrrp.config.complaints import Complaint, Complaints, Place, Severity
 from fastvrrp.config.definitions import Defaults
+from fastvrrp.config.garp_groups import GarpGroups
 from fastvrrp.config.lines import Lines
 from fastvrrp.config.references import References
 from fastvrrp.config.script_checks import ScriptChecks
@@ -103,7 +105,9 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
     claims = Claims(complaints)
     references = References(complaints)
     scripts = ScriptChecks(complaints)
+    garp_groups = GarpGroups(complaints)
     servers = VirtualServers(complaints)
+    checkers = Checkers(complaints)
     names: VmacNames | None = None
     builder: Builder | None = None
     drafts: list[Draft] = []
@@ -130,6 +134,7 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
                 drafts.append(draft)
         elif entry.keyword.name == "virtual_server":
             servers.take_server(entry)
+            checkers.check(entry)
             scripts.take_server(entry)
         elif entry.keyword.name == "virtual_server_group":
             servers.take_group(entry)
@@ -137,6 +142,12 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
             references.take(entry)
             if entry.keyword.name == "vrrp_script":
                 scripts.take_script(entry)
+            elif entry.keyword.name == "garp_group":
+                garp_groups.take(entry)
+            elif entry.keyword.name in ("track_file", "vrrp_track_file"):
+                checkers.take_file(entry)
+            elif entry.keyword.name == "bfd_instance":
+                checkers.take_session(entry)
     references.check()
     servers.check()
     has_insecure_scripts = scripts.check(

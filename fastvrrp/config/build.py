@@ -37,6 +37,8 @@ MOST_ADVERTISED_ADDRESSES = 255
 """Count IPvX Addr is one octet (RFC 9568 section 5.2.5)."""
 LONGEST_ADVERT_INTERVAL = 40_950 * MILLISECOND
 """Twelve bits of centiseconds (RFC 9568 section 5.2.7)."""
+UNICAST = ("unicast_peer", "unicast_src_ip", "check_unicast_src", "old_unicast_checksum")
+"""Keywords that make keepalived say so where no peer is written."""
 CENTISECOND = 10 * MILLISECOND
 VMAC_IPV4 = bytes.fromhex("00005e0001")
 """RFC 9568 section 7.3; the sixth octet is the VRID."""
@@ -293,7 +295,12 @@ class Builder:
         return kind.value, password[:LONGEST_PASSWORD]
 
     def _unicast_without_peer(self, name: str, last: dict[str, Entry]) -> None:
-        for keyword in ("unicast_peer", "unicast_src_ip"):
+        ttl = last.get("unicast_ttl")
+        if ttl is not None:
+            self._complaints.warning(
+                ttl.statement, 0, f"unicast_ttl is ignored: {name} has no unicast peer"
+            )
+        for keyword in UNICAST:
             entry = last.get(keyword)
             if entry is not None:
                 self._complaints.warning(
@@ -341,6 +348,14 @@ class Builder:
         words = entry.value
         assert isinstance(words, VmacWords)
         interface = words.name
+        parent = last["interface"].value
+        if interface is not None and interface == parent:
+            self._complaints.error(
+                entry.statement,
+                1,
+                f"use_vmac {interface} is the interface of {name} itself; a name is chosen instead",
+            )
+            interface = None
         if interface is not None and self._names.owner(interface) not in (None, name):
             self._complaints.error(
                 entry.statement,

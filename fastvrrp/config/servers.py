@@ -15,8 +15,8 @@ from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
 
 MODERN = {"lb_algo": "lvs_sched", "lb_kind": "lvs_method"}
-NEEDS = {"HTTP_GET": "url", "SSL_GET": "url", "FILE_CHECK": "track_file"}
-"""What a checker is nothing without."""
+OF_SH = frozenset({"sh-port", "sh-fallback", "mh-port", "mh-fallback"})
+OF_SORRY = frozenset({"sorry_server_inhibit", "sorry_server_lvs_method"})
 Server = tuple[Statement, bytes, int | None]
 """A real server or sorry server: where, its address, and its port if one was written."""
 
@@ -29,7 +29,7 @@ class Kind:
     """The port of every address or range of addresses; 0 is every port."""
     has_mark: bool = False
     has_family: bool = False
-    """True where a mark of a group names its family."""
+    """True where a mark of a group is inet6; keepalived says less of those."""
 
     @classmethod
     def of_server(cls, server: Entry) -> Kind:
@@ -47,7 +47,7 @@ class Kind:
         for value, statement in group.items if group is not None else ():
             if statement.words[0] == "fwmark":
                 has_mark = True
-                has_family |= isinstance(value, tuple) and value[2] is not None
+                has_family |= isinstance(value, tuple) and value[2] == "inet6"
             elif isinstance(value, tuple):
                 ports.append(value[1] or 0)
         return cls(tuple(ports), has_mark, has_family)
@@ -66,8 +66,9 @@ def check_virtual_server(entry: Entry, kind: Kind, complaints: Complaints) -> No
             entry.statement, 1, f"virtual_server {name} has no real server; it is left out"
         )
         return
-    _check_quorum(servers, name, last, complaints)
+    _check_quorum(entry, servers, name, last, complaints)
     _check_defaults(entry, name, kind, last, complaints)
+    _check_options(entry, last, complaints)
     ends: list[Server] = [server for server, _ in servers]
     sorry = last.get("sorry_server")
     if sorry is not None and isinstance(sorry.value, tuple):
@@ -158,24 +159,18 @@ def _real_servers(
                 " it is left out here",
             )
             continue
-        _check_checkers(inner, complaints)
         weights = [each.value for each in inner.entries if each.keyword.name == "weight"]
         weight = weights[-1] if weights else 1
         servers.append((server, weight if isinstance(weight, int) else 1))
     return servers if was_written else None, family
 
 
-def _check_checkers(server: Entry, complaints: Complaints) -> None:
-    for checker in server.entries:
-        needed = NEEDS.get(checker.keyword.name)
-        if needed and not any(each.keyword.name == needed for each in checker.entries):
-            complaints.error(
-                checker.statement, 0, f"{checker.keyword.name} has no {needed}; it is left out"
-            )
-
-
 def _check_quorum(
-    servers: list[tuple[Server, int]], name: str, last: dict[str, Entry], complaints: Complaints
+    entry: Entry,
+    servers: list[tuple[Server, int]],
+    name: str,
+    last: dict[str, Entry],
+    complaints: Complaints,
 ) -> None:
     total = sum(weight for _, weight in servers)
     quorum = 1
@@ -190,6 +185,12 @@ def _check_quorum(
                 f" {total} is taken",
             )
             quorum = total
+    elif servers and not total:
+        complaints.warning(
+            entry.statement,
+            1,
+            f"the real servers of virtual_server {name} weigh nothing; its quorum is 0",
+        )
     hysteresis = last.get("hysteresis")
     kept = hysteresis.value if hysteresis is not None else 0
     if hysteresis is not None and isinstance(kept, int) and kept and kept >= quorum:
@@ -230,6 +231,25 @@ def _check_defaults(
             f"virtual_server {name} is for every port, which needs persistence_timeout;"
             " it is taken as persistent",
         )
+
+
+def _check_options(entry: Entry, last: dict[str, Entry], complaints: Complaints) -> None:
+    """Options that need another one, some of them before."""
+    seen: dict[str, object] = {}
+    for option in entry.entries:
+        keyword = MODERN.get(option.keyword.name, option.keyword.name)
+        seen[keyword] = option.value
+        fault = ""
+        if keyword in OF_SH and seen.get("lvs_sched") not in ("sh", "mh"):
+            fault = "it is of the schedulers sh and mh; write lvs_sched before it"
+        elif keyword in OF_SORRY and "sorry_server" not in seen:
+            fault = "it needs sorry_server before it"
+        if fault:
+            complaints.warning(option.statement, 0, f"{keyword} is ignored: {fault}")
+    ops = last.get("ops")
+    protocol = last.get("protocol")
+    if ops is not None and protocol is not None and protocol.value in ("TCP", "SCTP"):
+        complaints.warning(ops.statement, 0, "ops is ignored: it needs protocol UDP")
 
 
 def _check_ports(servers: list[Server], name: str, kind: Kind, complaints: Complaints) -> None:

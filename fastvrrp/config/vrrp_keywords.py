@@ -8,6 +8,7 @@ from fastvrrp.config.arguments import (
     Address,
     Boolean,
     Choice,
+    HostAddress,
     Integer,
     MulticastAddress,
     MulticastDestination,
@@ -34,6 +35,7 @@ from fastvrrp.model import MILLISECOND, SECOND, Authentication, State
 BOOLEAN = Boolean()
 SWITCH = Switch(BOOLEAN)
 ADDRESS = Address()
+HOST = HostAddress()
 VERSION = Integer(2, 3)
 REPEAT = Integer(1, 2**32 - 1, raised=True)
 DELAY = WholeSeconds(0, 4294)
@@ -217,8 +219,8 @@ INSTANCE = Table().add(
         items=VirtualAddressLine(),
         is_repeatable=True,
     ),
-    Keyword("unicast_src_ip", One(ADDRESS), "Source address of unicast adverts."),
-    Keyword("mcast_src_ip", One(ADDRESS), "Source address of multicast adverts."),
+    Keyword("unicast_src_ip", One(HOST), "Source address of unicast adverts."),
+    Keyword("mcast_src_ip", One(HOST), "Source address of multicast adverts."),
     Keyword(
         "unicast_peer",
         INNER_BLOCK,
