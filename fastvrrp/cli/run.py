@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
 DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
 CONFIG_TEST_FAILED = 5  # this and the next as keepalived -t
-CONFIG_TEST_INSECURE = 6
+CONFIG_TEST_DOUBTFUL = 6
 NOTHING_TO_RUN = 2  # as keepalived
 MACHINE_FAILED = 1
 RIGHTS = "run it as root, or with the capabilities CAP_NET_RAW and CAP_NET_ADMIN"
@@ -92,10 +92,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def config_test_status(reading: Reading) -> int:
     """Exit status of -t, as keepalived has it: any complaint that it would make too is a failure,
-    a warning like an error, and scripts that nothing secures are one of their own.
+    a warning like an error; scripts that nothing secures and included files that are missing have a
+    status of their own, whatever else there is.
     """
-    if reading.has_insecure_scripts:
-        return CONFIG_TEST_INSECURE
+    if reading.has_insecure_scripts or reading.misses_files:
+        return CONFIG_TEST_DOUBTFUL
     return 0 if reading.satisfies_keepalived else CONFIG_TEST_FAILED
 
 

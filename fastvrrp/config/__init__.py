@@ -42,6 +42,8 @@ class Reading:
     """In the order of the files."""
     has_insecure_scripts: bool = False
     """True where scripts can run and enable_script_security is off."""
+    misses_files: bool = False
+    """True where a file that is included is not there or no file, and that is an error."""
 
     @property
     def has_errors(self) -> bool:
@@ -152,13 +154,13 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
     servers.check()
     has_insecure_scripts = scripts.check(
         tree.notifying,
-        references.tracked_scripts(),
         is_secure=defaults.is_on("enable_script_security"),
     )
     reading = Reading(
         Configuration(defaults.definitions(), tuple([draft.router for draft in drafts])),
         complaints.in_order(),
         has_insecure_scripts,
+        complaints.misses_files,
     )
     if names is not None and (names.chose_too_early or defaults.values != known_before):
         return reading, _Foreknown(

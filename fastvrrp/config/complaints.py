@@ -86,6 +86,8 @@ class Complaints:
         self._found: dict[Complaint, tuple[int, int]] = {}
         self.errors = 0
         """Errors so far, also those that are too many to keep."""
+        self.misses_files = False
+        """True where a file that an include names is not there or no file, and that is an error."""
 
     def error(self, where: Located, index: int, text: str, *, is_ours: bool = False) -> None:
         """Complain of word `index`: the thing is dropped."""

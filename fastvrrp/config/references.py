@@ -106,16 +106,6 @@ class References:
         if tracked and draft is not None:
             self._uses.append(_Uses(name, tracked, self._missing(tracked), draft.router))
 
-    def tracked_scripts(self) -> frozenset[str]:
-        """Names after track_script in instances and sync groups."""
-        every = [*self._uses, *(group.uses for group in self._groups.values())]
-        return frozenset(
-            tracked.name
-            for uses in every
-            for keyword, tracked, _ in uses.tracked
-            if keyword == "track_script"
-        )
-
     def check(self) -> None:
         """Complain of what does not fit, at the end of the file."""
         group_of = self._members()

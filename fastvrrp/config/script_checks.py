@@ -61,14 +61,13 @@ class ScriptChecks:
     def check(
         self,
         notifying: Iterable[tuple[Statement, Command]],
-        tracked: frozenset[str],
         *,
         is_secure: bool,
     ) -> bool:
         """Complain of what cannot run. True where something can, and nothing makes it secure.
 
-        `notifying` are all commands that are in no block of their own, `tracked` the names of
-        every vrrp_script that something tracks; `is_secure` is enable_script_security.
+        `notifying` are all commands that are in no block of their own; `is_secure` is
+        enable_script_security. A vrrp_script counts also where nothing tracks it.
         """
         self._is_secure = is_secure
         if self._default is not None:
@@ -77,7 +76,6 @@ class ScriptChecks:
             statement
             for block in self._blocks
             if (statement := self._check_block(block)) is not None
-            and (block.keyword.name == "MISC_CHECK" or str(block.value) in tracked)
         ]
         running += [
             statement
