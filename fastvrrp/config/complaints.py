@@ -2,7 +2,8 @@
 
 An *error* says what cannot be: the value, address or block in question is dropped, and everything
 else stands, as keepalived does it. A *warning* says that something is taken, but not as written,
-or that it has no effect. keepalived exits with 5 on both when it is only asked to check (`-t`);
+or that it has no effect. keepalived exits with 5 on both when it is only asked to check (`-t`), and
+so does `fastvrrp run -t`;
 complaints that it would not have made are marked `is_ours`, so that verdicts can be compared.
 """
 
