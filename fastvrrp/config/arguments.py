@@ -301,7 +301,7 @@ def interface_name_fault(word: str) -> str | None:
     if word in (".", "..") or "/" in word or ":" in word or not word.isprintable() or " " in word:
         return "is no interface name"
     if word[-1] in ",;":
-        return f"is no interface name; remove the '{word[-1]}'"
+        return "is no interface name"
     return None
 
 
