@@ -119,6 +119,15 @@ def test_a_lower_priority_master_is_answered_with_sets_of_its_own() -> None:
     assert times(stage.sent_until(20 * SECOND)) == [1, 1, 4, 4]
 
 
+def test_a_strict_instance_does_not_answer_a_lower_priority_master() -> None:
+    stage = Stage(
+        Announcements(master_delay=0, master_repeat=0, lower_prio_repeat=0, lower_prio_delay=0)
+    )
+    instance = stage.instances[0]
+    assert not stage.announcer.heard_lower_priority(instance)
+    assert stage.sent_until(20 * SECOND) == []
+
+
 def test_however_often_the_other_speaks_it_is_answered_once_until_it_is_quiet() -> None:
     stage = Stage(
         Announcements(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
 DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
-CONFIG_TEST_FAILED = 5  # as keepalived -t
+CONFIG_TEST_FAILED = 5  # this and the next as keepalived -t
+CONFIG_TEST_DOUBTFUL = 6
 NOTHING_TO_RUN = 2  # as keepalived
 MACHINE_FAILED = 1
 RIGHTS = "run it as root, or with the capabilities CAP_NET_RAW and CAP_NET_ADMIN"
@@ -68,7 +69,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit status: 0 after a clean stop, CONFIG_TEST_FAILED or NOTHING_TO_RUN where the
+    """Exit status: 0 after a clean stop, that of config_test_status or NOTHING_TO_RUN where the
     configuration is to blame, MACHINE_FAILED where the machine is.
 
     Without -n the caller's process returns it too, when the daemon has started or could not.
@@ -82,11 +83,21 @@ def run(arguments: argparse.Namespace) -> int:
     for complaint in reading.complaints:
         print(complaint, file=sys.stderr)
     if arguments.config_test:
-        return CONFIG_TEST_FAILED if reading.has_errors else 0
+        return config_test_status(reading)
     if reading.has_errors and not reading.configuration.virtual_routers:
         print("fastvrrp: no virtual router is left to run", file=sys.stderr)
         return NOTHING_TO_RUN
     return _serve(arguments, reading)
+
+
+def config_test_status(reading: Reading) -> int:
+    """Exit status of -t, as keepalived has it: any complaint that it would make too is a failure,
+    a warning like an error; scripts that nothing secures and included files that are missing have a
+    status of their own, whatever else there is.
+    """
+    if reading.has_insecure_scripts or reading.misses_files:
+        return CONFIG_TEST_DOUBTFUL
+    return 0 if reading.satisfies_keepalived else CONFIG_TEST_FAILED
 
 
 def _serve(arguments: argparse.Namespace, reading: Reading) -> int:

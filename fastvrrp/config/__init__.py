@@ -13,12 +13,15 @@ import time
 from dataclasses import dataclass
 
 from fastvrrp.config.build import Builder, Draft
+from fastvrrp.config.checkers import Checkers
 from fastvrrp.config.checks import Claims
 from fastvrrp.config.complaints import Complaint, Complaints, Place, Severity
 from fastvrrp.config.definitions import Defaults
+from fastvrrp.config.garp_groups import GarpGroups
 from fastvrrp.config.lines import Lines
 from fastvrrp.config.references import References
-from fastvrrp.config.servers import check_group, check_virtual_server
+from fastvrrp.config.script_checks import ScriptChecks
+from fastvrrp.config.server_groups import VirtualServers
 from fastvrrp.config.source import SourceError
 from fastvrrp.config.statement import Whole
 from fastvrrp.config.table import TOP
@@ -37,11 +40,20 @@ class Reading:
     """Everything that could be taken: what an error dropped is not in it."""
     complaints: tuple[Complaint, ...]
     """In the order of the files."""
+    has_insecure_scripts: bool = False
+    """True where scripts can run and enable_script_security is off."""
+    misses_files: bool = False
+    """True where a file that is included is not there or no file, and that is an error."""
 
     @property
     def has_errors(self) -> bool:
         """True where something was dropped."""
         return any(complaint.severity == Severity.ERROR for complaint in self.complaints)
+
+    @property
+    def satisfies_keepalived(self) -> bool:
+        """True where keepalived would take the whole without a word."""
+        return all(complaint.is_ours for complaint in self.complaints)
 
 
 def read(path: str, config_id: str | None = None) -> Reading:
@@ -94,6 +106,10 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
         return Reading(Configuration(), complaints.in_order()), None
     claims = Claims(complaints)
     references = References(complaints)
+    scripts = ScriptChecks(complaints)
+    garp_groups = GarpGroups(complaints)
+    servers = VirtualServers(complaints)
+    checkers = Checkers(complaints)
     names: VmacNames | None = None
     builder: Builder | None = None
     drafts: list[Draft] = []
@@ -101,6 +117,7 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
     for entry in tree:
         if entry.keyword.name == "global_defs":
             defaults.take(entry)
+            scripts.take_definitions(entry)
             seed = defaults.values.get("random_seed")
             if isinstance(seed, int):
                 lines.seed(seed)
@@ -118,22 +135,32 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
             if draft is not None:
                 drafts.append(draft)
         elif entry.keyword.name == "virtual_server":
-            check_virtual_server(entry, complaints)
+            servers.take_server(entry)
+            checkers.check(entry)
+            scripts.take_server(entry)
         elif entry.keyword.name == "virtual_server_group":
-            if entry.value is not None:
-                check_group(entry, complaints)
+            servers.take_group(entry)
         else:
             references.take(entry)
+            if entry.keyword.name == "vrrp_script":
+                scripts.take_script(entry)
+            elif entry.keyword.name == "garp_group":
+                garp_groups.take(entry)
+            elif entry.keyword.name in ("track_file", "vrrp_track_file"):
+                checkers.take_file(entry)
+            elif entry.keyword.name == "bfd_instance":
+                checkers.take_session(entry)
     references.check()
-    if tree.first_script is not None and not defaults.is_on("enable_script_security"):
-        complaints.warning(
-            tree.first_script,
-            0,
-            "scripts run without enable_script_security; write it in global_defs",
-        )
+    servers.check()
+    has_insecure_scripts = scripts.check(
+        tree.notifying,
+        is_secure=defaults.is_on("enable_script_security"),
+    )
     reading = Reading(
         Configuration(defaults.definitions(), tuple([draft.router for draft in drafts])),
         complaints.in_order(),
+        has_insecure_scripts,
+        complaints.misses_files,
     )
     if names is not None and (names.chose_too_early or defaults.values != known_before):
         return reading, _Foreknown(

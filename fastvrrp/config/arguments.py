@@ -197,6 +197,13 @@ class Address:
         return packed_address(word)
 
 
+class HostAddress(Address):
+    """An address of a host, after which guides write a prefix length that means nothing."""
+
+    def read(self, word: str) -> bytes:
+        return packed_address(without_length(word))
+
+
 class Prefix:
     """ADDRESS[/LENGTH]; the value is the packed address and the length."""
 
@@ -266,6 +273,12 @@ def packed_address(word: str) -> bytes:
         raise ArgumentError("is no IP address") from None
 
 
+def without_length(word: str) -> str:
+    """An address without the prefix length after it, which keepalived passes over here."""
+    address, _, length = word.partition("/")
+    return address if length.isdigit() else word
+
+
 def family_of(address: bytes) -> int:
     """AF_INET or AF_INET6 of a packed address."""
     return int(socket.AF_INET) if len(address) == 4 else int(socket.AF_INET6)
@@ -286,6 +299,8 @@ def interface_name_fault(word: str) -> str | None:
     if not word or len(word.encode("utf-8", "surrogateescape")) > INTERFACE_NAME_LENGTH:
         return f"is no interface name: it has more than {INTERFACE_NAME_LENGTH} characters"
     if word in (".", "..") or "/" in word or ":" in word or not word.isprintable() or " " in word:
+        return "is no interface name"
+    if word[-1] in ",;":
         return "is no interface name"
     return None
 

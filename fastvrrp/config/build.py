@@ -13,6 +13,7 @@ from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import MULTICAST_GROUP_4, MULTICAST_GROUP_6, Defaults
 from fastvrrp.config.grammar import ExtraInterfaces, VmacWords
 from fastvrrp.config.statement import Statement
+from fastvrrp.config.strict import ADVERTS, Compliance
 from fastvrrp.config.tree import Entry
 from fastvrrp.config.vmac_names import VmacNames
 from fastvrrp.config.written import AF_INET6, Written
@@ -36,6 +37,8 @@ MOST_ADVERTISED_ADDRESSES = 255
 """Count IPvX Addr is one octet (RFC 9568 section 5.2.5)."""
 LONGEST_ADVERT_INTERVAL = 40_950 * MILLISECOND
 """Twelve bits of centiseconds (RFC 9568 section 5.2.7)."""
+UNICAST = ("unicast_peer", "unicast_src_ip", "check_unicast_src", "old_unicast_checksum")
+"""Keywords that make keepalived say so where no peer is written."""
 CENTISECOND = 10 * MILLISECOND
 VMAC_IPV4 = bytes.fromhex("00005e0001")
 """RFC 9568 section 7.3; the sixth octet is the VRID."""
@@ -68,6 +71,7 @@ class Builder:
         self._higher_prio_send_advert = defaults.is_on("vrrp_higher_prio_send_advert")
         self._skips_known_addresses = defaults.is_on("vrrp_skip_check_adv_addr")
         self._checks_unicast_source = defaults.is_on("vrrp_check_unicast_src")
+        self._is_strict = defaults.is_on("vrrp_strict")
         self._v3_checksum_as_v2 = defaults.is_on("v3_checksum_as_v2")
 
     def build(self, instance: Entry) -> Draft | None:
@@ -95,12 +99,14 @@ class Builder:
                 f"vrrp_instance {name} has no virtual_router_id; write one between 1 and 255",
             )
         version = self._version_of(written)
+        is_strict = written.is_on("strict_mode", self._is_strict)
         if not addresses and "no_virtual_ipaddress" not in last:
-            if version == 3:
+            if version == 3 or is_strict:
                 complaints.error(
                     instance.statement,
                     1,
-                    f"vrrp_instance {name} has no virtual_ipaddress; VRRPv3 needs one",
+                    f"vrrp_instance {name} has no virtual_ipaddress;"
+                    f" {'a strict instance' if is_strict else 'VRRPv3'} needs one",
                 )
                 return None
             complaints.warning(
@@ -117,6 +123,14 @@ class Builder:
         assert isinstance(vrid.value, int)
         is_owner = "priority" not in written.attempted and self._is_master(last)
         priority = written.integer("priority", OWNER if is_owner else DEFAULT_PRIORITY)
+        compliance: Compliance | None = None
+        if is_strict:
+            compliance = Compliance(instance, written, complaints)
+            compliance.enforce(
+                version=version,
+                is_owner=priority == OWNER,
+                default_adverts=self._down_timer_adverts,
+            )
         state, preempt, preempt_delay = self._preemption(name, last, priority)
         authentication, password = self._authentication(name, last, version)
         if not peers:
@@ -138,7 +152,9 @@ class Builder:
             self._advert_interval(name, last, version),
             preempt,
             preempt_delay,
-            written.integer("down_timer_adverts", self._down_timer_adverts),
+            written.integer(
+                "down_timer_adverts", ADVERTS if is_strict else self._down_timer_adverts
+            ),
             authentication,
             password,
             tuple([address for address, _ in addresses]),
@@ -148,10 +164,14 @@ class Builder:
             tuple(peers),
             written.integer("unicast_ttl", 255),
             self._vmac(name, last, vrid.value, is_ipv6, bool(peers)),
-            "no_accept" not in last,
+            compliance.accepts_data(version=version, is_owner=priority == OWNER)
+            if compliance is not None
+            else "no_accept" not in last,
             "dont_track_primary" not in last,
-            written.is_on("lower_prio_no_advert", self._lower_prio_no_advert),
-            written.is_on("higher_prio_send_advert", self._higher_prio_send_advert),
+            written.is_on("lower_prio_no_advert", is_strict or self._lower_prio_no_advert),
+            written.is_on(
+                "higher_prio_send_advert", self._higher_prio_send_advert and not is_strict
+            ),
             written.is_on("skip_check_adv_addr", self._skips_known_addresses),
             checks_source,
             written.is_on("v3_checksum_as_v2", self._v3_checksum_as_v2),
@@ -171,7 +191,10 @@ class Builder:
         if written.family == AF_INET6:
             if version is not None and version.value == 2:
                 self._complaints.warning(
-                    version.statement, 1, "version 2 has no IPv6; 3 is taken", is_ours=True
+                    version.statement,
+                    1,
+                    "version 2 has no IPv6; 3 is taken",
+                    is_ours=not written.decided_before(version.statement),
                 )
             return 3
         return written.integer("version", self._version)
@@ -272,7 +295,12 @@ class Builder:
         return kind.value, password[:LONGEST_PASSWORD]
 
     def _unicast_without_peer(self, name: str, last: dict[str, Entry]) -> None:
-        for keyword in ("unicast_peer", "unicast_src_ip"):
+        ttl = last.get("unicast_ttl")
+        if ttl is not None:
+            self._complaints.warning(
+                ttl.statement, 0, f"unicast_ttl is ignored: {name} has no unicast peer"
+            )
+        for keyword in UNICAST:
             entry = last.get(keyword)
             if entry is not None:
                 self._complaints.warning(
@@ -320,6 +348,14 @@ class Builder:
         words = entry.value
         assert isinstance(words, VmacWords)
         interface = words.name
+        parent = last["interface"].value
+        if interface is not None and interface == parent:
+            self._complaints.error(
+                entry.statement,
+                1,
+                f"use_vmac {interface} is the interface of {name} itself; a name is chosen instead",
+            )
+            interface = None
         if interface is not None and self._names.owner(interface) not in (None, name):
             self._complaints.error(
                 entry.statement,

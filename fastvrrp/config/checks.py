@@ -13,7 +13,7 @@ from fastvrrp.config.build import Draft
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
-from fastvrrp.config.written import AF_INET6, FAMILY_NAMES
+from fastvrrp.config.written import FAMILY_NAMES, is_link_local
 from fastvrrp.model import VirtualAddress, VirtualRouter
 
 
@@ -77,7 +77,7 @@ class Claims:
         for address, statement in zip(addresses, draft.address_statements, strict=True):
             packed = address.address
             where = ""
-            if address.family == AF_INET6 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80:
+            if is_link_local(address):
                 where = address.interface or router.interface
             holder = self._addresses.setdefault((packed, where), draft)
             if holder is not draft:

@@ -10,6 +10,8 @@ from fastvrrp.config.statement import Statement
 from fastvrrp.config.syntax import ignore_rest
 
 PART = re.compile(r"""'([^']*)'?|"([^"]*)"?|(\s+)|([^\s'"]+)""")
+IN_BLOCKS = frozenset({"script", "misc_path"})
+"""Commands that stand in a block with their user; all others stand in a line with him."""
 
 
 @dataclass(frozen=True, slots=True)

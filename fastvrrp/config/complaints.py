@@ -2,7 +2,8 @@
 
 An *error* says what cannot be: the value, address or block in question is dropped, and everything
 else stands, as keepalived does it. A *warning* says that something is taken, but not as written,
-or that it has no effect. keepalived exits with 5 on both when it is only asked to check (`-t`);
+or that it has no effect. keepalived exits with 5 on both when it is only asked to check (`-t`), and
+so does `fastvrrp run -t`;
 complaints that it would not have made are marked `is_ours`, so that verdicts can be compared.
 """
 
@@ -86,6 +87,8 @@ class Complaints:
         self._found: dict[Complaint, tuple[int, int]] = {}
         self.errors = 0
         """Errors so far, also those that are too many to keep."""
+        self.misses_files = False
+        """True where a file that an include names is not there or no file, and that is an error."""
 
     def error(self, where: Located, index: int, text: str, *, is_ours: bool = False) -> None:
         """Complain of word `index`: the thing is dropped."""

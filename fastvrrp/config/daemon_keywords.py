@@ -198,7 +198,7 @@ DAEMON = Table().add(
     later("nftables_ipvs_priority", NFTABLES_PRIORITY, "Priority of its chains."),
     later("nftables_ipvs_start_fwmark", One(Integer(1, 2**32 - 1)), "First mark.", "1000"),
     later("disable_local_igmp", FLAG, "No IGMP for 224.0.0.0/24."),
-    later("vrrp_strict", FLAG, "Refuse what the RFC does not have.", since="1.2.20"),
+    Keyword("vrrp_strict", FLAG, "Refuse what the RFC does not have.", since="1.2.20"),
     later(
         "vrrp_notify_priority_changes", SWITCH, "Tell FIFOs of priorities.", "off", since="2.0.16"
     ),

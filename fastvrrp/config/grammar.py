@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from dataclasses import dataclass
 
 from fastvrrp.config.arguments import (
@@ -12,9 +14,11 @@ from fastvrrp.config.arguments import (
     family_of,
     interface_name_fault,
     packed_address,
+    without_length,
 )
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.iproute_names import IprouteName
+from fastvrrp.config.spelling import nearest
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.syntax import ignore_rest, read_word, without_effect
 from fastvrrp.model import SECOND, UnicastPeer, VirtualAddress
@@ -30,6 +34,8 @@ ADDRESS_FLAGS = {
 }
 """IFA_F_* of linux/if_addr.h; `-nodad` is IFA_F_NODAD."""
 VALUED_OPTIONS = frozenset({"dev", "label", "brd", "broadcast", "scope", "peer", "preferred_lft"})
+OPTION_NAMES = (*ADDRESS_FLAGS, *VALUED_OPTIONS, "use_vmac", "no_track", "track_group")
+MASK = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
 LABEL_LENGTH = 15
 INET_LENGTH = 4
 LONGEST_LIFETIME = 0xFFFFFFFE
@@ -71,7 +77,8 @@ class VirtualAddressLine:
                 complaints.error(
                     statement,
                     0,
-                    f"the prefix length of {word} is outside 0-{bits}; {bits} is taken",
+                    f"the prefix length of {word} is outside 0-{bits}; {bits} is taken"
+                    f"{_length_of(length)}",
                 )
         family = family_of(address)
         if len(words) == 1:
@@ -235,10 +242,24 @@ def _broadcast(plain: VirtualAddress, prefixlen: int, word: str) -> bytes:
     return number.to_bytes(INET_LENGTH, "big")
 
 
+def _length_of(mask: str) -> str:
+    """The remedy for a netmask where a prefix length was meant."""
+    try:
+        bits = int.from_bytes(socket.inet_aton(mask), "big") if MASK.fullmatch(mask) else 0
+    except OSError:
+        return ""
+    length = bits.bit_count()
+    is_mask = bits and bits == (2**length - 1) << (32 - length)
+    return f"; write /{length} for {mask}" if is_mask else ""
+
+
 def _nearest(word: str) -> str:
-    if word == "laber":
-        return "did you mean label?"
-    return "it is ignored"
+    if word in ("netmask", "mask") or MASK.fullmatch(word):
+        return "write the prefix length after the address, as in 192.0.2.1/24"
+    if not word.isalpha():
+        return "it is ignored"
+    suggestion = nearest(word, OPTION_NAMES)
+    return "it is ignored" if suggestion is None else f"did you mean {suggestion}?"
 
 
 class UnicastPeerLine:
@@ -249,7 +270,7 @@ class UnicastPeerLine:
     def read(self, statement: Statement, complaints: Complaints) -> UnicastPeer | None:
         words = statement.words
         try:
-            address = packed_address(words[0])
+            address = packed_address(without_length(words[0]))
         except ArgumentError as error:
             complaints.error(statement, 0, f"unicast_peer {words[0]} {error}")
             return None

@@ -92,6 +92,7 @@ def included_sources(
                 continue
             if not paths and checks & Checks.WILDCARD_MATCH:
                 complaints.error(statement, 1, f"no file matches {each}")
+                complaints.misses_files = True
         else:
             paths = [_beside(each, statement.source)]
         for path in paths:
@@ -103,6 +104,7 @@ def included_sources(
                     minds = Checks.BRACE_MATCH
                 if checks & minds:
                     complaints.error(statement, 1, f"{error}; nothing is included")
+                    complaints.misses_files = True
                 else:
                     complaints.warning(statement, 1, f"{error}; nothing is included", is_ours=True)
             else:

@@ -1,9 +1,9 @@
 """Names that one block gives and another uses: trackers, sync groups, track groups.
 
-A name may be used before it is given, so everything is remembered while the file is read, and
-compared at its end. Of an instance only what it tracks is kept, so that instances that track
-nothing cost nothing. What a name that does not exist would have done is dropped, as keepalived
-does.
+Members of groups may be given after the group, so everything is remembered while the file is read,
+and compared at its end; trackers and track groups must be given before they are used. Of an
+instance only what it tracks is kept, so that instances that track nothing cost nothing. What a name
+that does not exist would have done is dropped, as keepalived does.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ NEEDS = {
     "bfd_instance": ("neighbor_ip", "neighbour_ip"),
 }
 """Keywords of which such a block needs one; without it keepalived removes the block."""
+LONGEST_BFD_NAME = 31
+LARGEST_WEIGHT = 254
+"""What changes a priority from one end to the other."""
 WEIGHS_1 = frozenset({"track_file"})
 """What weighs 1 where no weight is written; everything else weighs nothing."""
 TRACKS = frozenset({*GIVEN_BY.values(), "track_interface"})
@@ -46,6 +49,8 @@ class _Uses:
 
     name: str
     tracked: list[tuple[str, Tracked, Statement]]
+    missing: frozenset[tuple[str, str]]
+    """Trackers that were not given before it."""
     router: VirtualRouter | None = None
     """None of a sync group."""
 
@@ -73,13 +78,16 @@ class References:
     _track_groups: dict[str, Statement] = field(default_factory=dict)
     _groups: dict[str, _Group] = field(default_factory=dict)
     _uses: list[_Uses] = field(default_factory=list)
-    _static: list[tuple[str, Statement]] = field(default_factory=list)
+    _static: list[tuple[str, Statement, bool]] = field(default_factory=list)
 
     def take(self, entry: Entry) -> None:
         """Remember a top-level block that is no instance."""
         keyword = entry.keyword.name
         if keyword in STATIC:
-            self._static += _used_track_groups(entry)
+            self._static += [
+                (name, statement, name in self._track_groups)
+                for name, statement in _used_track_groups(entry)
+            ]
         elif entry.value is None:
             return
         elif keyword in GIVEN_BY:
@@ -88,6 +96,7 @@ class References:
             self._take_sync_group(entry)
         elif keyword == "track_group":
             self._is_first(self._track_groups, str(entry.value), entry)
+            self._check_track_group(entry)
 
     def take_instance(self, entry: Entry, draft: Draft | None) -> None:
         """Remember an instance's name, and what it tracks if it was not dropped."""
@@ -95,7 +104,7 @@ class References:
         self._instances.add(name)
         tracked = _tracked(entry)
         if tracked and draft is not None:
-            self._uses.append(_Uses(name, tracked, draft.router))
+            self._uses.append(_Uses(name, tracked, self._missing(tracked), draft.router))
 
     def check(self) -> None:
         """Complain of what does not fit, at the end of the file."""
@@ -106,13 +115,21 @@ class References:
             self._check_weights(uses, uses.router, group_of.get(uses.name))
         for group in self._groups.values():
             self._check_uses(group.uses)
-        for name, statement in self._static:
-            if name not in self._track_groups:
+        for name, statement, was_given in self._static:
+            if not was_given:
+                fault = "does not exist"
+                if name in self._track_groups:
+                    fault = f"stands after it, in line {self._track_groups[name].number}"
                 self.complaints.error(
                     statement,
                     statement.words.index("track_group") + 1,
-                    f"track_group {name} does not exist; nothing tracks {statement.words[0]}",
+                    f"track_group {name} {fault}; nothing tracks {statement.words[0]}",
                 )
+
+    def _missing(self, tracked: list[tuple[str, Tracked, Statement]]) -> frozenset[tuple[str, str]]:
+        """Trackers that no block has given so far."""
+        keys = ((keyword, reference.name) for keyword, reference, _ in tracked)
+        return frozenset(key for key in keys if key not in self._trackers)
 
     def _take_tracker(self, entry: Entry) -> None:
         keyword = entry.keyword.name
@@ -124,7 +141,10 @@ class References:
                 entry.statement, 1, f"{keyword} {name} has no {needs[0]}; it is left out"
             )
             return
+        self._check_values(keyword, name, entry, values)
         if keyword == "bfd_instance" and not self._is_sound_bfd(entry, name, values):
+            return
+        if "checker" in values and "vrrp" not in values:
             return
         key = (GIVEN_BY[keyword], name)
         self._trackers.setdefault(key, entry.statement)
@@ -134,12 +154,37 @@ class References:
         else:
             self._weights[key] = 1 if key[0] in WEIGHS_1 else 0
 
+    def _check_values(
+        self, keyword: str, name: str, entry: Entry, values: dict[str, object]
+    ) -> None:
+        """Numbers of a tracker that do not go together, or are of no use."""
+        last = {inner.keyword.name: inner.statement for inner in entry.entries}
+        least, most = values.get("quorum", 1), values.get("quorum_max")
+        if isinstance(most, int) and isinstance(least, int) and most < least and "quorum" in last:
+            self.complaints.warning(
+                last["quorum_max"],
+                1,
+                f"quorum_max {most} of {keyword} {name} is less than its quorum {least}; the"
+                " second of the two is ignored",
+            )
+        first = values.get("init_file")
+        value = first.get("value") if isinstance(first, Options) else None
+        if isinstance(value, int) and abs(value) > LARGEST_WEIGHT:
+            self.complaints.warning(
+                last["init_file"],
+                1,
+                f"init_file {value} of {keyword} {name} is outside"
+                f" -{LARGEST_WEIGHT}-{LARGEST_WEIGHT}, which no priority can follow",
+            )
+
     def _is_sound_bfd(self, entry: Entry, name: str, values: dict[str, object]) -> bool:
         known = self._trackers.get(("track_bfd", name))
         neighbor = values.get("neighbor_ip") or values.get("neighbour_ip")
         source = values.get("source_ip")
         fault = ""
-        if known is not None:
+        if len(name) > LONGEST_BFD_NAME:
+            fault = f"has a name of more than {LONGEST_BFD_NAME} characters"
+        elif known is not None:
             fault = f"is in line {known.number} already"
         elif not isinstance(neighbor, bytes):
             return True
@@ -155,7 +200,9 @@ class References:
 
     def _take_sync_group(self, entry: Entry) -> None:
         name = str(entry.value)
-        group = _Group(entry.statement, [], _Uses(name, _tracked(entry)), False)
+        tracked = _tracked(entry)
+        uses = _Uses(name, tracked, self._missing(tracked))
+        group = _Group(entry.statement, [], uses, False)
         for inner in entry.entries:
             if inner.keyword.name == "sync_group_tracking_weight":
                 group.may_weigh = True
@@ -173,6 +220,13 @@ class References:
         first = known.setdefault(name, entry.statement)
         if first is not entry.statement:
             self._already_given(entry, name, first)
+
+    def _check_track_group(self, entry: Entry) -> None:
+        for inner in entry.entries:
+            if inner.keyword.name == "group" and not inner.items:
+                self.complaints.warning(
+                    inner.statement, 0, f"group of track_group {entry.value} names no instance"
+                )
 
     def _already_given(self, entry: Entry, name: str, first: Statement) -> None:
         self.complaints.error(
@@ -225,6 +279,14 @@ class References:
                     statement,
                     0,
                     f"{keyword} {tracked.name} of {uses.name} does not exist; it is ignored",
+                )
+            elif keyword != "track_interface" and key in uses.missing:
+                given = self._trackers[key]
+                self.complaints.error(
+                    statement,
+                    0,
+                    f"{keyword} {tracked.name} of {uses.name} is ignored: {given.words[0]}"
+                    f" {tracked.name} stands after it, in line {given.number}; write it before",
                 )
             elif key in seen:
                 self.complaints.warning(

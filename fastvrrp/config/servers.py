@@ -6,6 +6,8 @@ is dropped.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fastvrrp.config.arguments import address_text
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.options import Options
@@ -13,53 +15,65 @@ from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
 
 MODERN = {"lb_algo": "lvs_sched", "lb_kind": "lvs_method"}
-NEEDS = {"HTTP_GET": "url", "SSL_GET": "url", "FILE_CHECK": "track_file"}
-"""What a checker is nothing without."""
+OF_SH = frozenset({"sh-port", "sh-fallback", "mh-port", "mh-fallback"})
+OF_SORRY = frozenset({"sorry_server_inhibit", "sorry_server_lvs_method"})
 Server = tuple[Statement, bytes, int | None]
 """A real server or sorry server: where, its address, and its port if one was written."""
 
 
-def check_group(entry: Entry, complaints: Complaints) -> None:
-    """Complain of a virtual_server_group that keepalived would remove."""
-    families: set[int] = set()
-    has_mark = has_family = False
-    for value, statement in entry.items:
-        if statement.words[0] == "fwmark":
-            has_mark = True
-            has_family |= isinstance(value, tuple) and value[2] is not None
-        else:
-            families.add(6 if ":" in statement.words[0] else 4)
-    name = entry.statement.words[1]
-    if not entry.items:
-        fault = "has no entries"
-    elif len(families) == 2 and has_mark and not has_family:
-        fault = "has IPv4, IPv6 and a fwmark without a family; write inet or inet6 after the mark"
-    else:
-        return
-    complaints.error(entry.statement, 1, f"virtual_server_group {name} {fault}; it is left out")
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a virtual server is for: addresses with their ports, firewall marks, or both."""
+
+    ports: tuple[int, ...] = ()
+    """The port of every address or range of addresses; 0 is every port."""
+    has_mark: bool = False
+    has_family: bool = False
+    """True where a mark of a group is inet6; keepalived says less of those."""
+
+    @classmethod
+    def of_server(cls, server: Entry) -> Kind:
+        """That of a virtual server with an address or a mark."""
+        assert isinstance(server.value, tuple)
+        if server.value[0] == "fwmark":
+            return cls(has_mark=True)
+        return cls((server.value[1] or 0,))
+
+    @classmethod
+    def of_group(cls, group: Entry | None) -> Kind:
+        """That of a group, which may not exist; one of marks alone is as a mark is."""
+        ports: list[int] = []
+        has_mark = has_family = False
+        for value, statement in group.items if group is not None else ():
+            if statement.words[0] == "fwmark":
+                has_mark = True
+                has_family |= isinstance(value, tuple) and value[2] == "inet6"
+            elif isinstance(value, tuple):
+                ports.append(value[1] or 0)
+        return cls(tuple(ports), has_mark, has_family)
 
 
-def check_virtual_server(entry: Entry, complaints: Complaints) -> None:
+def check_virtual_server(entry: Entry, kind: Kind, complaints: Complaints) -> None:
     """Complain of what does not fit in one virtual_server."""
-    address = entry.value
-    if not isinstance(address, tuple):
-        return
+    assert isinstance(entry.value, tuple)
     name = " ".join(entry.statement.words[1:])
     last = {MODERN.get(each.keyword.name, each.keyword.name): each for each in entry.entries}
-    servers = _real_servers(entry, name, address[0], _method(last), complaints)
+    method = _method(last)
+    family = _family(entry, last, complaints)
+    servers, family = _real_servers(entry, name, family, method, complaints)
     if servers is None:
         complaints.error(
             entry.statement, 1, f"virtual_server {name} has no real server; it is left out"
         )
         return
-    _check_quorum(servers, name, last, complaints)
-    kind = address[0] if isinstance(address[0], str) else "address"
-    _check_defaults(entry, name, kind, address[1], last, complaints)
+    _check_quorum(entry, servers, name, last, complaints)
+    _check_defaults(entry, name, kind, last, complaints)
+    _check_options(entry, last, complaints)
     ends: list[Server] = [server for server, _ in servers]
     sorry = last.get("sorry_server")
     if sorry is not None and isinstance(sorry.value, tuple):
         end = _server(sorry)
-        if _is_other_family(address[0], end[1], _method(last)):
+        if _is_other_family(family, end[1], method):
             complaints.error(
                 end[0],
                 1,
@@ -68,8 +82,27 @@ def check_virtual_server(entry: Entry, complaints: Complaints) -> None:
             )
         else:
             ends.append(end)
-    if _method(last) != "NAT" and kind != "group":
-        _check_ports(ends, name, kind, address[1], complaints)
+    if method != "NAT":
+        _check_ports(ends, name, kind, complaints)
+
+
+def _family(entry: Entry, last: dict[str, Entry], complaints: Complaints) -> int | None:
+    """Length of its addresses in octets; None where the first real server decides."""
+    assert isinstance(entry.value, tuple)
+    own = len(entry.value[0]) if isinstance(entry.value[0], bytes) else None
+    written = last.get("ip_family")
+    if written is None or written.value is None:
+        return own
+    length = 16 if written.value == "inet6" else 4
+    if own is not None and own != length:
+        complaints.warning(
+            written.statement,
+            1,
+            f"ip_family {written.value} is ignored: the address of virtual_server is of the other"
+            " family",
+        )
+        return own
+    return length
 
 
 def _method(last: dict[str, Entry]) -> str:
@@ -84,17 +117,17 @@ def _server(entry: Entry) -> Server:
     return entry.statement, entry.value[0], entry.value[1]
 
 
-def _is_other_family(virtual: object, real: bytes, method: str) -> bool:
+def _is_other_family(family: int | None, real: bytes, method: str) -> bool:
     """Only a tunnel may lead to a server of another family."""
-    return isinstance(virtual, bytes) and len(virtual) != len(real) and method != "TUN"
+    return family is not None and family != len(real) and method != "TUN"
 
 
 def _real_servers(
-    entry: Entry, name: str, virtual: object, method: str, complaints: Complaints
-) -> list[tuple[Server, int]] | None:
-    """Real servers that fit, with their weights; None where none was written.
+    entry: Entry, name: str, family: int | None, method: str, complaints: Complaints
+) -> tuple[list[tuple[Server, int]] | None, int | None]:
+    """Real servers that fit, with their weights, None where none was written; and the family.
 
-    A mark is of the family of its first real server.
+    A mark or a group is of the family of its first real server.
     """
     servers: list[tuple[Server, int]] = []
     known: dict[tuple[bytes, int | None], Statement] = {}
@@ -107,9 +140,9 @@ def _real_servers(
             continue
         server = _server(inner)
         statement, address, port = server
-        if virtual == "fwmark":
-            virtual = address
-        if _is_other_family(virtual, address, method):
+        if family is None:
+            family = len(address)
+        if _is_other_family(family, address, method):
             complaints.error(
                 statement,
                 1,
@@ -126,24 +159,18 @@ def _real_servers(
                 " it is left out here",
             )
             continue
-        _check_checkers(inner, complaints)
         weights = [each.value for each in inner.entries if each.keyword.name == "weight"]
         weight = weights[-1] if weights else 1
         servers.append((server, weight if isinstance(weight, int) else 1))
-    return servers if was_written else None
-
-
-def _check_checkers(server: Entry, complaints: Complaints) -> None:
-    for checker in server.entries:
-        needed = NEEDS.get(checker.keyword.name)
-        if needed and not any(each.keyword.name == needed for each in checker.entries):
-            complaints.error(
-                checker.statement, 0, f"{checker.keyword.name} has no {needed}; it is left out"
-            )
+    return servers if was_written else None, family
 
 
 def _check_quorum(
-    servers: list[tuple[Server, int]], name: str, last: dict[str, Entry], complaints: Complaints
+    entry: Entry,
+    servers: list[tuple[Server, int]],
+    name: str,
+    last: dict[str, Entry],
+    complaints: Complaints,
 ) -> None:
     total = sum(weight for _, weight in servers)
     quorum = 1
@@ -158,6 +185,12 @@ def _check_quorum(
                 f" {total} is taken",
             )
             quorum = total
+    elif servers and not total:
+        complaints.warning(
+            entry.statement,
+            1,
+            f"the real servers of virtual_server {name} weigh nothing; its quorum is 0",
+        )
     hysteresis = last.get("hysteresis")
     kept = hysteresis.value if hysteresis is not None else 0
     if hysteresis is not None and isinstance(kept, int) and kept and kept >= quorum:
@@ -171,25 +204,27 @@ def _check_quorum(
 def _check_defaults(
     entry: Entry,
     name: str,
-    kind: str,
-    port: object,
+    kind: Kind,
     last: dict[str, Entry],
     complaints: Complaints,
 ) -> None:
     """What keepalived says when it chooses for itself."""
     choices = [("lvs_sched", "wlc"), ("lvs_method", "NAT")]
-    if kind != "fwmark":
+    if kind.ports:
         choices.append(("protocol", "UDP"))
-    elif "protocol" in last:
+    elif kind.has_mark and "protocol" in last:
         complaints.warning(
-            last["protocol"].statement, 0, "protocol is ignored: a fwmark is of no protocol"
+            last["protocol"].statement,
+            0,
+            "protocol is ignored: a fwmark is of no protocol",
+            is_ours=kind.has_family,
         )
     for keyword, choice in choices:
         if keyword not in last:
             complaints.warning(
                 entry.statement, 1, f"virtual_server {name} has no {keyword}; {choice} is taken"
             )
-    if kind == "address" and not port and "persistence_timeout" not in last:
+    if 0 in kind.ports and "persistence_timeout" not in last:
         complaints.warning(
             entry.statement,
             1,
@@ -198,14 +233,37 @@ def _check_defaults(
         )
 
 
-def _check_ports(
-    servers: list[Server], name: str, kind: str, port: object, complaints: Complaints
-) -> None:
+def _check_options(entry: Entry, last: dict[str, Entry], complaints: Complaints) -> None:
+    """Options that need another one, some of them before."""
+    seen: dict[str, object] = {}
+    for option in entry.entries:
+        keyword = MODERN.get(option.keyword.name, option.keyword.name)
+        seen[keyword] = option.value
+        fault = ""
+        if keyword in OF_SH and seen.get("lvs_sched") not in ("sh", "mh"):
+            fault = "it is of the schedulers sh and mh; write lvs_sched before it"
+        elif keyword in OF_SORRY and "sorry_server" not in seen:
+            fault = "it needs sorry_server before it"
+        if fault:
+            complaints.warning(option.statement, 0, f"{keyword} is ignored: {fault}")
+    ops = last.get("ops")
+    protocol = last.get("protocol")
+    if ops is not None and protocol is not None and protocol.value in ("TCP", "SCTP"):
+        complaints.warning(ops.statement, 0, "ops is ignored: it needs protocol UDP")
+
+
+def _check_ports(servers: list[Server], name: str, kind: Kind, complaints: Complaints) -> None:
     """Without NAT a packet keeps its port."""
     for statement, _, written in servers:
-        if not written or (kind == "address" and written == (port or 0)):
+        if not written:
             continue
-        remedy = "no port can be chosen" if kind == "fwmark" else f"{port or 0} is taken"
+        others = [port for port in kind.ports if port != written]
+        if kind.has_mark:
+            remedy = "no port can be chosen"
+        elif others:
+            remedy = f"{others[0]} is taken"
+        else:
+            continue
         complaints.warning(
             statement,
             2,

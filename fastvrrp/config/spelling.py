@@ -33,6 +33,10 @@ def slip(word: str) -> str | None:
     """What was probably meant by a word that is no keyword: the remedy for a common slip."""
     if word.startswith(("//", "--", ";", "/*")):
         return "comments start with # or !"
+    if word[-1:] in ("=", ";", ",") or (word.endswith(":") and len(word) == 1):
+        return f"remove the {word[-1]!r}"
+    if "=" in word.strip("="):
+        return "write a space for the '=' in it"
     for character in word:
         if character in FULL_WIDTH:
             return f"write {FULL_WIDTH[character]} for the {character!r} in it"

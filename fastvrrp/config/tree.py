@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from fastvrrp.config.commands import Command
+from fastvrrp.config.commands import IN_BLOCKS, Command
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.keywords import Keyword
 from fastvrrp.config.spelling import nearest, slip
@@ -52,10 +52,9 @@ class Tree:
         self._not_acted_on: set[str] = set()
         """Keywords that were named once as being without effect."""
         self._is_inside_such = False
-        self.first_script: Statement | None = None
-        """The first statement that names a script which is run."""
-        self._first_tracked_script: Statement | None = None
         """True inside a block without effect: of what is inside, nothing more is said."""
+        self.notifying: list[tuple[Statement, Command]] = []
+        """Every command that stands in a line with its user."""
         self._suggestions_left = MOST_SUGGESTIONS
 
     def __iter__(self) -> Iterator[Entry]:
@@ -120,18 +119,9 @@ class Tree:
                 statement, 0, f"{keyword.name} is deprecated; write {keyword.replaced_by}"
             )
         value = keyword.syntax.read(statement, self._complaints)
-        if isinstance(value, Command):
-            self._remember_script(keyword, statement)
-        elif keyword.name == "track_script" and self.first_script is None:
-            self.first_script = self._first_tracked_script
+        if isinstance(value, Command) and keyword.name not in IN_BLOCKS:
+            self.notifying.append((statement, value))
         return value
-
-    def _remember_script(self, keyword: Keyword, statement: Statement) -> None:
-        """Remember the first script; that of a vrrp_script runs where something tracks it."""
-        if keyword.name == "script":
-            self._first_tracked_script = self._first_tracked_script or statement
-        else:
-            self.first_script = self.first_script or statement
 
     def _brace_follows(self, entry: Entry) -> bool:
         """True where the block's brace is on the next line, or is missing before its keywords."""

@@ -8,6 +8,7 @@ from fastvrrp.config.arguments import (
     Address,
     Boolean,
     Choice,
+    HostAddress,
     Integer,
     MulticastAddress,
     MulticastDestination,
@@ -36,6 +37,7 @@ from fastvrrp.model import MILLISECOND, SECOND, Authentication, State
 BOOLEAN = Boolean()
 SWITCH = Switch(BOOLEAN)
 ADDRESS = Address()
+HOST = HostAddress()
 VERSION = Integer(2, 3)
 REPEAT = Integer(1, 2**32 - 1, raised=True)
 LOWER_PRIO_REPEAT = One(Integer(0, 2**31 - 1))
@@ -260,14 +262,14 @@ INSTANCE = Table().add(
     ),
     Keyword(
         "unicast_src_ip",
-        One(ADDRESS),
+        One(HOST),
         "Source address of unicast adverts.",
         fallback="the interface's first address",
         since="1.2.10",
     ),
     Keyword(
         "mcast_src_ip",
-        One(ADDRESS),
+        One(HOST),
         "Source address of multicast adverts.",
         fallback="the interface's first address",
         since="0.6.1",
@@ -447,7 +449,7 @@ INSTANCE = Table().add(
     ),
     *VIRTUAL,
     later("no_accept", FLAG, "Drop packets to the addresses.", since="1.3.0"),
-    later("strict_mode", SWITCH, "Refuse what the RFC does not have.", fallback="vrrp_strict"),
+    Keyword("strict_mode", SWITCH, "Refuse what the RFC does not have.", fallback="vrrp_strict"),
     *NOTIFICATIONS,
     later(
         "notify_master_rx_lower_pri",

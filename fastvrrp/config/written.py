@@ -31,6 +31,12 @@ GARP_KEYWORDS = frozenset(
 IN_EXCLUDED = "; write it in virtual_ipaddress_excluded"
 
 
+def is_link_local(address: VirtualAddress) -> bool:
+    """Whether it is of fe80::/10 (RFC 4291 section 2.5.6)."""
+    packed = address.address
+    return len(packed) == 16 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
+
+
 class Written:
     """The entries of an instance by what they are."""
 
@@ -84,6 +90,10 @@ class Written:
         """The setting of a switch."""
         entry = self.last.get(keyword)
         return otherwise if entry is None else entry.value is True
+
+    def decided_before(self, statement: Statement) -> bool:
+        """Whether the family was known where a line of the instance stands."""
+        return bool(self._family) and self._decided.order() < statement.order()
 
     def _take(self, entry: Entry) -> None:
         keyword = entry.keyword.name

@@ -85,11 +85,12 @@ class Announcer:
     def heard_lower_priority(self, instance: Instance) -> bool:
         """Somebody of lower priority spoke as master: hosts may believe it.
 
-        Once a second is enough, however often they speak: False where that is not over yet.
+        Once a second is enough, however often they speak: False where that is not over yet. A
+        strict instance does not answer, and has a lower_prio_repeat of 0.
         """
         settings = instance.model.announcements
         now = self._clock()
-        if now < instance.quiet_until:
+        if now < instance.quiet_until or not settings.lower_prio_repeat:
             return False
         instance.quiet_until = now + max(SECOND, settings.lower_prio_delay)
         self._start_set(instance, settings.lower_prio_repeat)
