@@ -1,8 +1,9 @@
 """Reads keepalived.conf: `read(path)` gives the model and every complaint.
 
 The stages, each a module: source text (`source`), statements of words (`lines`), a tree by the
-table of keywords (`keywords`, `tree`), the model (`definitions`, `build`), and what only the whole
-shows (`checks`). One top-level block passes through all of them before the next is read.
+table of keywords (`keywords`, `tree`), the model (`build`, `building`), and what only the whole
+shows (`checks`, `references`). One top-level block passes through all of them before the next is
+read (`assembly`).
 """
 
 from __future__ import annotations
@@ -12,18 +13,14 @@ import os
 import time
 from dataclasses import dataclass
 
-from fastvrrp.config.build import Builder, Draft
-from fastvrrp.config.checks import Claims
+from fastvrrp.config.assembly import Assembly
 from fastvrrp.config.complaints import Complaint, Complaints, Place, Severity
 from fastvrrp.config.definitions import Defaults
 from fastvrrp.config.lines import Lines
-from fastvrrp.config.references import References
-from fastvrrp.config.servers import check_group, check_virtual_server
 from fastvrrp.config.source import SourceError
 from fastvrrp.config.statement import Whole
 from fastvrrp.config.table import TOP
 from fastvrrp.config.tree import Tree
-from fastvrrp.config.vmac_names import VmacNames
 from fastvrrp.model import Configuration
 
 __all__ = ["Complaint", "Place", "Reading", "Severity", "read"]
@@ -85,58 +82,28 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
     """One reading, and what it should have known before if that matters."""
     complaints = Complaints()
     defaults = foreknown.defaults
-    known_before = dict(defaults.values)
     lines = Lines(complaints, foreknown.config_id, foreknown.seed)
     try:
         statements = lines.of_file(path)
     except SourceError as error:
         complaints.error(Whole(path), 0, str(error))
         return Reading(Configuration(), complaints.in_order()), None
-    claims = Claims(complaints)
-    references = References(complaints)
-    names: VmacNames | None = None
-    builder: Builder | None = None
-    drafts: list[Draft] = []
+    assembly = Assembly(defaults, foreknown.vmac_names, complaints)
     tree = Tree(statements, TOP.rows, complaints)
     for entry in tree:
-        if entry.keyword.name == "global_defs":
-            defaults.take(entry)
-            seed = defaults.values.get("random_seed")
-            if isinstance(seed, int):
-                lines.seed(seed)
-        elif entry.keyword.name == "vrrp_instance":
-            if builder is None or names is None:
-                known_before = dict(defaults.values)
-                names = VmacNames(defaults.text("vmac_prefix", "vrrp"), foreknown.vmac_names)
-                builder = Builder(defaults, names, complaints)
-            if entry.value is None or not claims.name(entry):
-                continue
-            draft = builder.build(entry)
-            if draft is not None and not claims.accept(draft):
-                draft = None
-            references.take_instance(entry, draft)
-            if draft is not None:
-                drafts.append(draft)
-        elif entry.keyword.name == "virtual_server":
-            check_virtual_server(entry, complaints)
-        elif entry.keyword.name == "virtual_server_group":
-            if entry.value is not None:
-                check_group(entry, complaints)
-        else:
-            references.take(entry)
-    references.check()
+        assembly.take(entry)
+        seed = defaults.written.get("random_seed")
+        if entry.keyword.name == "global_defs" and isinstance(seed, int):
+            lines.seed(seed)
+    configuration = assembly.configuration()
     if tree.first_script is not None and not defaults.is_on("enable_script_security"):
         complaints.warning(
             tree.first_script,
             0,
             "scripts run without enable_script_security; write it in global_defs",
         )
-    reading = Reading(
-        Configuration(defaults.definitions(), tuple([draft.router for draft in drafts])),
-        complaints.in_order(),
-    )
-    if names is not None and (names.chose_too_early or defaults.values != known_before):
-        return reading, _Foreknown(
-            foreknown.config_id, foreknown.seed, defaults, frozenset(names.written)
-        )
-    return reading, None
+    reading = Reading(configuration, complaints.in_order())
+    learned = assembly.learned_late()
+    if learned is None:
+        return reading, None
+    return reading, _Foreknown(foreknown.config_id, foreknown.seed, defaults, learned)

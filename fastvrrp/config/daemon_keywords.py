@@ -102,7 +102,7 @@ DAEMON = Table().add(
     later("lvs_sync_daemon", SYNC_DAEMON, "Share the connections of IPVS."),
     later("lvs_timeouts", TIMEOUTS, "Seconds that IPVS keeps a connection."),
     later("lvs_flush", FLAG, "Empty IPVS at the start."),
-    later("lvs_flush_on_stop", Optional(Choice({"VS": True})), "Empty IPVS at the end."),
+    later("lvs_flush_on_stop", Optional(Choice({"VS": "VS"})), "Empty IPVS at the end."),
     later(
         "vrrp_iptables",
         Several(Text("INPUT"), Text("OUTPUT"), optional=2),

@@ -99,7 +99,8 @@ ROUTE_OPTIONS: dict[str, Argument | None] = {
     **dict.fromkeys(("tos", "dsfield"), TOS),
     "realms": REALMS,
     **dict.fromkeys(("metric", "priority", "preference", "weight", "expires"), NUMBER),
-    **dict.fromkeys(("features", "congctl", "encap", "track_group"), NAME),
+    **dict.fromkeys(("congctl", "encap", "track_group"), NAME),
+    "features": Choice({"ecn": 1}),
     "to": DESTINATION,
     "pref": Choice({"low": 3, "medium": 0, "high": 1}),
     "ttl-propagate": Choice({"enabled": True, "disabled": False}),
@@ -146,18 +147,21 @@ class Route(OptionLine):
                     statement.words.index(old),
                     f"{old} in a route is deprecated; write {new}",
                 )
-        if "no_track" in names:
-            return options
-        whole = names[: names.index("nexthop")] if "nexthop" in names else names
-        if not {"dev", "oif"} & set(whole):
-            complaints.warning(
-                statement, 0, "a route without an interface is not tracked; write no_track"
-            )
-        elif {"protocol", "proto"} & set(names):
-            complaints.warning(
-                statement, 0, "a route of another protocol is not tracked; write no_track with it"
-            )
+        if "no_track" not in names:
+            fault = tracking_fault(names)
+            if fault:
+                complaints.warning(statement, 0, fault)
         return options
+
+
+def tracking_fault(names: list[str]) -> str:
+    """Why a route with options of these names, in order, cannot be tracked, or nothing."""
+    whole = names[: names.index("nexthop")] if "nexthop" in names else names
+    if not {"dev", "oif"} & set(whole):
+        return "a route without an interface is not tracked; write no_track"
+    if {"protocol", "proto"} & set(names):
+        return "a route of another protocol is not tracked; write no_track with it"
+    return ""
 
 
 class Rule(OptionLine):

@@ -1,10 +1,12 @@
 """What a virtual server's block shows only as a whole: servers, quorum, ports, families.
 
 keepalived takes a default where something is missing and says so; a real server that does not fit
-is dropped.
+is dropped. What is left is what the model is built from (`building.servers`).
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from fastvrrp.config.arguments import address_text
 from fastvrrp.config.complaints import Complaints
@@ -13,14 +15,29 @@ from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
 
 MODERN = {"lb_algo": "lvs_sched", "lb_kind": "lvs_method"}
-NEEDS = {"HTTP_GET": "url", "SSL_GET": "url", "FILE_CHECK": "track_file"}
+NEEDS = {
+    "HTTP_GET": "url",
+    "SSL_GET": "url",
+    "FILE_CHECK": "track_file",
+    "BFD_CHECK": "name",
+    "MISC_CHECK": "misc_path",
+}
 """What a checker is nothing without."""
 Server = tuple[Statement, bytes, int | None]
 """A real server or sorry server: where, its address, and its port if one was written."""
 
 
-def check_group(entry: Entry, complaints: Complaints) -> None:
-    """Complain of a virtual_server_group that keepalived would remove."""
+class Sound(NamedTuple):
+    """What is left of a virtual server."""
+
+    real_servers: list[Entry]
+    sorry: Entry | None
+    quorum: int
+    hysteresis: int
+
+
+def check_group(entry: Entry, complaints: Complaints) -> bool:
+    """False, after a complaint, for a virtual_server_group that keepalived would remove."""
     families: set[int] = set()
     has_mark = has_family = False
     for value, statement in entry.items:
@@ -35,15 +52,16 @@ def check_group(entry: Entry, complaints: Complaints) -> None:
     elif len(families) == 2 and has_mark and not has_family:
         fault = "has IPv4, IPv6 and a fwmark without a family; write inet or inet6 after the mark"
     else:
-        return
+        return True
     complaints.error(entry.statement, 1, f"virtual_server_group {name} {fault}; it is left out")
+    return False
 
 
-def check_virtual_server(entry: Entry, complaints: Complaints) -> None:
-    """Complain of what does not fit in one virtual_server."""
+def check_virtual_server(entry: Entry, complaints: Complaints) -> Sound | None:
+    """Complain of what does not fit in one virtual_server; what fits, or None for nothing."""
     address = entry.value
     if not isinstance(address, tuple):
-        return
+        return None
     name = " ".join(entry.statement.words[1:])
     last = {MODERN.get(each.keyword.name, each.keyword.name): each for each in entry.entries}
     servers = _real_servers(entry, name, address[0], _method(last), complaints)
@@ -51,13 +69,15 @@ def check_virtual_server(entry: Entry, complaints: Complaints) -> None:
         complaints.error(
             entry.statement, 1, f"virtual_server {name} has no real server; it is left out"
         )
-        return
-    _check_quorum(servers, name, last, complaints)
+        return None
+    quorum, hysteresis = _check_quorum(servers, name, last, complaints)
     kind = address[0] if isinstance(address[0], str) else "address"
     _check_defaults(entry, name, kind, address[1], last, complaints)
-    ends: list[Server] = [server for server, _ in servers]
+    ends: list[Server] = [_server(server) for server, _ in servers]
     sorry = last.get("sorry_server")
-    if sorry is not None and isinstance(sorry.value, tuple):
+    if sorry is not None and not isinstance(sorry.value, tuple):
+        sorry = None
+    if sorry is not None:
         end = _server(sorry)
         if _is_other_family(address[0], end[1], _method(last)):
             complaints.error(
@@ -66,10 +86,12 @@ def check_virtual_server(entry: Entry, complaints: Complaints) -> None:
                 f"sorry_server {address_text(end[1])} is of another family than virtual_server"
                 f" {name}; it is left out",
             )
+            sorry = None
         else:
             ends.append(end)
     if _method(last) != "NAT" and kind != "group":
         _check_ports(ends, name, kind, address[1], complaints)
+    return Sound([server for server, _ in servers], sorry, quorum, hysteresis)
 
 
 def _method(last: dict[str, Entry]) -> str:
@@ -91,12 +113,12 @@ def _is_other_family(virtual: object, real: bytes, method: str) -> bool:
 
 def _real_servers(
     entry: Entry, name: str, virtual: object, method: str, complaints: Complaints
-) -> list[tuple[Server, int]] | None:
+) -> list[tuple[Entry, int]] | None:
     """Real servers that fit, with their weights; None where none was written.
 
     A mark is of the family of its first real server.
     """
-    servers: list[tuple[Server, int]] = []
+    servers: list[tuple[Entry, int]] = []
     known: dict[tuple[bytes, int | None], Statement] = {}
     was_written = False
     for inner in entry.entries:
@@ -105,8 +127,7 @@ def _real_servers(
         was_written = True
         if inner.value is None:
             continue
-        server = _server(inner)
-        statement, address, port = server
+        statement, address, port = _server(inner)
         if virtual == "fwmark":
             virtual = address
         if _is_other_family(virtual, address, method):
@@ -126,25 +147,27 @@ def _real_servers(
                 " it is left out here",
             )
             continue
-        _check_checkers(inner, complaints)
         weights = [each.value for each in inner.entries if each.keyword.name == "weight"]
         weight = weights[-1] if weights else 1
-        servers.append((server, weight if isinstance(weight, int) else 1))
+        servers.append((inner, weight if isinstance(weight, int) else 1))
     return servers if was_written else None
 
 
-def _check_checkers(server: Entry, complaints: Complaints) -> None:
-    for checker in server.entries:
-        needed = NEEDS.get(checker.keyword.name)
-        if needed and not any(each.keyword.name == needed for each in checker.entries):
-            complaints.error(
-                checker.statement, 0, f"{checker.keyword.name} has no {needed}; it is left out"
-            )
+def lacks_something(checker: Entry, complaints: Complaints) -> bool:
+    """True, after a complaint, for a checker without what it is nothing without."""
+    needed = NEEDS.get(checker.keyword.name)
+    if not needed or any(each.keyword.name == needed for each in checker.entries):
+        return False
+    complaints.error(
+        checker.statement, 0, f"{checker.keyword.name} has no {needed}; it is left out"
+    )
+    return True
 
 
 def _check_quorum(
-    servers: list[tuple[Server, int]], name: str, last: dict[str, Entry], complaints: Complaints
-) -> None:
+    servers: list[tuple[Entry, int]], name: str, last: dict[str, Entry], complaints: Complaints
+) -> tuple[int, int]:
+    """Quorum and hysteresis that can be."""
     total = sum(weight for _, weight in servers)
     quorum = 1
     written = last.get("quorum")
@@ -159,13 +182,16 @@ def _check_quorum(
             )
             quorum = total
     hysteresis = last.get("hysteresis")
-    kept = hysteresis.value if hysteresis is not None else 0
-    if hysteresis is not None and isinstance(kept, int) and kept and kept >= quorum:
+    if hysteresis is None or not isinstance(hysteresis.value, int):
+        return quorum, 0
+    if hysteresis.value and hysteresis.value >= quorum:
         complaints.warning(
             hysteresis.statement,
             1,
-            f"hysteresis {kept} is not below the quorum of {quorum}; 0 is taken",
+            f"hysteresis {hysteresis.value} is not below the quorum of {quorum}; 0 is taken",
         )
+        return quorum, 0
+    return quorum, hysteresis.value
 
 
 def _check_defaults(
