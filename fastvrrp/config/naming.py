@@ -13,12 +13,16 @@ from typing import Any
 from fastvrrp.config.arguments import address_text
 from fastvrrp.config.as_json import SECRETS, plain, units_of
 from fastvrrp.model import (
+    CheckTarget,
     Command,
     GarpGroup,
     HmacKey,
     InterfaceDelay,
     LinkbeatInterface,
+    Prefix,
     RealServer,
+    Route,
+    SorryServer,
     Tracked,
     UnicastPeer,
     VirtualAddress,
@@ -43,6 +47,16 @@ KINDS = {
 }
 """Fields of a configuration that are lists of something else than virtual routers, and the keywords
 they come from."""
+HEADS: dict[type, tuple[str, ...]] = {
+    RealServer: ("address", "port"),
+    SorryServer: ("address", "port"),
+    CheckTarget: ("address", "port"),
+    HmacKey: ("number",),
+    Route: ("family", "destination"),
+}
+"""Fields that are said by the name of a thing."""
+DEFAULT = "default"
+"""What has nothing that is no default."""
 KEYED = (RealServer, Tracked, HmacKey)
 """What is the same thing in a list where its name is the same."""
 
@@ -51,7 +65,7 @@ def name_of(thing: object) -> str:
     """What tells a thing apart from others of its kind."""
     if isinstance(thing, VirtualServer):
         return _server_name(thing)
-    if isinstance(thing, RealServer):
+    if isinstance(thing, RealServer | SorryServer | CheckTarget):
         return _socket(thing.address, thing.port)
     if isinstance(thing, Tracked):
         return f"{thing.kind.name.lower()} {thing.name}"
@@ -85,38 +99,49 @@ def text_of(value: object, unit: str = "") -> str:
             value.prefixlen,
             preferred_lifetime=value.preferred_lifetime,
         )
-        return _with_options(f"{address_text(value.address)}/{value.prefixlen}", value, plainest)
+        options = [
+            f"{name} {text_of(getattr(value, name), unit)}"
+            for name, unit in units_of(VirtualAddress).items()
+            if getattr(value, name) != getattr(plainest, name)
+        ]
+        return _bracketed(f"{address_text(value.address)}/{value.prefixlen}", options)
     if isinstance(value, Tracked):
         weight = f" weight {value.weight}" if value.weight else ""
         return f"{name_of(value)}{weight}{' reverse' if value.is_reversed else ''}"
     if isinstance(value, tuple):
         return " ".join(text_of(item, unit) for item in value)
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value) and not isinstance(value, Prefix):
         return _thing(value)
     shown = plain(value, unit)
     return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
 
 
 def _thing(value: Any) -> str:
-    """The name of what has one, otherwise its fields that are no default."""
+    """The name of what has one, otherwise its head, and its other fields that are no default."""
     name = getattr(value, "name", None)
     if isinstance(name, str):
         return name
-    parts: list[str] = []
-    for name, unit in units_of(type(value)).items():
-        part = getattr(value, name)
-        if unit not in SECRETS and name != "family" and part != _default(type(value), name):
-            parts.append(f"{name} {text_of(part, unit)}")
-    return " ".join(parts) or "default"
+    head = getattr(value, "keyword", "")
+    own = HEADS.get(type(value), ())
+    if isinstance(value, Route):
+        head = text_of(value.destination)
+    elif own:
+        head = name_of(value)
+    options: list[str] = []
+    for field, unit in units_of(type(value)).items():
+        part = getattr(value, field)
+        if field in own or unit in SECRETS or part == _default(type(value), field):
+            continue
+        text = text_of(part, unit)
+        if text != DEFAULT:
+            options.append(f"{field} {text}")
+    return _bracketed(head, options)
 
 
-def _with_options(word: str, value: VirtualAddress, plainest: VirtualAddress) -> str:
-    options = [
-        f"{name} {text_of(getattr(value, name), unit)}"
-        for name, unit in units_of(VirtualAddress).items()
-        if getattr(value, name) != getattr(plainest, name)
-    ]
-    return f"{word}[{', '.join(options)}]" if options else word
+def _bracketed(head: str, options: list[str]) -> str:
+    if not options:
+        return head or DEFAULT
+    return f"{head}[{', '.join(options)}]" if head else ", ".join(options)
 
 
 def _server_name(server: VirtualServer) -> str:
