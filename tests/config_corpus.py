@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fastvrrp.config import Reading, read
-from fastvrrp.config.as_json import plain
+from fastvrrp.config.as_json import plain, units_of
+from fastvrrp.model import Prefix
 
 CONFIGS = Path(__file__).parent / "configs"
 DIFFERS = "# keepalived differs: "
@@ -56,23 +57,20 @@ def difference_explained(path: Path) -> str:
     return ""
 
 
-def significant(value: object) -> Any:
+def significant(value: object, unit: str = "") -> Any:
     """A value of the model as JSON, without what stands at its default."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: _inside(getattr(value, field.name), field.name)
+    if is_dataclass(value) and not isinstance(value, type | Prefix):
+        units = units_of(type(value))
+        kind = getattr(value, "keyword", None)
+        shown = {} if kind is None else {"keyword": kind}
+        return shown | {
+            field.name: significant(getattr(value, field.name), units[field.name])
             for field in fields(value)
             if getattr(value, field.name) != _default(field)
         }
-    return plain(value)
-
-
-def _inside(value: object, name: str) -> Any:
-    if is_dataclass(value):
-        return significant(value)
     if isinstance(value, tuple):
-        return [_inside(item, name) for item in value]
-    return plain(value, name)
+        return [significant(item, unit) for item in value]
+    return plain(value, unit)
 
 
 def _default(field: Field[Any]) -> object:

@@ -10,12 +10,30 @@ from fastvrrp.config.diff import compare
 from fastvrrp.model import (
     SECOND,
     Announcements,
+    CheckTarget,
+    CheckTiming,
+    Command,
     Configuration,
     GlobalDefinitions,
+    Hmac,
+    HmacKey,
+    InstanceOptions,
+    Notifications,
+    Prefix,
+    RealServer,
+    Route,
     State,
+    SyncGroup,
+    TcpCheck,
+    TlsClient,
+    Tracked,
+    Tracker,
+    TrackFile,
+    Transport,
     UnicastPeer,
     VirtualAddress,
     VirtualRouter,
+    VirtualServer,
     Vmac,
 )
 
@@ -125,3 +143,93 @@ def test_what_holds_for_the_whole_daemon() -> None:
         "~ global_defs: router_id: none -> left",
         "~ global_defs: garp_interval: 0 -> 1",
     ]
+
+
+def test_notifications_and_options_are_said_field_by_field() -> None:
+    command = Command(("/bin/tell", "me"), "root")
+    hmac = Hmac((HmacKey(1, "the old secret"),), 1)
+    old = replace(ROUTER, options=InstanceOptions(hmac=hmac))
+    new = replace(
+        ROUTER,
+        notifications=Notifications(master=command),
+        options=InstanceOptions(
+            hmac=Hmac((HmacKey(1, "the new secret"), HmacKey(2, "another secret")), 2)
+        ),
+    )
+    said = lines_of([old], [new])
+    assert said[1:-1] == [
+        "    notifications.master: none -> /bin/tell me (as root)",
+        "    options.hmac.keys: +2",
+        "    options.hmac.keys[1].key: changed",
+        "    options.hmac.active_key: 1 -> 2",
+    ]
+    assert "secret" not in " ".join(lines_of([ROUTER], [new]) + lines_of([new], [ROUTER]))
+
+
+def test_what_is_tracked_is_said_by_its_name() -> None:
+    old = replace(
+        ROUTER, tracked=(Tracked(Tracker.SCRIPT, "a", 5), Tracked(Tracker.INTERFACE, "eth1"))
+    )
+    new = replace(
+        ROUTER, tracked=(Tracked(Tracker.SCRIPT, "a", 7), Tracked(Tracker.FILE, "b", 1, True))
+    )
+    assert lines_of([old], [new])[1:-1] == [
+        "    tracked: -interface eth1 +file b weight 1 reverse",
+        "    tracked[script a].weight: 5 -> 7",
+    ]
+
+
+SERVER = RealServer(bytes((192, 0, 2, 21)), 80)
+CHECK = TcpCheck(CheckTarget(SERVER.address, 80), CheckTiming())
+VIRTUAL = VirtualServer(
+    bytes((192, 0, 2, 20)), 80, family=2, protocol=Transport.TCP, real_servers=(SERVER,)
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        (
+            Configuration(sync_groups=(SyncGroup("G", ("A", "B")),)),
+            Configuration(sync_groups=(SyncGroup("G", ("A", "C")), SyncGroup("H", ("B", "D")))),
+            ["~ vrrp_sync_group G", "    members: -B +C", "+ vrrp_sync_group H"],
+        ),
+        (
+            Configuration(track_files=(TrackFile("F", "/a"), TrackFile("G", "/b"))),
+            Configuration(track_files=(TrackFile("G", "/b", 2),)),
+            ["- track_file F", "~ track_file G", "    weight: 1 -> 2"],
+        ),
+        (
+            Configuration(virtual_servers=(VIRTUAL,)),
+            Configuration(
+                virtual_servers=(
+                    replace(VIRTUAL, real_servers=(replace(SERVER, weight=3, checkers=(CHECK,)),)),
+                )
+            ),
+            [
+                "~ virtual_server 192.0.2.20:80 TCP",
+                "    real_servers[192.0.2.21:80].weight: 1 -> 3",
+                "    real_servers[192.0.2.21:80].checkers: +TCP_CHECK[target 192.0.2.21:80]",
+            ],
+        ),
+        (
+            Configuration(virtual_servers=(VIRTUAL,)),
+            Configuration(virtual_servers=(replace(VIRTUAL, real_servers=()),)),
+            ["~ virtual_server 192.0.2.20:80 TCP", "    real_servers: -192.0.2.21:80"],
+        ),
+        (
+            Configuration(),
+            Configuration(static_routes=(Route(2, Prefix(bytes(4), 0)),)),
+            ["+ static_routes 0.0.0.0/0"],
+        ),
+        (
+            Configuration(tls_client=TlsClient(password="one secret")),
+            Configuration(tls_client=TlsClient(password="two secrets")),
+            ["~ SSL: password: changed"],
+        ),
+    ],
+)
+def test_what_is_no_virtual_router(
+    old: Configuration, new: Configuration, lines: list[str]
+) -> None:
+    assert list(compare(old, new).lines())[:-1] == lines

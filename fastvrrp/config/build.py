@@ -9,8 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastvrrp.config.arguments import seconds_text
+from fastvrrp.config.building.block import Block
+from fastvrrp.config.building.notification import NOTIFICATION_KEYWORDS, NotificationBuilder
+from fastvrrp.config.building.options import OPTION_KEYWORDS, OptionsBuilder
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.definitions import MULTICAST_GROUP_4, MULTICAST_GROUP_6, Defaults
+from fastvrrp.config.definitions import Defaults
 from fastvrrp.config.grammar import ExtraInterfaces, VmacWords
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.strict import ADVERTS, Compliance
@@ -22,6 +25,8 @@ from fastvrrp.model import (
     SECOND,
     Announcements,
     Authentication,
+    InstanceOptions,
+    Notifications,
     State,
     VirtualAddress,
     VirtualRouter,
@@ -58,15 +63,25 @@ class Draft(NamedTuple):
 class Builder:
     """Builds virtual routers one after another."""
 
-    def __init__(self, defaults: Defaults, names: VmacNames, complaints: Complaints) -> None:
+    def __init__(
+        self,
+        defaults: Defaults,
+        names: VmacNames,
+        notifications: NotificationBuilder,
+        complaints: Complaints,
+    ) -> None:
         self._names = names
         self._complaints = complaints
+        self._notifications = notifications
+        self._no_notifications = notifications.build({})
+        self._options = OptionsBuilder(defaults.is_on("vrrp_strict"), complaints)
+        self._no_options = self._options.default
         self._announcements = defaults.announcements()
         self._shared: dict[object, Announcements] = {}
-        self._version = defaults.integer("vrrp_version", 2)
-        self._down_timer_adverts = defaults.integer("vrrp_down_timer_adverts", 3)
-        self._group_4 = defaults.address("vrrp_mcast_group4", MULTICAST_GROUP_4)
-        self._group_6 = defaults.address("vrrp_mcast_group6", MULTICAST_GROUP_6)
+        self._version = defaults.number("vrrp_version")
+        self._down_timer_adverts = defaults.number("vrrp_down_timer_adverts")
+        self._group_4 = defaults.address("vrrp_mcast_group4") or b""
+        self._group_6 = defaults.address("vrrp_mcast_group6") or b""
         self._lower_prio_no_advert = defaults.is_on("vrrp_lower_prio_no_advert")
         self._higher_prio_send_advert = defaults.is_on("vrrp_higher_prio_send_advert")
         self._skips_known_addresses = defaults.is_on("vrrp_skip_check_adv_addr")
@@ -141,6 +156,7 @@ class Builder:
             or any(peer.min_ttl > 0 or peer.max_ttl < 255 for peer in peers)
         )
         is_ipv6 = family == AF_INET6
+        interval = self._advert_interval(name, last, version)
         router = VirtualRouter(
             name,
             interface.value,
@@ -149,7 +165,7 @@ class Builder:
             version,
             priority,
             state,
-            self._advert_interval(name, last, version),
+            interval,
             preempt,
             preempt_delay,
             written.integer(
@@ -176,12 +192,29 @@ class Builder:
             checks_source,
             written.is_on("v3_checksum_as_v2", self._v3_checksum_as_v2),
             self._announcements_of(written.garp),
+            (),
+            self._notifications_of(instance, last),
+            self._options_of(instance, last, interval),
         )
         return Draft(
             router,
             instance.statement,
             tuple([statement for _, statement in addresses + excluded]),
         )
+
+    def _notifications_of(self, instance: Entry, last: dict[str, Entry]) -> Notifications:
+        if NOTIFICATION_KEYWORDS.isdisjoint(last):
+            return self._no_notifications
+        return self._notifications.build(Block.of(instance).written)
+
+    def _options_of(
+        self, instance: Entry, last: dict[str, Entry], interval: int
+    ) -> InstanceOptions:
+        vmac = last["use_vmac"].value if "use_vmac" in last else None
+        has_words = isinstance(vmac, VmacWords) and (vmac.group is not None or vmac.notifies)
+        if not has_words and OPTION_KEYWORDS.isdisjoint(last):
+            return self._no_options
+        return self._options.build(instance.entries, Block.of(instance), interval)
 
     def _is_master(self, last: dict[str, Entry]) -> bool:
         return "state" in last and last["state"].value == State.MASTER

@@ -49,6 +49,9 @@ class Checkers:
                     self._check_name(checker, "track_file", "track_file", self._files)
                 elif kind == "BFD_CHECK":
                     self._check_session(checker, sessions)
+                elif kind == "MISC_CHECK":
+                    if not any(entry.keyword.name == "misc_path" for entry in checker.entries):
+                        self._leave_out(checker, 0, "MISC_CHECK has no misc_path")
                 elif kind == "UDP_CHECK":
                     self._check_reply(checker)
                 if checker.keyword.is_block:

@@ -1,26 +1,17 @@
-"""Scripts: a command with its arguments, and who runs it."""
+"""Scripts: a command with its arguments, and who runs it if that is written."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.syntax import ignore_rest
+from fastvrrp.model import Command
 
 PART = re.compile(r"""'([^']*)'?|"([^"]*)"?|(\s+)|([^\s'"]+)""")
 IN_BLOCKS = frozenset({"script", "misc_path"})
 """Commands that stand in a block with their user; all others stand in a line with him."""
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What to run, and as whom; None is the default of `script_user`."""
-
-    arguments: tuple[str, ...]
-    user: str | None = None
-    group: str | None = None
 
 
 class Script:

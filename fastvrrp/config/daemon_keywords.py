@@ -160,13 +160,13 @@ DAEMON = Table().add(
     later("lvs_flush", FLAG, "Empty IPVS at the start.", since="1.2.23"),
     later(
         "lvs_flush_on_stop",
-        Optional(Choice({"VS": True})),
+        Optional(Choice({"VS": "VS"})),
         "Empty IPVS at the end.",
         since="2.0.15",
     ),
     later(
         "lvs_flush_onstop",
-        Optional(Choice({"VS": True})),
+        Optional(Choice({"VS": "VS"})),
         "Empty IPVS at the end.",
         replaced_by="lvs_flush_on_stop",
     ),

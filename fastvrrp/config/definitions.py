@@ -2,71 +2,73 @@
 
 from __future__ import annotations
 
-import socket
-from dataclasses import dataclass, field
-
+from fastvrrp.config.building.block import Block
+from fastvrrp.config.daemon_keywords import AT_TOP
 from fastvrrp.config.grammar import ExtraInterfaces
+from fastvrrp.config.statement import Statement
+from fastvrrp.config.table import TOP
 from fastvrrp.config.tree import Entry
-from fastvrrp.model import SECOND, Announcements, GlobalDefinitions
+from fastvrrp.model import Announcements
 
-MULTICAST_GROUP_4 = socket.inet_pton(socket.AF_INET, "224.0.0.18")
-"""RFC 9568 section 5.1.1.2."""
-MULTICAST_GROUP_6 = socket.inet_pton(socket.AF_INET6, "ff02::12")
-"""RFC 9568 section 5.1.2.2."""
+GLOBAL_ROWS = TOP.rows["global_defs"].block
+AT_TOP_ROWS = {keyword.name: keyword for keyword in AT_TOP}
 
 
-@dataclass(slots=True)
-class Defaults:
-    """Values of `global_defs` by keyword, None where nothing was written."""
+class Defaults(Block):
+    """Values of `global_defs` by keyword; what is written later wins."""
 
-    values: dict[str, object] = field(default_factory=dict)
+    __slots__ = ("recipients", "sync_daemon", "top")
+
+    def __init__(self) -> None:
+        assert GLOBAL_ROWS is not None
+        super().__init__(GLOBAL_ROWS, ())
+        self.recipients: dict[str, None] = {}
+        """`notification_email`, in order."""
+        self.sync_daemon: Statement | None = None
+        """`lvs_sync_daemon`."""
+        self.top = Block(AT_TOP_ROWS, ())
+        """What stands alone at the top."""
 
     def take(self, entry: Entry) -> None:
-        """Remember what one `global_defs` block says; what comes later wins."""
+        """Remember what one `global_defs` block says, or one keyword at the top."""
+        if entry.keyword.block is None:
+            self.top.add(entry)
+            return
         for inner in entry.entries:
-            if inner.value is not None:
-                self.values[inner.keyword.name] = inner.value
-
-    def integer(self, name: str, otherwise: int) -> int:
-        """The number or time written for a keyword."""
-        value = self.values.get(name)
-        return value if isinstance(value, int) else otherwise
-
-    def is_on(self, name: str) -> bool:
-        """Whether a flag or switch was written, and not as off."""
-        return self.values.get(name) is True
-
-    def address(self, name: str, otherwise: bytes) -> bytes:
-        """The packed address written for a keyword."""
-        value = self.values.get(name)
-        return value if isinstance(value, bytes) else otherwise
-
-    def text(self, name: str, otherwise: str) -> str:
-        """The word written for a keyword."""
-        value = self.values.get(name)
-        return value if isinstance(value, str) else otherwise
+            self.add(inner)
+            if inner.keyword.name == "lvs_sync_daemon":
+                self.sync_daemon = inner.statement
+            elif inner.keyword.name == "notification_email":
+                for words, _ in inner.items:
+                    assert isinstance(words, tuple)
+                    self.recipients.update(dict.fromkeys(words))
 
     def announcements(self) -> Announcements:
         """Defaults of `garp_*`: those of lower priority follow those of becoming master."""
         is_minimal = self.is_on("vrrp_min_garp")
-        delay = self.integer("vrrp_garp_master_delay", 0 if is_minimal else 5 * SECOND)
-        repeat = self.integer("vrrp_garp_master_repeat", 1 if is_minimal else 5)
-        extra = self.values.get("vrrp_garp_extra_if")
+        delay = self.number("vrrp_garp_master_delay")
+        repeat = self.number("vrrp_garp_master_repeat")
+        if is_minimal:
+            delay = delay if "vrrp_garp_master_delay" in self.written else 0
+            repeat = repeat if "vrrp_garp_master_repeat" in self.written else 1
+        extra = self.value("vrrp_garp_extra_if")
         return Announcements(
             master_delay=delay,
             master_repeat=repeat,
-            lower_prio_delay=self.integer("vrrp_garp_lower_prio_delay", delay),
-            lower_prio_repeat=self.integer("vrrp_garp_lower_prio_repeat", repeat),
-            master_refresh=self.integer("vrrp_garp_master_refresh", 0),
-            master_refresh_repeat=self.integer("vrrp_garp_master_refresh_repeat", 1),
+            lower_prio_delay=self.number("vrrp_garp_lower_prio_delay", delay),
+            lower_prio_repeat=self.number("vrrp_garp_lower_prio_repeat", repeat),
+            master_refresh=self.number("vrrp_garp_master_refresh"),
+            master_refresh_repeat=self.number("vrrp_garp_master_refresh_repeat"),
             extra_interface_interval=extra.interval if isinstance(extra, ExtraInterfaces) else 0,
             extra_interface_all=isinstance(extra, ExtraInterfaces) and extra.is_for_all,
         )
 
-    def definitions(self) -> GlobalDefinitions:
-        """The part of the model for the whole daemon."""
-        return GlobalDefinitions(
-            router_id=self.text("router_id", ""),
-            garp_interval=self.integer("vrrp_garp_interval", 0),
-            gna_interval=self.integer("vrrp_gna_interval", 0),
-        )
+    def script_user(self) -> tuple[str | None, str | None]:
+        """User and group of scripts that name none."""
+        value = self.value("script_user")
+        return (value[0], value[1]) if isinstance(value, tuple) else (None, None)
+
+    def sends_mail(self, kind: str) -> bool | None:
+        """`smtp_alert_vrrp` or `smtp_alert_checker`, or else `smtp_alert`; None for neither."""
+        value = self.written.get(f"smtp_alert_{kind}", self.written.get("smtp_alert"))
+        return value if isinstance(value, bool) else None

@@ -10,27 +10,21 @@ where its adverts go, which is the multicast group, or unicast peers of which at
 
 Everything else (addresses, intervals, authentication, VMAC, announcements) is changed under a
 MASTER that stays one.
+
+What else a configuration has (sync groups, trackers, servers, ...) is compared thing by thing, by
+what names it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, is_dataclass
+from typing import Any
 
-from fastvrrp.config.arguments import address_text
-from fastvrrp.config.as_json import plain
+from fastvrrp.config.as_json import SECRETS, units_of
+from fastvrrp.config.naming import KEYED, KINDS, name_of, text_of
 from fastvrrp.config.written import FAMILY_NAMES
-from fastvrrp.model import (
-    Configuration,
-    GlobalDefinitions,
-    UnicastPeer,
-    VirtualAddress,
-    VirtualRouter,
-)
-
-SECRETS = frozenset({"password"})
-"""Fields whose values are nobody's to read."""
+from fastvrrp.model import Command, Configuration, VirtualRouter
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +52,8 @@ class Plan:
 
     definitions: tuple[str, ...]
     """Differences of what holds for the whole daemon."""
+    things: tuple[str, ...]
+    """Lines about everything that is no virtual router."""
     changes: tuple[Change, ...]
     """Removals first, then what the new configuration has, in its order."""
     unchanged: int
@@ -67,6 +63,7 @@ class Plan:
         """The plan for a person to read, its last line a summary."""
         for difference in self.definitions:
             yield f"~ global_defs: {difference}"
+        yield from self.things
         for change in self.changes:
             router = change.router
             sign = "+" if change.old is None else "-" if change.new is None else "~"
@@ -117,6 +114,7 @@ def compare(old: Configuration, new: Configuration) -> Plan:
     removed = [Change(router, None, (), "it is removed") for router in waiting.values()]
     return Plan(
         tuple(_differences(old.definitions, new.definitions)),
+        tuple(_things(old, new)),
         (*removed, *changes),
         unchanged,
     )
@@ -131,55 +129,58 @@ def _identities(router: VirtualRouter) -> Iterator[tuple[str, int, int, bool, by
         yield (*place, True, peer.address)
 
 
-def _differences(
-    old: VirtualRouter | GlobalDefinitions, new: VirtualRouter | GlobalDefinitions
-) -> Iterator[str]:
-    for field in fields(old):
-        yield from _difference(field.name, getattr(old, field.name), getattr(new, field.name))
+def _things(old: Configuration, new: Configuration) -> Iterator[str]:
+    """Lines about what is no virtual router: what goes, then what comes or changes."""
+    for difference in _differences(old.tls_client, new.tls_client):
+        yield f"~ SSL: {difference}"
+    for field, kind in KINDS.items():
+        before = {name_of(thing): thing for thing in getattr(old, field)}
+        after = {name_of(thing): thing for thing in getattr(new, field)}
+        for name in before:
+            if name not in after:
+                yield f"- {kind} {name}"
+        for name, thing in after.items():
+            if name not in before:
+                yield f"+ {kind} {name}"
+            elif before[name] != thing:
+                yield f"~ {kind} {name}"
+                for difference in _differences(before[name], thing):
+                    yield f"    {difference}"
 
 
-def _difference(name: str, old: object, new: object) -> Iterator[str]:
+def _differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:
+    """Differences of two values of one class, field by field."""
+    for name, unit in units_of(type(old)).items():
+        yield from _difference(prefix + name, unit, getattr(old, name), getattr(new, name))
+
+
+def _difference(name: str, unit: str, old: object, new: object) -> Iterator[str]:
     """Differences of one field: of a list what comes and goes, of a group its fields."""
     if old == new:
         return
-    if name in SECRETS:
+    if unit in SECRETS:
         yield f"{name}: changed"
     elif isinstance(old, tuple) and isinstance(new, tuple):
-        kept = set(old) & set(new)
-        gone = [f"-{_item(item)}" for item in old if item not in kept]
-        come = [f"+{_item(item)}" for item in new if item not in kept]
-        yield f"{name}: {' '.join(gone + come) or 'in another order'}"
-    elif is_dataclass(old) and type(old) is type(new) and not isinstance(old, type):
-        for field in fields(old):
-            before, after = getattr(old, field.name), getattr(new, field.name)
-            yield from _difference(f"{name}.{field.name}", before, after)
+        yield from _list_difference(name, unit, old, new)
+    elif is_dataclass(old) and type(old) is type(new) and not isinstance(old, Command):
+        yield from _differences(old, new, f"{name}.")
     else:
-        yield f"{name}: {_text(old, name)} -> {_text(new, name)}"
+        yield f"{name}: {text_of(old, unit)} -> {text_of(new, unit)}"
 
 
-def _item(item: object) -> str:
-    """An address or a peer in one word, with what else there is of it."""
-    assert isinstance(item, VirtualAddress | UnicastPeer)
-    word = address_text(item.address)
-    if isinstance(item, UnicastPeer):
-        bounds = (item.min_ttl, item.max_ttl)
-        return word if bounds == (0, 255) else f"{word}[ttl {bounds[0]}-{bounds[1]}]"
-    plainest = VirtualAddress(
-        item.family, item.address, item.prefixlen, preferred_lifetime=item.preferred_lifetime
-    )
-    options = [
-        f"{field.name} {_text(getattr(item, field.name), field.name)}"
-        for field in fields(item)
-        if getattr(item, field.name) != getattr(plainest, field.name)
-    ]
-    return f"{word}/{item.prefixlen}" + (f"[{', '.join(options)}]" if options else "")
-
-
-def _text(value: object, name: str) -> str:
-    """A value in one word; nothing is `none`."""
-    shown = plain(value, name.rpartition(".")[2])
-    if shown is None or shown == "":
-        return "none"
-    if isinstance(shown, dict):
-        return str(shown["name"])
-    return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+def _list_difference(
+    name: str, unit: str, old: tuple[object, ...], new: tuple[object, ...]
+) -> Iterator[str]:
+    """What goes and what comes; of what stays by its name, the fields that change."""
+    before = {name_of(item): item for item in old if isinstance(item, KEYED)}
+    after = {name_of(item): item for item in new if isinstance(item, KEYED)}
+    changed = [key for key in after if key in before and before[key] != after[key]]
+    kept = set(old) & set(new)
+    kept.update(after[key] for key in changed)
+    kept.update(before[key] for key in changed)
+    gone = [f"-{text_of(item, unit)}" for item in old if item not in kept]
+    come = [f"+{text_of(item, unit)}" for item in new if item not in kept]
+    if gone or come or not changed:
+        yield f"{name}: {' '.join(gone + come) or 'in another order'}"
+    for key in changed:
+        yield from _differences(before[key], after[key], f"{name}[{key}].")

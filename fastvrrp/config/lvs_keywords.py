@@ -101,8 +101,15 @@ class AddressRange:
         bits = len(packed_address(address)) * 8
         if slash and not (length.isascii() and length.isdigit() and int(length[:4]) <= bits):
             raise ArgumentError(f"has no prefix length in 0-{bits}")
-        if minus and re.fullmatch(r"[0-9A-Fa-f]{1,4}", last) is None:
-            packed_address(last)
+        if not minus:
+            return word
+        if "." in last or ":" in last:
+            if len(packed_address(last)) * 8 != bits:
+                raise ArgumentError("goes from one family to another")
+        elif bits == 32 and not (last.isascii() and last.isdigit() and int(last[:4]) <= 255):
+            raise ArgumentError("has no last octet in 0-255")
+        elif re.fullmatch(r"[0-9A-Fa-f]{1,4}", last) is None:
+            raise ArgumentError("has no last part in 0-ffff")
         return word
 
 

@@ -3,29 +3,60 @@
 Members of groups may be given after the group, so everything is remembered while the file is read,
 and compared at its end; trackers and track groups must be given before they are used. Of an
 instance only what it tracks is kept, so that instances that track nothing cost nothing. What a name
-that does not exist would have done is dropped, as keepalived does.
+that does not exist would have done is dropped, as keepalived does; what is left is the model's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from fastvrrp.config.build import OWNER, Draft
+from fastvrrp.config.building.notification import NotificationBuilder
+from fastvrrp.config.building.scripts import ScriptUsers
+from fastvrrp.config.building.static import StaticThing, static_things
+from fastvrrp.config.building.tracking import (
+    bfd_instance,
+    track_file,
+    track_process,
+    track_script,
+)
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.options import Options
 from fastvrrp.config.statement import Statement
-from fastvrrp.config.tracking import Tracked
+from fastvrrp.config.tracking import Reference
 from fastvrrp.config.tree import Entry
-from fastvrrp.model import VirtualAddress, VirtualRouter
+from fastvrrp.model import (
+    BfdInstance,
+    Notifications,
+    SyncGroup,
+    Tracked,
+    Tracker,
+    TrackFile,
+    TrackGroup,
+    TrackProcess,
+    TrackScript,
+    VirtualRouter,
+)
 
+AnyTracker: TypeAlias = TrackScript | TrackFile | TrackProcess | BfdInstance
 GIVEN_BY = {
-    "vrrp_script": "track_script",
-    "track_file": "track_file",
-    "vrrp_track_file": "track_file",
-    "vrrp_track_process": "track_process",
-    "bfd_instance": "track_bfd",
+    "vrrp_script": Tracker.SCRIPT,
+    "track_file": Tracker.FILE,
+    "vrrp_track_file": Tracker.FILE,
+    "vrrp_track_process": Tracker.PROCESS,
+    "bfd_instance": Tracker.BFD,
 }
-"""The blocks that give a tracker its name, and the keyword that uses it."""
+"""The blocks that give a tracker its name."""
+USED_BY = {
+    "track_interface": Tracker.INTERFACE,
+    "track_script": Tracker.SCRIPT,
+    "track_file": Tracker.FILE,
+    "track_process": Tracker.PROCESS,
+    "track_bfd": Tracker.BFD,
+}
+"""The keywords that use one."""
 NEEDS = {
     "vrrp_script": ("script",),
     "track_file": ("file",),
@@ -37,21 +68,22 @@ NEEDS = {
 LONGEST_BFD_NAME = 31
 LARGEST_WEIGHT = 254
 """What changes a priority from one end to the other."""
-WEIGHS_1 = frozenset({"track_file"})
-"""What weighs 1 where no weight is written; everything else weighs nothing."""
-TRACKS = frozenset({*GIVEN_BY.values(), "track_interface"})
-STATIC = frozenset({"static_ipaddress", "static_routes", "static_rules"})
+STATIC = ("static_ipaddress", "static_routes", "static_rules")
+Use: TypeAlias = tuple[str, Reference, Statement]
+"""A keyword, what it says of a tracker, and its line."""
+Member: TypeAlias = tuple[str, Statement, int]
+"""The name of an instance, and where it stands."""
 
 
 @dataclass(slots=True)
 class _Uses:
-    """What one instance or sync group tracks: keyword, reference and its line."""
+    """What one instance or sync group tracks."""
 
     name: str
-    tracked: list[tuple[str, Tracked, Statement]]
-    missing: frozenset[tuple[str, str]]
+    tracked: list[Use]
+    missing: frozenset[tuple[Tracker, str]]
     """Trackers that were not given before it."""
-    router: VirtualRouter | None = None
+    draft: Draft | None = None
     """None of a sync group."""
 
 
@@ -60,9 +92,14 @@ class _Group:
     """A sync group: where it stands, its members and what it tracks."""
 
     statement: Statement
-    members: list[tuple[str, Statement, int]]
+    members: list[Member]
     uses: _Uses
     may_weigh: bool
+    tracks_for_all: bool
+    notifications: Notifications
+    tracked: tuple[Tracked, ...] = ()
+    names: list[str] = field(default_factory=list)
+    """Of the members that exist."""
 
 
 @dataclass(slots=True)
@@ -71,67 +108,24 @@ class References:
 
     complaints: Complaints
     _instances: set[str] = field(default_factory=set)
-    _trackers: dict[tuple[str, str], Statement] = field(default_factory=dict)
-    _weights: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Weights that trackers have of themselves."""
+    _dropped: set[str] = field(default_factory=set)
+    """Names of instances that were dropped: of them enough was said."""
+    trackers: dict[tuple[Tracker, str], AnyTracker] = field(default_factory=dict)
+    _given: dict[tuple[Tracker, str], Statement] = field(default_factory=dict)
     _neighbors: dict[bytes, Statement] = field(default_factory=dict)
-    _track_groups: dict[str, Statement] = field(default_factory=dict)
+    _track_groups: dict[str, tuple[Statement, list[Member]]] = field(default_factory=dict)
+    _track_members: dict[str, list[str]] = field(default_factory=dict)
+    """Those of them that exist."""
     _groups: dict[str, _Group] = field(default_factory=dict)
     _uses: list[_Uses] = field(default_factory=list)
-    _static: list[tuple[str, Statement, bool]] = field(default_factory=list)
+    _static: dict[str, list[tuple[StaticThing, Statement]]] = field(default_factory=dict)
+    _too_early: set[Statement] = field(default_factory=set)
+    """Lines of static things whose group was not given before them."""
 
-    def take(self, entry: Entry) -> None:
-        """Remember a top-level block that is no instance."""
-        keyword = entry.keyword.name
-        if keyword in STATIC:
-            self._static += [
-                (name, statement, name in self._track_groups)
-                for name, statement in _used_track_groups(entry)
-            ]
-        elif entry.value is None:
+    def take_tracker(self, entry: Entry, users: ScriptUsers) -> None:
+        """Remember a block that gives a tracker."""
+        if entry.value is None:
             return
-        elif keyword in GIVEN_BY:
-            self._take_tracker(entry)
-        elif keyword == "vrrp_sync_group":
-            self._take_sync_group(entry)
-        elif keyword == "track_group":
-            self._is_first(self._track_groups, str(entry.value), entry)
-            self._check_track_group(entry)
-
-    def take_instance(self, entry: Entry, draft: Draft | None) -> None:
-        """Remember an instance's name, and what it tracks if it was not dropped."""
-        name = str(entry.value)
-        self._instances.add(name)
-        tracked = _tracked(entry)
-        if tracked and draft is not None:
-            self._uses.append(_Uses(name, tracked, self._missing(tracked), draft.router))
-
-    def check(self) -> None:
-        """Complain of what does not fit, at the end of the file."""
-        group_of = self._members()
-        for uses in self._uses:
-            self._check_uses(uses)
-            assert uses.router is not None
-            self._check_weights(uses, uses.router, group_of.get(uses.name))
-        for group in self._groups.values():
-            self._check_uses(group.uses)
-        for name, statement, was_given in self._static:
-            if not was_given:
-                fault = "does not exist"
-                if name in self._track_groups:
-                    fault = f"stands after it, in line {self._track_groups[name].number}"
-                self.complaints.error(
-                    statement,
-                    statement.words.index("track_group") + 1,
-                    f"track_group {name} {fault}; nothing tracks {statement.words[0]}",
-                )
-
-    def _missing(self, tracked: list[tuple[str, Tracked, Statement]]) -> frozenset[tuple[str, str]]:
-        """Trackers that no block has given so far."""
-        keys = ((keyword, reference.name) for keyword, reference, _ in tracked)
-        return frozenset(key for key in keys if key not in self._trackers)
-
-    def _take_tracker(self, entry: Entry) -> None:
         keyword = entry.keyword.name
         name = str(entry.value)
         values = {inner.keyword.name: inner.value for inner in entry.entries}
@@ -144,15 +138,139 @@ class References:
         self._check_values(keyword, name, entry, values)
         if keyword == "bfd_instance" and not self._is_sound_bfd(entry, name, values):
             return
-        if "checker" in values and "vrrp" not in values:
-            return
         key = (GIVEN_BY[keyword], name)
-        self._trackers.setdefault(key, entry.statement)
-        weight = values.get("weight")
-        if isinstance(weight, tuple):
-            self._weights[key] = weight[0]
-        else:
-            self._weights[key] = 1 if key[0] in WEIGHS_1 else 0
+        if key in self._given:
+            self._already_given(entry, name, self._given[key], is_ours=True)
+            return
+        tracker = _tracker(entry, users)
+        if tracker is not None:
+            self.trackers[key] = tracker
+            self._given[key] = entry.statement
+
+    def take_static(self, entry: Entry, interface: str) -> None:
+        """Remember static things; addresses that name no interface go to `interface`."""
+        things = list(static_things(entry, interface))
+        self._static.setdefault(entry.keyword.name, []).extend(things)
+        self._too_early.update(
+            statement
+            for thing, statement in things
+            if thing.track_group is not None and thing.track_group not in self._track_groups
+        )
+
+    def take_track_group(self, entry: Entry) -> None:
+        """Remember a `track_group`."""
+        if entry.value is None:
+            return
+        name = str(entry.value)
+        known = self._track_groups.setdefault(name, (entry.statement, _members(entry)))
+        if known[0] is not entry.statement:
+            self._already_given(entry, name, known[0])
+        for inner in entry.entries:
+            if inner.keyword.name == "group" and not inner.items:
+                self.complaints.warning(
+                    inner.statement, 0, f"group of track_group {name} names no instance"
+                )
+
+    def take_instance(self, entry: Entry, draft: Draft | None) -> None:
+        """Remember an instance's name, and what it tracks if it was not dropped."""
+        name = str(entry.value)
+        if draft is None:
+            self._dropped.add(name)
+            return
+        self._instances.add(name)
+        tracked = _tracked(entry)
+        if tracked:
+            self._uses.append(_Uses(name, tracked, self._missing(tracked), draft))
+
+    def take_sync_group(self, entry: Entry, notifications: NotificationBuilder) -> None:
+        """Remember a `vrrp_sync_group`."""
+        if entry.value is None:
+            return
+        name = str(entry.value)
+        written = {
+            inner.keyword.name: inner.value for inner in entry.entries if inner.value is not None
+        }
+        tracked = _tracked(entry)
+        group = _Group(
+            entry.statement,
+            _members(entry),
+            _Uses(name, tracked, self._missing(tracked)),
+            "sync_group_tracking_weight" in written,
+            "global_tracking" in written,
+            notifications.build(written),
+        )
+        known = self._groups.setdefault(name, group)
+        if known is not group:
+            self._already_given(entry, name, known.statement)
+
+    def resolve(self) -> dict[str, tuple[Tracked, ...]]:
+        """Complain of what does not fit, at the end of the file; what each instance tracks."""
+        group_of = self._find_members()
+        tracked: dict[str, tuple[Tracked, ...]] = {}
+        for group in self._groups.values():
+            known = self._known_uses(group.uses)
+            group.tracked = tuple([self._resolved(use) for use in known])
+        for uses in self._uses:
+            assert uses.draft is not None
+            known = self._known_uses(uses)
+            tracked[uses.name] = tuple(
+                self._counting(uses.name, known, uses.draft.router, group_of.get(uses.name))
+            )
+        self._check_track_groups()
+        return tracked
+
+    def sync_groups(self) -> tuple[SyncGroup, ...]:
+        """Sync groups that have members, after `resolve`."""
+        return tuple(
+            SyncGroup(
+                name,
+                tuple(group.names),
+                group.tracked,
+                group.notifications,
+                group.tracks_for_all,
+                group.may_weigh,
+            )
+            for name, group in self._groups.items()
+            if group.names
+        )
+
+    def track_groups(self) -> tuple[TrackGroup, ...]:
+        """Track groups that have members, after `resolve`."""
+        return tuple(
+            TrackGroup(name, tuple(members))
+            for name, members in self._track_members.items()
+            if members
+        )
+
+    def scripts(self) -> tuple[TrackScript, ...]:
+        """Every `vrrp_script`."""
+        return tuple(one for one in self.trackers.values() if isinstance(one, TrackScript))
+
+    def files(self) -> tuple[TrackFile, ...]:
+        """Every `track_file`."""
+        return tuple(one for one in self.trackers.values() if isinstance(one, TrackFile))
+
+    def processes(self) -> tuple[TrackProcess, ...]:
+        """Every `vrrp_track_process`."""
+        return tuple(one for one in self.trackers.values() if isinstance(one, TrackProcess))
+
+    def sessions(self) -> tuple[BfdInstance, ...]:
+        """Every `bfd_instance`."""
+        return tuple(one for one in self.trackers.values() if isinstance(one, BfdInstance))
+
+    def static(self, keyword: str) -> Iterable[StaticThing]:
+        """Static addresses, routes or rules, after `resolve`."""
+        return [thing for thing, _ in self._static.get(keyword, ())]
+
+    def _has(self, kind: Tracker, name: str) -> bool:
+        """Whether such a tracker was given for virtual routers."""
+        tracker = self.trackers.get((kind, name))
+        return tracker is not None and getattr(tracker, "tells_vrrp", True) is True
+
+    def _missing(self, tracked: list[Use]) -> frozenset[tuple[Tracker, str]]:
+        """Trackers that no block has given so far."""
+        keys = ((USED_BY[keyword], reference.name) for keyword, reference, _ in tracked)
+        return frozenset(key for key in keys if not self._has(*key))
 
     def _check_values(
         self, keyword: str, name: str, entry: Entry, values: dict[str, object]
@@ -178,7 +296,7 @@ class References:
             )
 
     def _is_sound_bfd(self, entry: Entry, name: str, values: dict[str, object]) -> bool:
-        known = self._trackers.get(("track_bfd", name))
+        known = self._given.get((Tracker.BFD, name))
         neighbor = values.get("neighbor_ip") or values.get("neighbour_ip")
         source = values.get("source_ip")
         fault = ""
@@ -198,50 +316,23 @@ class References:
             )
         return not fault
 
-    def _take_sync_group(self, entry: Entry) -> None:
-        name = str(entry.value)
-        tracked = _tracked(entry)
-        uses = _Uses(name, tracked, self._missing(tracked))
-        group = _Group(entry.statement, [], uses, False)
-        for inner in entry.entries:
-            if inner.keyword.name == "sync_group_tracking_weight":
-                group.may_weigh = True
-            elif inner.keyword.name == "group":
-                group.members += [
-                    (word, statement, index)
-                    for _, statement in inner.items
-                    for index, word in enumerate(statement.words)
-                ]
-        known = self._groups.setdefault(name, group)
-        if known is not group:
-            self._already_given(entry, name, known.statement)
-
-    def _is_first(self, known: dict[str, Statement], name: str, entry: Entry) -> None:
-        first = known.setdefault(name, entry.statement)
-        if first is not entry.statement:
-            self._already_given(entry, name, first)
-
-    def _check_track_group(self, entry: Entry) -> None:
-        for inner in entry.entries:
-            if inner.keyword.name == "group" and not inner.items:
-                self.complaints.warning(
-                    inner.statement, 0, f"group of track_group {entry.value} names no instance"
-                )
-
-    def _already_given(self, entry: Entry, name: str, first: Statement) -> None:
+    def _already_given(
+        self, entry: Entry, name: str, first: Statement, *, is_ours: bool = False
+    ) -> None:
         self.complaints.error(
             entry.statement,
             1,
             f"{entry.keyword.name} {name} is in line {first.number} already; it is left out here",
+            is_ours=is_ours,
         )
 
-    def _members(self) -> dict[str, _Group]:
+    def _find_members(self) -> dict[str, _Group]:
         """The sync group of each instance, after complaints of groups and their members."""
         group_of: dict[str, _Group] = {}
         for name, group in self._groups.items():
             count = 0
             for member, statement, index in group.members:
-                if member not in self._instances:
+                if member not in self._instances and member not in self._dropped:
                     self.complaints.error(
                         statement,
                         index,
@@ -257,7 +348,9 @@ class References:
                 else:
                     group_of[member] = group
                     count += 1
-            if count == 0:
+                    if member in self._instances:
+                        group.names.append(member)
+            if not count:
                 self.complaints.error(
                     group.statement, 1, f"vrrp_sync_group {name} has no members; it is left out"
                 )
@@ -269,80 +362,152 @@ class References:
                 )
         return group_of
 
-    def _check_uses(self, uses: _Uses) -> None:
-        """Trackers that do not exist, and those that are named twice."""
-        seen: set[tuple[str, str]] = set()
-        for keyword, tracked, statement in uses.tracked:
-            key = (keyword, tracked.name)
-            if keyword != "track_interface" and key not in self._trackers:
+    def _known_uses(self, uses: _Uses) -> list[Use]:
+        """Uses without those of trackers that do not exist, and those that are named twice."""
+        seen: set[tuple[Tracker, str]] = set()
+        known: list[Use] = []
+        for keyword, reference, statement in uses.tracked:
+            kind = USED_BY[keyword]
+            key = (kind, reference.name)
+            if kind != Tracker.INTERFACE and not self._has(*key):
                 self.complaints.error(
                     statement,
                     0,
-                    f"{keyword} {tracked.name} of {uses.name} does not exist; it is ignored",
+                    f"{keyword} {reference.name} of {uses.name} does not exist; it is ignored",
                 )
-            elif keyword != "track_interface" and key in uses.missing:
-                given = self._trackers[key]
+            elif kind != Tracker.INTERFACE and key in uses.missing:
+                given = self._given[key]
                 self.complaints.error(
                     statement,
                     0,
-                    f"{keyword} {tracked.name} of {uses.name} is ignored: {given.words[0]}"
-                    f" {tracked.name} stands after it, in line {given.number}; write it before",
+                    f"{keyword} {reference.name} of {uses.name} is ignored: {given.words[0]}"
+                    f" {reference.name} stands after it, in line {given.number}; write it before",
                 )
             elif key in seen:
                 self.complaints.warning(
                     statement,
                     0,
-                    f"{keyword} {tracked.name} is in {uses.name} already; it is ignored here",
+                    f"{keyword} {reference.name} is in {uses.name} already; it is ignored here",
                 )
+            else:
+                known.append((keyword, reference, statement))
             seen.add(key)
+        return known
 
-    def _check_weights(self, uses: _Uses, router: VirtualRouter, group: _Group | None) -> None:
-        """Weights that cannot count, and interfaces that are tracked already."""
-        of_group: set[str] = set()
-        if group is not None:
-            of_group = {
-                tracked.name
-                for keyword, tracked, _ in group.uses.tracked
-                if keyword == "track_interface"
-            }
-        for keyword, tracked, statement in uses.tracked:
-            weight = tracked.weight
-            if weight is None:
-                weight = self._weights.get((keyword, tracked.name), 0)
-            if keyword == "track_interface" and tracked.name == router.interface:
-                text = f"is ignored: it is the interface of {uses.name}, which counts already"
-            elif weight and router.priority == OWNER:
-                text = f"is ignored: {uses.name} has priority 255, which no weight may change"
-            elif weight and group is not None and not group.may_weigh:
-                text = f"has no weight: {uses.name} is in vrrp_sync_group {group.uses.name}"
-            elif keyword == "track_interface" and tracked.name in of_group:
+    def _resolved(self, use: Use) -> Tracked:
+        """A use with the tracker's own weight and direction where it says none."""
+        keyword, reference, _ = use
+        kind = USED_BY[keyword]
+        tracker = self.trackers.get((kind, reference.name))
+        weight, is_reversed = reference.weight, reference.is_reversed
+        if weight is None:
+            weight = 0 if tracker is None else tracker.weight
+        if is_reversed is None:
+            is_reversed = tracker is not None and tracker.is_reversed
+        return Tracked(kind, reference.name, weight, is_reversed)
+
+    def _counting(
+        self, name: str, uses: list[Use], router: VirtualRouter, group: _Group | None
+    ) -> Iterable[Tracked]:
+        """What counts, after complaints of weights that cannot, and of what is tracked already."""
+        of_group = group.tracked if group is not None else ()
+        for use in uses:
+            keyword, _, statement = use
+            tracked = self._resolved(use)
+            is_interface = tracked.kind == Tracker.INTERFACE
+            kept: Tracked | None = tracked
+            if is_interface and tracked.name == router.interface:
+                text = f"is ignored: it is the interface of {name}, which counts already"
+                kept = None
+            elif tracked.weight and router.priority == OWNER:
+                text = f"is ignored: {name} has priority 255, which no weight may change"
+                kept = None
+            elif tracked.weight and group is not None and not group.may_weigh:
+                text = f"has no weight: {name} is in vrrp_sync_group {group.uses.name}"
+                kept = replace(tracked, weight=0)
+            elif is_interface and any(
+                tracked.name == other.name and other.kind == Tracker.INTERFACE for other in of_group
+            ):
                 assert group is not None
                 text = f"is tracked by vrrp_sync_group {group.uses.name} too; remove one of them"
             else:
-                continue
-            self.complaints.warning(statement, 0, f"{keyword} {tracked.name} {text}")
+                text = ""
+            if text:
+                self.complaints.warning(
+                    statement,
+                    0,
+                    f"{keyword} {tracked.name} {text}",
+                    is_ours=tracked.kind == Tracker.PROCESS,
+                )
+            if kept is not None:
+                yield kept
+
+    def _check_track_groups(self) -> None:
+        """Members that do not exist, groups without any, and static things of no group."""
+        for name, (statement, members) in self._track_groups.items():
+            kept = self._track_members[name] = []
+            for member, line, index in members:
+                if member in self._instances:
+                    kept.append(member)
+                elif member not in self._dropped:
+                    self.complaints.error(
+                        line,
+                        index,
+                        f"vrrp_instance {member} of track_group {name} does not exist",
+                        is_ours=True,
+                    )
+            if not kept:
+                self.complaints.error(
+                    statement,
+                    1,
+                    f"track_group {name} has no members; it is left out",
+                    is_ours=True,
+                )
+        for things in self._static.values():
+            for index, (thing, statement) in enumerate(things):
+                group = thing.track_group
+                if group is None:
+                    continue
+                is_too_early = statement in self._too_early
+                if is_too_early:
+                    fault = "does not exist"
+                    if group in self._track_groups:
+                        fault = f"stands after it, in line {self._track_groups[group][0].number}"
+                    self.complaints.error(
+                        statement,
+                        statement.words.index("track_group") + 1,
+                        f"track_group {group} {fault}; nothing tracks {statement.words[0]}",
+                    )
+                if is_too_early or not self._track_members.get(group):
+                    things[index] = (replace(thing, track_group=None), statement)
 
 
-def _tracked(entry: Entry) -> list[tuple[str, Tracked, Statement]]:
+def _tracker(entry: Entry, users: ScriptUsers) -> AnyTracker | None:
+    kind = GIVEN_BY[entry.keyword.name]
+    if kind == Tracker.SCRIPT:
+        return track_script(entry, users)
+    if kind == Tracker.FILE:
+        return track_file(entry)
+    return track_process(entry) if kind == Tracker.PROCESS else bfd_instance(entry)
+
+
+def _tracked(entry: Entry) -> list[Use]:
     """What an instance or a sync group tracks."""
     return [
         (inner.keyword.name, value, statement)
         for inner in entry.entries
-        if inner.keyword.name in TRACKS
+        if inner.keyword.name in USED_BY
         for value, statement in inner.items
-        if isinstance(value, Tracked)
+        if isinstance(value, Reference)
     ]
 
 
-def _used_track_groups(entry: Entry) -> list[tuple[str, Statement]]:
-    """Names after `track_group` in the lines of a block of static things."""
-    used: list[tuple[str, Statement]] = []
-    for value, statement in entry.items:
-        name: object = None
-        if isinstance(value, VirtualAddress):
-            name = value.track_group
-        elif isinstance(value, Options):
-            name = value.get("track_group")
-        if isinstance(name, str):
-            used.append((name, statement))
-    return used
+def _members(entry: Entry) -> list[Member]:
+    """Instances that a sync group or a track group names."""
+    return [
+        (word, statement, index)
+        for inner in entry.entries
+        if inner.keyword.name == "group"
+        for _, statement in inner.items
+        for index, word in enumerate(statement.words)
+    ]

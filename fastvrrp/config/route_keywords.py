@@ -51,7 +51,9 @@ class Destination:
     shape = "ADDRESS[/LENGTH]|default|default6"
 
     def read(self, word: str) -> object:
-        if word in ("default", "default6", "any", "all"):
+        if word == "default6":
+            return word
+        if word in ("default", "any", "all"):
             return "default"
         return Prefix().read(word)
 
@@ -148,7 +150,8 @@ ROUTE_OPTIONS: dict[str, Argument | None] = {
     **dict.fromkeys(("tos", "dsfield"), TOS),
     "realms": REALMS,
     **dict.fromkeys(("metric", "priority", "preference", "weight", "expires"), NUMBER),
-    **dict.fromkeys(("features", "congctl", "track_group"), NAME),
+    **dict.fromkeys(("congctl", "track_group"), NAME),
+    "features": Choice({"ecn": 1}),
     **ENCAPSULATION,
     "to": DESTINATION,
     "pref": Choice({"low": 3, "medium": 0, "high": 1}),
@@ -202,18 +205,21 @@ class Route(OptionLine):
             complaints.warning(
                 statement, statement.words.index("as"), "as is for routes of MPLS; it is ignored"
             )
-        if "no_track" in names:
-            return options
-        whole = names[: names.index("nexthop")] if "nexthop" in names else names
-        if not {"dev", "oif"} & set(whole):
-            complaints.warning(
-                statement, 0, "a route without an interface is not tracked; write no_track"
-            )
-        elif "protocol" in names:
-            complaints.warning(
-                statement, 0, "a route of another protocol is not tracked; write no_track with it"
-            )
+        if "no_track" not in names:
+            fault = tracking_fault(names)
+            if fault:
+                complaints.warning(statement, 0, fault)
         return options
+
+
+def tracking_fault(names: list[str]) -> str:
+    """Why a route with options of these names, in order, cannot be tracked, or nothing."""
+    whole = names[: names.index("nexthop")] if "nexthop" in names else names
+    if not {"dev", "oif"} & set(whole):
+        return "a route without an interface is not tracked; write no_track"
+    if "protocol" in names:
+        return "a route of another protocol is not tracked; write no_track with it"
+    return ""
 
 
 class Rule(OptionLine):

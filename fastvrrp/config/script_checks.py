@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fastvrrp.config.commands import IN_BLOCKS, Command
+from fastvrrp.config.commands import IN_BLOCKS
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
+from fastvrrp.model import Command
 
 DEFAULT_USER = "keepalived_script"
 """Who runs scripts where nothing is written, if that user exists; else it is root."""

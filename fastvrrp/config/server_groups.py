@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.servers import Kind, check_virtual_server
+from fastvrrp.config.servers import Kind, Sound, check_virtual_server
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
 
@@ -19,9 +19,8 @@ class VirtualServers:
     """Every group and virtual server so far."""
 
     complaints: Complaints
-    _groups: dict[str, Entry] = field(default_factory=dict)
-    _waiting: list[Entry] = field(default_factory=list)
-    """Virtual servers of groups."""
+    groups: dict[str, Entry] = field(default_factory=dict)
+    """Sound groups by name, the first of each."""
     _known: dict[tuple[object, ...], Statement] = field(default_factory=dict)
 
     def take_group(self, group: Entry) -> None:
@@ -29,7 +28,7 @@ class VirtualServers:
         if group.value is None or not self._is_sound(group):
             return
         name = str(group.value)
-        first = self._groups.setdefault(name, group)
+        first = self.groups.setdefault(name, group)
         if first is not group:
             self.complaints.warning(
                 group.statement,
@@ -39,30 +38,23 @@ class VirtualServers:
                 is_ours=True,
             )
 
-    def take_server(self, server: Entry) -> None:
-        """Check a virtual server, at the end where it is one of a group."""
+    def check(self, server: Entry) -> Sound | None:
+        """Check a virtual server whose group is known by now; what fits, or None for nothing."""
         if not isinstance(server.value, tuple):
-            return
+            return None
         self._check_first(server, server.value)
-        if server.value[0] == "group":
-            self._waiting.append(server)
-        else:
-            check_virtual_server(server, Kind.of_server(server), self.complaints)
-
-    def check(self) -> None:
-        """Check the virtual servers of groups."""
-        for server in self._waiting:
-            assert isinstance(server.value, tuple)
-            name = server.value[1]
-            group = self._groups.get(name)
-            if group is None:
-                self.complaints.warning(
-                    server.statement,
-                    2,
-                    f"virtual_server_group {name} does not exist; write it, or correct the name",
-                    is_ours=True,
-                )
-            check_virtual_server(server, Kind.of_group(group), self.complaints)
+        if server.value[0] != "group":
+            return check_virtual_server(server, Kind.of_server(server), self.complaints)
+        name = server.value[1]
+        group = self.groups.get(name)
+        if group is None:
+            self.complaints.warning(
+                server.statement,
+                2,
+                f"virtual_server_group {name} does not exist; write it, or correct the name",
+                is_ours=True,
+            )
+        return check_virtual_server(server, Kind.of_group(group), self.complaints)
 
     def _is_sound(self, group: Entry) -> bool:
         families: set[int] = set()

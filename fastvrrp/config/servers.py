@@ -1,12 +1,13 @@
 """What a virtual server's block shows only as a whole: servers, quorum, ports, families.
 
 keepalived takes a default where something is missing and says so; a real server that does not fit
-is dropped.
+is dropped. What is left is what the model is built from (`building.servers`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fastvrrp.config.arguments import address_text
 from fastvrrp.config.complaints import Complaints
@@ -53,8 +54,17 @@ class Kind:
         return cls(tuple(ports), has_mark, has_family)
 
 
-def check_virtual_server(entry: Entry, kind: Kind, complaints: Complaints) -> None:
-    """Complain of what does not fit in one virtual_server."""
+class Sound(NamedTuple):
+    """What is left of a virtual server."""
+
+    real_servers: list[Entry]
+    sorry: Entry | None
+    quorum: int
+    hysteresis: int
+
+
+def check_virtual_server(entry: Entry, kind: Kind, complaints: Complaints) -> Sound | None:
+    """Complain of what does not fit in one virtual_server; what fits, or None for nothing."""
     assert isinstance(entry.value, tuple)
     name = " ".join(entry.statement.words[1:])
     last = {MODERN.get(each.keyword.name, each.keyword.name): each for each in entry.entries}
@@ -65,13 +75,15 @@ def check_virtual_server(entry: Entry, kind: Kind, complaints: Complaints) -> No
         complaints.error(
             entry.statement, 1, f"virtual_server {name} has no real server; it is left out"
         )
-        return
-    _check_quorum(entry, servers, name, last, complaints)
+        return None
+    quorum, hysteresis = _check_quorum(entry, servers, name, last, complaints)
     _check_defaults(entry, name, kind, last, complaints)
     _check_options(entry, last, complaints)
-    ends: list[Server] = [server for server, _ in servers]
+    ends: list[Server] = [_server(server) for server, _ in servers]
     sorry = last.get("sorry_server")
-    if sorry is not None and isinstance(sorry.value, tuple):
+    if sorry is not None and not isinstance(sorry.value, tuple):
+        sorry = None
+    if sorry is not None:
         end = _server(sorry)
         if _is_other_family(family, end[1], method):
             complaints.error(
@@ -80,10 +92,12 @@ def check_virtual_server(entry: Entry, kind: Kind, complaints: Complaints) -> No
                 f"sorry_server {address_text(end[1])} is of another family than virtual_server"
                 f" {name}; it is left out",
             )
+            sorry = None
         else:
             ends.append(end)
     if method != "NAT":
         _check_ports(ends, name, kind, complaints)
+    return Sound([server for server, _ in servers], sorry, quorum, hysteresis)
 
 
 def _family(entry: Entry, last: dict[str, Entry], complaints: Complaints) -> int | None:
@@ -124,12 +138,12 @@ def _is_other_family(family: int | None, real: bytes, method: str) -> bool:
 
 def _real_servers(
     entry: Entry, name: str, family: int | None, method: str, complaints: Complaints
-) -> tuple[list[tuple[Server, int]] | None, int | None]:
+) -> tuple[list[tuple[Entry, int]] | None, int | None]:
     """Real servers that fit, with their weights, None where none was written; and the family.
 
     A mark or a group is of the family of its first real server.
     """
-    servers: list[tuple[Server, int]] = []
+    servers: list[tuple[Entry, int]] = []
     known: dict[tuple[bytes, int | None], Statement] = {}
     was_written = False
     for inner in entry.entries:
@@ -138,8 +152,7 @@ def _real_servers(
         was_written = True
         if inner.value is None:
             continue
-        server = _server(inner)
-        statement, address, port = server
+        statement, address, port = _server(inner)
         if family is None:
             family = len(address)
         if _is_other_family(family, address, method):
@@ -161,17 +174,18 @@ def _real_servers(
             continue
         weights = [each.value for each in inner.entries if each.keyword.name == "weight"]
         weight = weights[-1] if weights else 1
-        servers.append((server, weight if isinstance(weight, int) else 1))
+        servers.append((inner, weight if isinstance(weight, int) else 1))
     return servers if was_written else None, family
 
 
 def _check_quorum(
     entry: Entry,
-    servers: list[tuple[Server, int]],
+    servers: list[tuple[Entry, int]],
     name: str,
     last: dict[str, Entry],
     complaints: Complaints,
-) -> None:
+) -> tuple[int, int]:
+    """Quorum and hysteresis that can be."""
     total = sum(weight for _, weight in servers)
     quorum = 1
     written = last.get("quorum")
@@ -191,14 +205,18 @@ def _check_quorum(
             1,
             f"the real servers of virtual_server {name} weigh nothing; its quorum is 0",
         )
+        quorum = 0
     hysteresis = last.get("hysteresis")
-    kept = hysteresis.value if hysteresis is not None else 0
-    if hysteresis is not None and isinstance(kept, int) and kept and kept >= quorum:
+    if hysteresis is None or not isinstance(hysteresis.value, int):
+        return quorum, 0
+    if hysteresis.value and hysteresis.value >= quorum:
         complaints.warning(
             hysteresis.statement,
             1,
-            f"hysteresis {kept} is not below the quorum of {quorum}; 0 is taken",
+            f"hysteresis {hysteresis.value} is not below the quorum of {quorum}; 0 is taken",
         )
+        return quorum, 0
+    return quorum, hysteresis.value
 
 
 def _check_defaults(

@@ -13,7 +13,7 @@ DIRECTIONS = {"reverse": True, "noreverse": False, "no_reverse": False}
 
 
 @dataclass(frozen=True, slots=True)
-class Tracked:
+class Reference:
     """A reference to something tracked; None leaves its own weight or direction."""
 
     name: str
@@ -31,7 +31,7 @@ class TrackedLine:
     def shape(self) -> str:
         return f"NAME [weight {self._weight.shape}] [reverse|noreverse]"
 
-    def read(self, statement: Statement, complaints: Complaints) -> Tracked:
+    def read(self, statement: Statement, complaints: Complaints) -> Reference:
         words = statement.words
         weight: int | None = None
         is_reversed: bool | None = None
@@ -52,7 +52,7 @@ class TrackedLine:
                     statement, index, f"{word} is unknown after {words[0]}; write weight or reverse"
                 )
             index += 1
-        return Tracked(words[0], weight, is_reversed)
+        return Reference(words[0], weight, is_reversed)
 
 
 class Weight:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from fastvrrp.config.commands import IN_BLOCKS, Command
+from fastvrrp.config.commands import IN_BLOCKS
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.keywords import Keyword
 from fastvrrp.config.spelling import nearest, slip
 from fastvrrp.config.statement import Statement
+from fastvrrp.model import Command
 
 MOST_SUGGESTIONS = 200
 """Looking for the nearest word takes a millisecond; a file of nothing but unknown words is no

@@ -333,7 +333,7 @@ INSTANCE = Table().add(
         "Time between announcements on interfaces other than the instance's.",
         fallback="vrrp_garp_extra_if",
     ),
-    later(
+    Keyword(
         "vmac_garp_intvl",
         GarpExtraInterfaces(0),
         "Time between announcements on interfaces other than the instance's.",

@@ -28,6 +28,8 @@ GARP_KEYWORDS = frozenset(
         "garp_extra_if",
     }
 )
+OLD_EXTRA_INTERFACES = "vmac_garp_intvl"
+"""The old spelling of `garp_extra_if`."""
 IN_EXCLUDED = "; write it in virtual_ipaddress_excluded"
 
 
@@ -106,6 +108,9 @@ class Written:
         elif keyword in GARP_KEYWORDS:
             if value is not None:
                 self.garp[keyword] = value
+        elif keyword == OLD_EXTRA_INTERFACES:
+            if value is not None:
+                self.garp["garp_extra_if"] = value
         elif keyword == "virtual_ipaddress_excluded":
             for item, statement in entry.items:
                 assert isinstance(item, VirtualAddress)

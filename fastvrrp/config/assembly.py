@@ -1,0 +1,252 @@
+"""From the top-level blocks of a file, one after another, to a configuration.
+
+What an instance or a server takes from `global_defs` may be written after it. Builders are made
+with what is known when the first one is needed; where more was learned afterwards that matters, the
+file is read once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+
+from fastvrrp.config.build import Builder, Draft
+from fastvrrp.config.building.checkers import CheckerBuilder
+from fastvrrp.config.building.definitions import global_definitions
+from fastvrrp.config.building.groups import garp_group, interface_delays, linkbeat_interfaces
+from fastvrrp.config.building.notification import NotificationBuilder
+from fastvrrp.config.building.scripts import ScriptUsers
+from fastvrrp.config.building.servers import ServerBuilder, server_group, tls_client
+from fastvrrp.config.checkers import Checkers
+from fastvrrp.config.checks import Claims
+from fastvrrp.config.complaints import Complaints
+from fastvrrp.config.definitions import AT_TOP_ROWS, Defaults
+from fastvrrp.config.garp_groups import GarpGroups
+from fastvrrp.config.references import GIVEN_BY, STATIC, References
+from fastvrrp.config.script_checks import ScriptChecks
+from fastvrrp.config.server_groups import VirtualServers
+from fastvrrp.config.statement import Statement
+from fastvrrp.config.tree import Entry
+from fastvrrp.config.vmac_names import VmacNames
+from fastvrrp.model import (
+    Command,
+    Configuration,
+    GarpGroup,
+    GlobalDefinitions,
+    InterfaceDelay,
+    LinkbeatInterface,
+    Route,
+    Rule,
+    SyncDaemon,
+    Tracker,
+    VirtualAddress,
+    VirtualServer,
+)
+
+
+class _Builders:
+    """What is built with the defaults that are known so far."""
+
+    def __init__(
+        self,
+        defaults: Defaults,
+        vmac_names: frozenset[str],
+        trackers: Mapping[tuple[Tracker, str], object],
+        servers: VirtualServers,
+        complaints: Complaints,
+    ) -> None:
+        self.known = dict(defaults.written)
+        self.names = VmacNames(defaults.text("vmac_prefix") or "", vmac_names)
+        self.users = ScriptUsers(*defaults.script_user())
+        self.notifications = NotificationBuilder(
+            self.users,
+            defaults.sends_mail("vrrp") is True,
+            defaults.is_on("vrrp_notify_priority_changes"),
+        )
+        self.routers = Builder(defaults, self.names, self.notifications, complaints)
+        self.interface = defaults.text("default_interface") or ""
+        checkers = CheckerBuilder(self.users, defaults.is_on("checker_log_all_failures"), trackers)
+        self.servers = ServerBuilder(
+            checkers, self.users, defaults.sends_mail("checker"), servers, complaints
+        )
+
+
+class Assembly:
+    """Takes top-level blocks and makes the model of them."""
+
+    def __init__(
+        self, defaults: Defaults, vmac_names: frozenset[str], complaints: Complaints
+    ) -> None:
+        self._defaults = defaults
+        self._vmac_names = vmac_names
+        self._complaints = complaints
+        self._claims = Claims(complaints)
+        self._references = References(complaints)
+        self._drafts: list[Draft] = []
+        self._garp_groups: list[GarpGroup] = []
+        self._linkbeat: list[LinkbeatInterface] = []
+        self._delays: list[InterfaceDelay] = []
+        self._server_checks = VirtualServers(complaints)
+        self._checker_checks = Checkers(complaints)
+        self._garp_checks = GarpGroups(complaints)
+        self._script_checks = ScriptChecks(complaints)
+        self._servers: list[VirtualServer | Entry | None] = []
+        """Those of groups, which may follow, are built at the end."""
+        self._tls: list[Entry] = []
+        self._has_built = False
+        self._takers: dict[str, Callable[[Entry], None]] = {
+            "vrrp_instance": self._take_instance,
+            "vrrp_sync_group": self._take_sync_group,
+            "track_group": self._references.take_track_group,
+            "garp_group": self._take_garp_group,
+            "linkbeat_interfaces": lambda entry: self._linkbeat.extend(linkbeat_interfaces(entry)),
+            "interface_up_down_delays": lambda entry: self._delays.extend(interface_delays(entry)),
+            "virtual_server_group": self._server_checks.take_group,
+            "virtual_server": self._take_server,
+            "SSL": self._tls.append,
+            "global_defs": self._take_definitions,
+            **dict.fromkeys(AT_TOP_ROWS, defaults.take),
+            **dict.fromkeys(GIVEN_BY, self._take_tracker),
+            **dict.fromkeys(STATIC, self._take_static),
+        }
+
+    @cached_property
+    def _builders(self) -> _Builders:
+        self._has_built = True
+        return _Builders(
+            self._defaults,
+            self._vmac_names,
+            self._references.trackers,
+            self._server_checks,
+            self._complaints,
+        )
+
+    def take(self, entry: Entry) -> None:
+        """One top-level block or keyword."""
+        self._takers[entry.keyword.name](entry)
+
+    def learned_late(self) -> frozenset[str] | None:
+        """Names of VMACs to know in another reading; None where this one knew enough."""
+        if not self._has_built:
+            return None
+        builders = self._builders
+        if builders.names.chose_too_early or self._defaults.written != builders.known:
+            return frozenset(builders.names.written)
+        return None
+
+    def configuration(self) -> Configuration:
+        """The whole, at the end of the file."""
+        references = self._references
+        tracked = references.resolve()
+        addresses, routes, rules = (references.static(keyword) for keyword in STATIC)
+        return Configuration(
+            definitions=self._definitions(),
+            virtual_routers=tuple(
+                [
+                    replace(draft.router, tracked=tracked[draft.router.name])
+                    if draft.router.name in tracked
+                    else draft.router
+                    for draft in self._drafts
+                ]
+            ),
+            sync_groups=references.sync_groups(),
+            track_scripts=references.scripts(),
+            track_files=references.files(),
+            track_processes=references.processes(),
+            bfd_instances=references.sessions(),
+            track_groups=references.track_groups(),
+            static_addresses=tuple(one for one in addresses if isinstance(one, VirtualAddress)),
+            static_routes=tuple(one for one in routes if isinstance(one, Route)),
+            static_rules=tuple(one for one in rules if isinstance(one, Rule)),
+            garp_groups=tuple(self._garp_groups),
+            linkbeat_interfaces=tuple(self._linkbeat),
+            interface_delays=tuple(self._delays),
+            virtual_server_groups=tuple(
+                [server_group(group) for group in self._server_checks.groups.values()]
+            ),
+            virtual_servers=self._virtual_servers(),
+            tls_client=tls_client(self._tls),
+        )
+
+    def _take_instance(self, entry: Entry) -> None:
+        if entry.value is None or not self._claims.name(entry):
+            return
+        draft = self._builders.routers.build(entry)
+        if draft is not None and not self._claims.accept(draft):
+            draft = None
+        self._references.take_instance(entry, draft)
+        if draft is not None:
+            self._drafts.append(draft)
+
+    def _take_sync_group(self, entry: Entry) -> None:
+        self._references.take_sync_group(entry, self._builders.notifications)
+
+    def _take_tracker(self, entry: Entry) -> None:
+        self._references.take_tracker(entry, self._builders.users)
+        keyword = entry.keyword.name
+        if keyword == "vrrp_script":
+            self._script_checks.take_script(entry)
+        elif keyword == "bfd_instance":
+            self._checker_checks.take_session(entry)
+        elif keyword != "vrrp_track_process":
+            self._checker_checks.take_file(entry)
+
+    def _take_static(self, entry: Entry) -> None:
+        self._references.take_static(entry, self._builders.interface)
+
+    def _take_definitions(self, entry: Entry) -> None:
+        self._defaults.take(entry)
+        self._script_checks.take_definitions(entry)
+
+    def _take_garp_group(self, entry: Entry) -> None:
+        self._garp_checks.take(entry)
+        self._garp_groups.append(garp_group(entry))
+
+    def _take_server(self, entry: Entry) -> None:
+        self._checker_checks.check(entry)
+        self._script_checks.take_server(entry)
+        is_of_group = isinstance(entry.value, tuple) and entry.value[0] == "group"
+        self._servers.append(entry if is_of_group else self._builders.servers.build(entry))
+
+    def check_scripts(self, notifying: Iterable[tuple[Statement, Command]]) -> bool:
+        """Complain of scripts that cannot run; True where some can, and nothing secures them.
+
+        `notifying` are all commands that are in no block of their own.
+        """
+        return self._script_checks.check(
+            notifying, is_secure=self._defaults.is_on("enable_script_security")
+        )
+
+    def _virtual_servers(self) -> tuple[VirtualServer, ...]:
+        built = [
+            self._builders.servers.build(server) if isinstance(server, Entry) else server
+            for server in self._servers
+        ]
+        return tuple([server for server in built if server is not None])
+
+    def _definitions(self) -> GlobalDefinitions:
+        """What holds for the whole; a sync daemon follows a virtual router that exists."""
+        definitions = global_definitions(self._defaults)
+        daemon = definitions.lvs.sync_daemon
+        if daemon is None:
+            for draft in self._drafts:
+                interface = draft.router.options.sync_daemon_interface
+                if interface is not None:
+                    daemon = SyncDaemon(interface, draft.router.name)
+                    return replace(definitions, lvs=replace(definitions.lvs, sync_daemon=daemon))
+            return definitions
+        if daemon.instance is None:
+            return definitions
+        if any(draft.router.name == daemon.instance for draft in self._drafts):
+            return definitions
+        statement = self._defaults.sync_daemon
+        assert statement is not None
+        self._complaints.error(
+            statement,
+            0,
+            f"vrrp_instance {daemon.instance} of lvs_sync_daemon does not exist; lvs_sync_daemon is"
+            " left out",
+            is_ours=True,
+        )
+        return replace(definitions, lvs=replace(definitions.lvs, sync_daemon=None))

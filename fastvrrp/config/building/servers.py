@@ -1,0 +1,296 @@
+"""Virtual servers, their groups and real servers, and `SSL`."""
+
+from __future__ import annotations
+
+import ipaddress
+from enum import IntEnum
+from typing import TypeVar
+
+from fastvrrp.config.arguments import ArgumentError, family_of, packed_address
+from fastvrrp.config.building.block import Block
+from fastvrrp.config.building.checkers import CheckerBuilder, Server
+from fastvrrp.config.building.routes import AF_INET, AF_INET6
+from fastvrrp.config.building.scripts import ScriptUsers
+from fastvrrp.config.complaints import Complaints
+from fastvrrp.config.lvs_keywords import CHECKERS
+from fastvrrp.config.options import Options
+from fastvrrp.config.server_groups import VirtualServers
+from fastvrrp.config.servers import Sound
+from fastvrrp.config.tree import Entry
+from fastvrrp.model import (
+    SECOND,
+    AddressRange,
+    BfdCheck,
+    Checker,
+    Forwarding,
+    ForwardingMethod,
+    Mark,
+    RealServer,
+    SchedulerFlag,
+    SorryServer,
+    TlsClient,
+    Transport,
+    Tunnel,
+    TunnelChecksum,
+    VirtualServer,
+    VirtualServerGroup,
+)
+
+CHECKER_NAMES = frozenset(keyword.name for keyword in CHECKERS)
+FAMILIES = {"inet": AF_INET, "inet6": AF_INET6}
+SCHEDULER_FLAGS = {
+    "flag-1": SchedulerFlag.FLAG_1,
+    "flag-2": SchedulerFlag.FLAG_2,
+    "flag-3": SchedulerFlag.FLAG_3,
+    "sh-fallback": SchedulerFlag.FLAG_1,
+    "sh-port": SchedulerFlag.FLAG_2,
+    "mh-fallback": SchedulerFlag.FLAG_1,
+    "mh-port": SchedulerFlag.FLAG_2,
+    "hashed": SchedulerFlag.HASHED,
+}
+DEFAULT_PERSISTENCE = 360 * SECOND
+"""`persistence_timeout` without a number."""
+Choice = TypeVar("Choice", bound=IntEnum)
+
+
+def server_group(entry: Entry) -> VirtualServerGroup:
+    """A `virtual_server_group` that was checked."""
+    ranges: list[AddressRange] = []
+    marks: list[Mark] = []
+    for values, statement in entry.items:
+        assert isinstance(values, tuple)
+        if statement.words[0] == "fwmark":
+            marks.append(Mark(values[1], FAMILIES.get(values[2])))
+        else:
+            ranges.append(_range(values[0], values[1] or 0))
+    return VirtualServerGroup(str(entry.value), tuple(ranges), tuple(marks))
+
+
+def _range(word: str, port: int) -> AddressRange:
+    """ADDRESS, ADDRESS/LENGTH, ADDRESS-ADDRESS, or ADDRESS-LAST with its last part (in decimal, of
+    IPv6 in hexadecimal) only."""
+    first, minus, end = word.partition("-")
+    text, slash, length = first.partition("/")
+    start = packed_address(text)
+    if slash:
+        number = int.from_bytes(start, "big")
+        hosts = (1 << (len(start) * 8 - int(length))) - 1
+        return AddressRange(start, (number | hosts).to_bytes(len(start), "big"), port)
+    if not minus:
+        return AddressRange(start, start, port)
+    if "." in end or ":" in end:
+        return AddressRange(start, packed_address(end), port)
+    if len(start) == 4:
+        return AddressRange(start, start[:3] + bytes((int(end),)), port)
+    return AddressRange(start, start[:14] + int(end, 16).to_bytes(2, "big"), port)
+
+
+def tls_client(entries: list[Entry]) -> TlsClient:
+    """Every `SSL` block; what is written later wins."""
+    if not entries:
+        return TlsClient()
+    rows = entries[0].keyword.block
+    assert rows is not None
+    block = Block(rows, [inner for entry in entries for inner in entry.entries])
+    return TlsClient(
+        block.text("ca"), block.text("certificate"), block.text("key"), block.text("password")
+    )
+
+
+class ServerBuilder:
+    """Builds virtual servers one after another."""
+
+    def __init__(
+        self,
+        checkers: CheckerBuilder,
+        users: ScriptUsers,
+        sends_mail: bool | None,
+        checks: VirtualServers,
+        complaints: Complaints,
+    ) -> None:
+        self._checkers = checkers
+        self._users = users
+        self._sends_mail = sends_mail
+        """`smtp_alert_checker` or `smtp_alert`; None where neither is written."""
+        self._checks = checks
+        self._complaints = complaints
+        self._forwardings: dict[Forwarding, Forwarding] = {}
+
+    def build(self, entry: Entry) -> VirtualServer | None:
+        """One virtual server; None, after a complaint, where it cannot be."""
+        sound = self._checks.check(entry)
+        if sound is None:
+            return None
+        assert isinstance(entry.value, tuple)
+        first, second = entry.value
+        kind = first if isinstance(first, str) else "address"
+        if kind == "group" and second not in self._checks.groups:
+            return None
+        block = Block.of(entry)
+        forwarding = self._forwarding(block.value("lvs_method"))
+        port = second or 0 if kind == "address" else 0
+        ports = _Ports(kind, port, forwarding.method)
+        family = self._family(kind, first, block, sound, forwarding)
+        protocol = block.text("protocol")
+        flags = SchedulerFlag.NONE
+        for keyword, flag in SCHEDULER_FLAGS.items():
+            if block.is_on(keyword):
+                flags |= flag
+        return VirtualServer(
+            address=first if isinstance(first, bytes) else None,
+            port=port,
+            mark=second if kind == "fwmark" else None,
+            group=second if kind == "group" else None,
+            family=family,
+            protocol=None if kind == "fwmark" else Transport[protocol or "UDP"],
+            scheduler=block.text("lvs_sched") or "wlc",
+            scheduler_flags=flags,
+            is_one_packet=block.is_on("ops"),
+            forwarding=forwarding,
+            persistence_engine=block.text("persistence_engine"),
+            persistence_timeout=_persistence(block, kind == "address" and not port),
+            persistence_mask=self._mask(entry, block, family),
+            is_down_at_first=block.is_on("alpha"),
+            runs_scripts_at_end=block.is_on("omega"),
+            suspends_without_address=block.is_on("ha_suspend"),
+            quorum=sound.quorum,
+            hysteresis=sound.hysteresis,
+            quorum_up=self._users.settled(block.command("quorum_up")),
+            quorum_down=self._users.settled(block.command("quorum_down")),
+            sends_mail=block.is_on("smtp_alert", self._sends_mail is True),
+            snmp_name=block.text("snmp_name"),
+            sorry_server=self._sorry(sound.sorry, block, ports, forwarding),
+            real_servers=tuple(
+                [self._real(each, block, ports, forwarding) for each in sound.real_servers]
+            ),
+        )
+
+    def _family(
+        self, kind: str, first: object, block: Block, sound: Sound, forwarding: Forwarding
+    ) -> int | None:
+        if kind == "group":
+            return None
+        if isinstance(first, bytes):
+            return family_of(first)
+        if "ip_family" in block.written:
+            return FAMILIES[str(block.written["ip_family"])]
+        for entry in sound.real_servers:
+            method = Block.of(entry).written.get("lvs_method")
+            own = forwarding if method is None else self._forwarding(method)
+            if own.method != ForwardingMethod.TUN:
+                assert isinstance(entry.value, tuple)
+                return family_of(entry.value[0])
+        return FAMILIES[block.text("ip_family") or "inet"]
+
+    def _real(
+        self, entry: Entry, virtual: Block, ports: _Ports, forwarding: Forwarding
+    ) -> RealServer:
+        assert isinstance(entry.value, tuple)
+        address, written = entry.value
+        port = ports.of(written)
+        block = Block.of(entry)
+        server = Server(address, port, block, virtual)
+        method = block.written.get("lvs_method")
+        checkers: list[Checker] = []
+        for inner in entry.entries:
+            if inner.keyword.name not in CHECKER_NAMES:
+                continue
+            checker = self._checkers.build(inner, server)
+            is_twice = isinstance(checker, BfdCheck) and checker in checkers
+            if checker is not None and not is_twice:
+                checkers.append(checker)
+        return RealServer(
+            address=address,
+            port=port,
+            weight=block.number("weight", virtual.number("weight")),
+            forwarding=forwarding if method is None else self._forwarding(method),
+            inhibits=block.written.get("inhibit_on_failure", virtual.value("inhibit_on_failure"))
+            is True,
+            upper_threshold=block.number("uthreshold"),
+            lower_threshold=block.number("lthreshold"),
+            notify_up=self._users.settled(block.command("notify_up")),
+            notify_down=self._users.settled(block.command("notify_down")),
+            sends_mail=block.is_on("smtp_alert", self._sends_mail is not False),
+            snmp_name=block.text("snmp_name"),
+            checkers=tuple(checkers),
+        )
+
+    def _sorry(
+        self, entry: Entry | None, block: Block, ports: _Ports, forwarding: Forwarding
+    ) -> SorryServer | None:
+        if entry is None:
+            return None
+        assert isinstance(entry.value, tuple)
+        address, port = entry.value
+        method = block.written.get("sorry_server_lvs_method")
+        return SorryServer(
+            address,
+            ports.of(port),
+            forwarding if method is None else self._forwarding(method),
+            block.is_on("sorry_server_inhibit"),
+        )
+
+    def _forwarding(self, options: object) -> Forwarding:
+        assert isinstance(options, Options)
+        port = options.get("port")
+        checksum = TunnelChecksum.NONE
+        for name, _ in options.written:
+            if name in ("csum", "remcsum"):
+                checksum = TunnelChecksum[name.upper()]
+            elif name == "nocsum":
+                checksum = TunnelChecksum.NONE
+        forwarding = Forwarding(
+            _choice(ForwardingMethod, options.get("method"), ForwardingMethod.NAT),
+            _choice(Tunnel, options.get("type"), Tunnel.IPIP),
+            port if isinstance(port, int) else 0,
+            checksum,
+        )
+        return self._forwardings.setdefault(forwarding, forwarding)
+
+    def _mask(self, entry: Entry, block: Block, family: int | None) -> bytes | None:
+        """Mask of `persistence_granularity`, of as many octets as an address."""
+        word = block.text("persistence_granularity")
+        if word is None:
+            return None
+        try:
+            if "." in word:
+                return packed_address(word)
+            network = ipaddress.IPv4Network if family == AF_INET else ipaddress.IPv6Network
+            return network((0, int(word))).netmask.packed
+        except (ArgumentError, ValueError):
+            pass
+        statement = next(
+            inner.statement
+            for inner in reversed(entry.entries)
+            if inner.keyword.name == "persistence_granularity"
+        )
+        self._complaints.error(
+            statement, 1, f"persistence_granularity {word} is no mask; every client is by itself"
+        )
+        return None
+
+
+class _Ports:
+    """Ports of real servers, as their virtual server leaves them."""
+
+    def __init__(self, kind: str, port: int, method: ForwardingMethod) -> None:
+        self._port = port
+        self._is_free = kind == "group" or method == ForwardingMethod.NAT
+
+    def of(self, written: int | None) -> int:
+        """Port of a server that has this one written; without NAT a packet keeps its own."""
+        return written or self._port if self._is_free else self._port
+
+
+def _persistence(block: Block, is_needed: bool) -> int:
+    """Nanoseconds of persistence; the keyword alone, and where it is needed, is the default."""
+    if "persistence_timeout" not in block.written and not is_needed:
+        return 0
+    written = block.written.get("persistence_timeout")
+    if isinstance(written, int) and not isinstance(written, bool):
+        return written * SECOND
+    return DEFAULT_PERSISTENCE
+
+
+def _choice(kind: type[Choice], name: object, otherwise: Choice) -> Choice:
+    return kind[name.upper()] if isinstance(name, str) else otherwise
