@@ -79,8 +79,8 @@ def test_without_a_keyword_it_lists_the_blocks(capsys: pytest.CaptureFixture[str
 
 
 def test_every_keyword_can_be_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    for path, keyword in rows():
+    for path, row in rows():
         assert run(".".join(path)) == 0
         printed = capsys.readouterr().out
-        assert keyword.documentation in printed
-        assert printed.startswith(keyword.name)
+        assert row.documentation in printed
+        assert printed.startswith(row.name)
