@@ -289,15 +289,15 @@ class Expander:
         if not text.strip():
             return
         before = self._turns
-        if before * sequence.count > MOST_TURNS:
+        if before * sequence.length > MOST_TURNS:
             self._is_refused = True
             self._complain(
                 line,
-                f"~{kind}({inside}) makes this line {before * sequence.count} times; more than"
+                f"~{kind}({inside}) makes this line {before * sequence.length} times; more than"
                 f" {MOST_TURNS} are too many, and it is left out",
             )
             return
-        self._turns = before * sequence.count
+        self._turns = before * sequence.length
         yield from self._turns_of(sequence, inner, len(text))
         self._turns = before
 

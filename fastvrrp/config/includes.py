@@ -82,7 +82,8 @@ def included_paths(
     statement: Statement, name: str, checks: Checks, reach: Reach, complaints: Complaints
 ) -> Iterator[str]:
     """Paths that an include names; a pattern that matches none is complained of."""
-    for each in expand_braces(name):
+    names = expand_braces(name) if reach.left >= 0 else [name]
+    for each in names:
         try:
             if is_pattern(each):
                 paths = matching_files(each, statement.source.directory, reach)

@@ -27,7 +27,7 @@ class Sequence(NamedTuple):
     """Names, and for each turn their values."""
 
     names: tuple[str, ...]
-    count: int
+    length: int
     turns: Iterable[tuple[str, ...]]
 
 
@@ -80,4 +80,6 @@ def _list_of(inside: str) -> Sequence:
     for turn in values:
         if len(turn) > len(names):
             raise SequenceError(f"{', '.join(turn)} are more values than names")
-    return Sequence(names, len(values), [turn + ("",) * (len(names) - len(turn)) for turn in values])
+    return Sequence(
+        names, len(values), [turn + ("",) * (len(names) - len(turn)) for turn in values]
+    )

@@ -93,9 +93,7 @@ def token_spans(line: str) -> list[tuple[int, int]]:
     A line of 100 kB may be complained of at 10,000 places, one after another: the lines of the last
     complaints are remembered.
     """
-    return [
-        match.span() for match in TOKEN.finditer(line) if match.lastgroup in ("word", "brace")
-    ]
+    return [match.span() for match in TOKEN.finditer(line) if match.lastgroup in ("word", "brace")]
 
 
 def token_offset(line: str, index: int) -> int:
