@@ -22,7 +22,7 @@ import config_oracle
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 MOST_TEXT = 200_000
-"""Instead of millions, so that a sequence that was asked for is not taken for a reader that hangs."""
+"""Instead of millions: a long sequence that was asked for is no reader that hangs."""
 
 
 def one_input(data: bytes) -> None:
