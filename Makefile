@@ -14,7 +14,10 @@ ARGS ?=
 
 EXTENSIONS := $(wildcard ext/*.pyx fastvrrp/*.pxd)
 
-.PHONY: build demo test lint bench clean
+# How long each fuzzer of the configuration reader runs: make fuzz FUZZ_SECONDS=60
+FUZZ_SECONDS ?= 300
+
+.PHONY: build demo test lint bench fuzz clean
 
 build: $(VENV)/.extensions
 
@@ -27,6 +30,14 @@ test: needs-test build
 # Measures everything and writes docs/performance.md; 'fastvrrp bench --help' has the single parts.
 bench: needs-test build
 	@$(VENV)/bin/fastvrrp bench document $(ARGS)
+
+# Configurations made from the table of keywords, then bytes; what breaks the reader stays in
+# build/fuzz.
+fuzz: needs-test build $(VENV)/.fuzzers
+	@FASTVRRP_FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -q tests/test_config_fuzz.py
+	@mkdir -p build/fuzz
+	@PYTHONPATH=tests $(PY) tests/fuzz/config_bytes.py -max_total_time=$(FUZZ_SECONDS) \
+	    -artifact_prefix=$(CURDIR)/build/fuzz/
 
 lint: build $(VENV)/.linters
 	$(VENV)/bin/ruff check .
@@ -62,6 +73,10 @@ $(VENV)/.installed: $(VENV)/.requirements
 $(VENV)/.extensions: $(VENV)/.installed setup.py $(EXTENSIONS)
 	@$(PY) setup.py -q build_ext --inplace
 	@touch $@
+
+$(VENV)/.fuzzers: $(VENV)/.requirements
+	@$(call requirements,["project"]["optional-dependencies"]["fuzz"]) >$@
+	@$(PIP_INSTALL) -r $@
 
 $(VENV)/.linters: $(VENV)/.requirements
 	@$(call requirements,["project"]["optional-dependencies"]["lint"]) >$@

@@ -16,7 +16,9 @@ from fastvrrp.bench.case import Case, CaseError
 from fastvrrp.bench.document import Measured, write_down
 from fastvrrp.bench.figures import Figures, median
 from fastvrrp.bench.goals import DENSE, HUGE, Goal, Plan
+from fastvrrp.bench.reading import MANUAL, MeasuredCase, ReadingCase, ReadingGoal, Readings
 from fastvrrp.bench.recording import gaps, percentile
+from fastvrrp.config import read
 from lab import wait_until
 from lab.turns import turn
 
@@ -176,3 +178,44 @@ def test_what_cannot_be_measured_is_refused_in_one_line() -> None:
     output, _ = running.communicate(timeout=30)
     assert running.returncode == 1
     assert len(output.splitlines()) == 1
+
+
+def test_the_sequences_and_the_written_instances_are_the_same_configuration(tmp_path: Path) -> None:
+    """Both forms of the bench's configuration are read without a complaint of keepalived's."""
+    routers = []
+    for is_written_out in (False, True):
+        file = tmp_path / "bench.conf"
+        file.write_text(ReadingCase(2, 3, 4, is_written_out).text())
+        reading = read(str(file))
+        assert all(complaint.is_ours for complaint in reading.complaints)
+        routers.append(reading.configuration.virtual_routers)
+    assert len(routers[0]) == 24
+    assert routers[0] == routers[1]
+
+
+def test_reading_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "fastvrrp", "bench", "config", "--ports", "1", "--vlans", "1"),
+            *("--runs", "2", "--json", str(file)),
+        ],
+        check=True,
+    )
+    cases = json.loads(file.read_text())["cases"]
+    assert [case["routers"] for case in cases] == [32 * 254, 240]
+    for case in cases:
+        (daemon,) = case["daemons"]
+        assert daemon["runs"] == 2
+        assert daemon["figures"]["time"]["value"] > 0
+        assert daemon["figures"]["memory"]["value"] > 1
+
+
+def test_a_goal_of_reading_is_met_missed_or_not_measured() -> None:
+    ours = Readings("fastvrrp", "1", 1, {"time": 4.0, "memory": 10.0})
+    theirs = Readings("keepalived", "1", 1, {"time": 48.0, "memory": 10.0})
+    limit, ratio = ReadingGoal(MANUAL, "time", 5), ReadingGoal(MANUAL, "time", 0.05, is_ratio=True)
+    assert limit.verdict([ours]) == "met"
+    assert ratio.verdict([ours]) == "not measured"
+    assert ratio.verdict([ours, theirs]) == "missed"
+    assert MeasuredCase(MANUAL, [ours, theirs]).ratio("time") == pytest.approx(1 / 12)

@@ -73,7 +73,7 @@ def completions(shell: str, line: str, directory: Path) -> set[str]:
 
 def test_commands(shell: str, tmp_path: Path) -> None:
     assert completions(shell, "fastvrrp ch", tmp_path) == {"check"}
-    assert completions(shell, "fastvrrp ", tmp_path) >= {"run", "check", "explain", "completion"}
+    assert completions(shell, "fastvrrp ", tmp_path) >= {"run", "check", "keyword", "completion"}
 
 
 def test_options(shell: str, tmp_path: Path) -> None:
@@ -88,8 +88,8 @@ def test_choices(shell: str, tmp_path: Path) -> None:
 
 
 def test_keywords(shell: str, tmp_path: Path) -> None:
-    assert completions(shell, "fastvrrp explain advert", tmp_path) == {"advert_int"}
-    offered = completions(shell, "fastvrrp explain vrrp_instance.authentication.", tmp_path)
+    assert completions(shell, "fastvrrp keyword advert", tmp_path) == {"advert_int"}
+    offered = completions(shell, "fastvrrp keyword vrrp_instance.authentication.", tmp_path)
     assert offered == {
         "vrrp_instance.authentication.auth_type",
         "vrrp_instance.authentication.auth_pass",

@@ -8,7 +8,7 @@ import pytest
 
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.lines import Lines
-from fastvrrp.config.source import expand_braces, matching_files
+from fastvrrp.config.source import Reach, expand_braces, matching_files
 from fastvrrp.config.spelling import nearest
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tokens import unquote
@@ -110,7 +110,7 @@ def test_brace_expressions_of_includes(name: str, names: list[str]) -> None:
 def test_wildcards_match_no_hidden_files(tmp_path: Path) -> None:
     for name in ("b.conf", "a.conf", ".hidden.conf", "c.txt"):
         (tmp_path / name).touch()
-    found = [Path(path).name for path in matching_files("*.conf", str(tmp_path))]
+    found = [Path(path).name for path in matching_files("*.conf", str(tmp_path), Reach())]
     assert found == ["a.conf", "b.conf"]
 
 
@@ -118,7 +118,7 @@ def test_wildcards_of_directories(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.conf").touch()
-    assert len(matching_files(f"{tmp_path}/*/x.conf", "/nowhere")) == 2
+    assert len(matching_files(f"{tmp_path}/*/x.conf", "/nowhere", Reach())) == 2
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,6 +16,10 @@ from fastvrrp.bench.goals import GOALS, PLANS, Goal, Plan
 from fastvrrp.bench.lab import Say
 from fastvrrp.bench.machine import describe
 from fastvrrp.bench.picture import draw_failover, draw_growth
+from fastvrrp.bench.reading import CASES as READING_CASES
+from fastvrrp.bench.reading import MeasuredCase
+from fastvrrp.bench.reading import measure as measure_readings
+from fastvrrp.bench.reading import table as reading_table
 
 GROWTH = ("sent_cost", "received_cost", "overshoot_p99", "masters")
 
@@ -39,11 +43,15 @@ def write(file: Path, only: str, say: Say) -> None:
     who interrupts it keeps what was measured. Pictures and figures.json go into a folder of its
     name beside it. Raises what `compare` raises."""
     machine = describe()
+    reading = [case for case in READING_CASES if only in case.name]
+    readings = measure_readings(reading, ["fastvrrp", "keepalived"], 1, say)
     done: list[Measured] = []
+    if readings:
+        write_down(file, machine, done, readings)
     for plan in PLANS:
         if only in plan.case.name:
             done.append(_measure(plan, say))
-            write_down(file, machine, done)
+            write_down(file, machine, done, readings)
 
 
 def _measure(plan: Plan, say: Say) -> Measured:
@@ -56,14 +64,20 @@ def _measure(plan: Plan, say: Say) -> Measured:
     return Measured(plan, {each.kind: each for each in figures}, floor)
 
 
-def write_down(file: Path, machine: dict[str, str], done: list[Measured]) -> None:
+def write_down(
+    file: Path,
+    machine: dict[str, str],
+    done: list[Measured],
+    readings: Sequence[MeasuredCase] = (),
+) -> None:
     """Writes the document, and its folder of pictures and figures beside it. Raises OSError."""
     folder = file.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [f"{folder.name}/{name}" for name in _draw(done, folder)]
     cases = [to_json(each.case, machine, list(each.figures.values())) for each in done]
+    cases += [{"machine": machine, "reading": each.to_json()} for each in readings]
     (folder / "figures.json").write_text(json.dumps(cases, indent=2) + "\n")
-    file.write_text("\n".join(_lines(machine, done, pictures)))
+    file.write_text("\n".join(_lines(machine, done, readings, pictures)))
 
 
 def _draw(done: list[Measured], folder: Path) -> Iterator[str]:
@@ -88,7 +102,12 @@ def _draw(done: list[Measured], folder: Path) -> Iterator[str]:
         yield f"growth-{key}.svg"
 
 
-def _lines(machine: dict[str, str], done: list[Measured], pictures: list[str]) -> Iterator[str]:
+def _lines(
+    machine: dict[str, str],
+    done: list[Measured],
+    readings: Sequence[MeasuredCase],
+    pictures: list[str],
+) -> Iterator[str]:
     yield "# Performance"
     yield ""
     yield "Written by `make bench`; do not edit. Two daemons in two network namespaces, joined by"
@@ -110,6 +129,13 @@ def _lines(machine: dict[str, str], done: list[Measured], pictures: list[str]) -
         found = [each.figures for each in done if each.case == goal.case]
         yield _judged(goal, found[0] if found else {})
     yield ""
+    if readings:
+        yield "## Reading configurations"
+        yield ""
+        yield "Each in a fresh process that only checks the file, as `fastvrrp bench config` does."
+        yield ""
+        yield from reading_table(readings)
+        yield ""
     yield "## All figures"
     for each in done:
         yield from _table(each)

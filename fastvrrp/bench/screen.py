@@ -11,6 +11,8 @@ from rich.table import Table
 from fastvrrp.bench.case import Case
 from fastvrrp.bench.figures import METRICS, Figures
 from fastvrrp.bench.lab import Say
+from fastvrrp.bench.reading import METRICS as READING_METRICS
+from fastvrrp.bench.reading import MeasuredCase, ratio_text
 
 console = Console(highlight=False)
 
@@ -64,6 +66,26 @@ def show(case: Case, machine: dict[str, str], measured: Sequence[Figures]) -> No
     for each in measured:
         if each.failure:
             console.print(f"[bold red]{each.kind} failed:[/] {each.failure}")
+
+
+def show_readings(machine: dict[str, str], measured: Sequence[MeasuredCase]) -> None:
+    """The table of `fastvrrp bench config`, and what became of the goals."""
+    for each in measured:
+        caption = "; ".join(machine.values())
+        table = Table(title=each.case.name, title_justify="left", caption=caption)
+        table.add_column("")
+        table.add_column("unit")
+        for reading in each.readings:
+            runs = f"median of {reading.runs}" if reading.runs > 1 else "1 run"
+            table.add_column(f"{reading.kind} {reading.version}\n{runs}", justify="right")
+        table.add_column("ratio", justify="right")
+        for metric in READING_METRICS:
+            cells = [metric.text(reading.values[metric.key]) for reading in each.readings]
+            ratio = ratio_text(each.ratio(metric.key))
+            table.add_row(metric.label, metric.unit, *cells, ratio)
+        console.print(table)
+        for goal in each.goals():
+            console.print(f"{goal.key}, {goal.text()}: {goal.verdict(each.readings)}")
 
 
 def _ratio(ours: float | None, theirs: float | None) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from fastvrrp import __version__
-from fastvrrp.cli import bench, check, completion, demo, explain, run
+from fastvrrp.cli import bench, check, completion, demo, keyword, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("-v", "--version", action="version", version=f"fastvrrp {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (run, check, explain, demo, bench, completion):
+    for module in (run, check, keyword, demo, bench, completion):
         module.register(commands)
     completion.complete(parser)
     parsed = parser.parse_args(arguments)

@@ -1,7 +1,7 @@
 """`fastvrrp completion SHELL`: a script that lets a shell complete our commands.
 
 The script asks fastvrrp itself, through argcomplete, which reads the tree of argparse: commands,
-options and choices are completed as they are parsed, and the argument of `explain` from the table
+options and choices are completed as they are parsed, and the argument of `keyword` from the table
 of keywords. So one script serves every later version.
 """
 

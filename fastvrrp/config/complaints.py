@@ -15,6 +15,9 @@ from typing import Protocol
 
 MOST_COMPLAINTS = 10_000
 """A file with more than that is no configuration."""
+MOST_SUGGESTIONS = 200
+"""Looking for the nearest word takes a millisecond; a file of nothing but unknown words is no
+configuration."""
 
 
 class Severity(IntEnum):
@@ -89,6 +92,7 @@ class Complaints:
         """Errors so far, also those that are too many to keep."""
         self.misses_files = False
         """True where a file that an include names is not there or no file, and that is an error."""
+        self._suggestions_left = MOST_SUGGESTIONS
 
     def error(self, where: Located, index: int, text: str, *, is_ours: bool = False) -> None:
         """Complain of word `index`: the thing is dropped."""
@@ -98,6 +102,11 @@ class Complaints:
     def warning(self, where: Located, index: int, text: str, *, is_ours: bool = False) -> None:
         """Complain of word `index`: the thing is taken, though not as written."""
         self._add(where, index, Severity.WARNING, text, is_ours)
+
+    def may_suggest(self) -> bool:
+        """Whether it is worth the time to look for the word that was meant."""
+        self._suggestions_left -= 1
+        return self._suggestions_left >= 0
 
     def _add(
         self, where: Located, index: int, severity: Severity, text: str, is_ours: bool

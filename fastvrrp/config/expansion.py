@@ -29,7 +29,7 @@ from fastvrrp.config.parameters import (
     without_marks,
 )
 from fastvrrp.config.segments import Line, Segment, SegmentsOrigin
-from fastvrrp.config.sequences import HEAD, STARTS, SequenceError, sequence_of
+from fastvrrp.config.sequences import HEAD, STARTS, Sequence, SequenceError, sequence_of
 from fastvrrp.config.source import Source
 from fastvrrp.config.statement import MadeStatement, Statement, Use
 from fastvrrp.config.templates import Template, qualifies
@@ -39,8 +39,23 @@ DEEPEST = 50
 """Lines inside lines: parameters of several lines and sequences, one in another."""
 MOST_REPLACEMENTS = 1000
 LONGEST_LINE = 100_000
-MOST_LINES = 1_000_000
-"""Lines that one configuration may be expanded to; 65,024 instances are 585,216."""
+MOST_TURNS = 131_072
+"""Of one sequence with those inside it; the manual page has an example with 65,024."""
+MOST_TEXT = 40_000_000
+"""Characters that one configuration may make of parameters and sequences; 65,024 instances are
+24 million."""
+LEAST_COUNTED = 40
+"""Characters that a line counts at least."""
+LONG_LINE = 200
+MOST_LONG_TEXT = 1_000_000
+"""Characters of all lines made that are longer than LONG_LINE: a few words may make many short
+lines, or a long one, but not many long ones."""
+COST_OF_REPLACEMENT = 20
+"""In characters of a line."""
+MOST_LINES = 50_000
+LINES_EARNED = 10
+"""Lines that parameters of several lines make outside sequences: so many, and so many more for
+every line that has a parameter."""
 
 PhysicalLines = Iterator[tuple[int, str]]
 
@@ -55,12 +70,20 @@ class Expander:
         self._parameters: dict[str, Parameter] = {}
         self._values: dict[str, str] = {}
         """Values of plain parameters."""
-        self._compiled: dict[Parameter, list[Template | Written]] = {}
+        self._compiled: dict[Parameter, list[Template | Written | None]] = {}
         """Parameters of several lines with what qualifies of them split already; emptied when a
         parameter comes, goes or changes its kind."""
         self._endless: set[Parameter] = set()
         """Parameters that grew without end when they were used; any definition may change that."""
+        self._text_left = MOST_TEXT
+        self._long_text_left = MOST_LONG_TEXT
         self._lines_left = MOST_LINES
+        self._too_deep: set[Parameter] = set()
+        """Parameters of several lines that are made of themselves."""
+        self._turns = 1
+        """How often the sequences around a line repeat it."""
+        self._is_refused = False
+        """True when something was refused, which ends what it is inside of, too."""
 
     def seed(self, seed: int) -> None:
         """Start the random numbers again."""
@@ -71,6 +94,8 @@ class Expander:
     ) -> Iterator[Statement]:
         """Statements of one line of a file; a definition takes lines from `following` too."""
         use = Use(source, number, 1)
+        self._lines_left += LINES_EARNED
+        self._is_refused = False
         if self._is_dropped(text):
             rest = text.lstrip().partition(" ")[2]
             if DEFINITION.match(rest):
@@ -149,7 +174,7 @@ class Expander:
     def _line(self, line: Line) -> Iterator[Statement]:
         """Statements of a line without its condition."""
         if line.depth > DEEPEST:
-            self._complain(line, f"lines are made from lines more than {DEEPEST} deep")
+            self._refuse_depth(line)
             return
         text = line.text
         stripped = text.lstrip()
@@ -200,6 +225,9 @@ class Expander:
 
     def _several(self, line: Line, parameter: Parameter) -> Iterator[Statement]:
         """Lines of a parameter that stood at the end of a line."""
+        if parameter in self._too_deep:
+            self._complain(line, f"${parameter.name} grows without end; it is made of itself")
+            return
         prefix = line.segments
         use = line.use
         first = 0
@@ -210,12 +238,17 @@ class Expander:
                 Line([*prefix, Segment(written.text, use.column, written)], use, line.depth + 1)
             )
         for index in range(first, len(parameter.lines)):
-            if not self._may_go_on(line):
+            if self._is_refused:
+                self._too_deep.add(parameter)
+                return
+            if not self._may_go_on(line, len(parameter.lines[index].text)):
                 return
             compiled = self._compiled.get(parameter)
             if compiled is None:
-                compiled = self._compile(parameter)
+                compiled = self._compiled[parameter] = [None] * len(parameter.lines)
             piece = compiled[index]
+            if piece is None:
+                piece = compiled[index] = self._compile(parameter.lines[index])
             if isinstance(piece, Template):
                 yield from piece.statements(use)
             else:
@@ -223,21 +256,16 @@ class Expander:
                     Line([Segment(piece.text, use.column, piece)], use, line.depth + 1)
                 )
 
-    def _compile(self, parameter: Parameter) -> list[Template | Written]:
-        """Lines of a parameter, those that qualify as templates."""
-        compiled = [
-            Template(written, self._values) if qualifies(written, self._parameters) else written
-            for written in parameter.lines
-        ]
-        self._compiled[parameter] = compiled
-        return compiled
+    def _compile(self, written: Written) -> Template | Written:
+        """A line of a parameter, as a template where it qualifies."""
+        return Template(written, self._values) if qualifies(written, self._parameters) else written
 
     def _inner(self, line: Line) -> Iterator[Statement]:
         """Statements of a line of a parameter, with everything that a line may begin with."""
         text = line.text
         if text.lstrip()[:1] in ("@", "$"):
             if line.depth > DEEPEST:
-                self._complain(line, f"lines are made from lines more than {DEEPEST} deep")
+                self._refuse_depth(line)
                 return
             made = self._made_line(line)
             if made is not None:
@@ -256,14 +284,32 @@ class Expander:
         except SequenceError as error:
             self._complain(line, f"~{kind}({inside}): {error}; the line is left out")
             return
-        names = sequence.names
-        where = Written("", line.use.source.path, line.use.number, line.use.column)
         inner = Line(rest, line.use, line.depth + 1)
+        text = inner.text
+        if not text.strip():
+            return
+        before = self._turns
+        if before * sequence.length > MOST_TURNS:
+            self._is_refused = True
+            self._complain(
+                line,
+                f"~{kind}({inside}) makes this line {before * sequence.length} times; more than"
+                f" {MOST_TURNS} are too many, and it is left out",
+            )
+            return
+        self._turns = before * sequence.length
+        yield from self._turns_of(sequence, inner, len(text))
+        self._turns = before
+
+    def _turns_of(self, sequence: Sequence, inner: Line, length: int) -> Iterator[Statement]:
+        """A line for every turn of a sequence."""
+        names = sequence.names
+        use = inner.use
         for turn in sequence.turns:
-            if not self._may_go_on(line):
+            if self._is_refused or not self._may_go_on(inner, length):
                 return
             for name, value in zip(names, turn, strict=True):
-                self._define(name, [Written(value, where.path, where.number, where.column)])
+                self._define(name, [Written(value, use.source.path, use.number, use.column)])
             yield from self._line(inner)
 
     def _replaced_head(self, line: Line, start: int) -> tuple[str, str, list[Segment]] | None:
@@ -307,6 +353,7 @@ class Expander:
         waiting = list(reversed(line.segments))
         outermost: Parameter | None = None
         replacements = length = 0
+        is_spent = self._long_text_left < 0
         use = line.use
         while waiting:
             segment = waiting.pop()
@@ -315,6 +362,9 @@ class Expander:
             if found is None:
                 done.append(segment)
                 length += len(segment.text)
+                if is_spent and length > LONG_LINE:
+                    self._complain_of_text(line)
+                    return None
                 continue
             start, end, value = found
             if start:
@@ -335,6 +385,9 @@ class Expander:
             if isinstance(value, Parameter) and outermost is None:
                 outermost = value
             replacements += 1
+            if is_spent and length + replacements * COST_OF_REPLACEMENT > LONG_LINE:
+                self._complain_of_text(line)
+                return None
             if (
                 replacements > MOST_REPLACEMENTS
                 or length > LONGEST_LINE
@@ -342,6 +395,7 @@ class Expander:
             ):
                 if outermost is not None:
                     self._endless.add(outermost)
+                self._count_long(length + replacements * COST_OF_REPLACEMENT)
                 self._complain(line, f"${_name(value)} grows without end; it is made of itself")
                 return None
             if isinstance(value, Parameter):
@@ -349,6 +403,7 @@ class Expander:
                 waiting.append(Segment(written.text, column, written))
             else:
                 done.append(Segment(value, column, segment.written))
+        self._count_long(length + replacements * COST_OF_REPLACEMENT)
         return Line(done, use, line.depth), None
 
     def _reference(
@@ -394,12 +449,38 @@ class Expander:
         origin = SegmentsOrigin(line.segments, line.text)
         self._complaints.error(MadeStatement([], False, line.use, 0, origin), 0, text)
 
-    def _may_go_on(self, line: Line) -> bool:
-        """Count a line that is made; False, after one complaint, when there are too many."""
-        self._lines_left -= 1
-        if self._lines_left == -1:
-            self._complain(line, f"more than {MOST_LINES} lines are made; the rest is left out")
-        return self._lines_left >= 0
+    def _may_go_on(self, line: Line, length: int) -> bool:
+        """Count a line of that length that is made; False when there is too much of it."""
+        if self._text_left < 0 or self._lines_left < 0:
+            return False
+        if self._turns == 1:
+            self._lines_left -= 1
+        self._text_left -= max(length, LEAST_COUNTED)
+        self._count_long(length)
+        is_long = length > LONG_LINE and self._long_text_left < 0
+        if self._text_left >= 0 and self._lines_left >= 0 and not is_long:
+            return True
+        self._complain_of_text(line)
+        return False
+
+    def _refuse_depth(self, line: Line) -> None:
+        self._is_refused = True
+        self._complain(line, f"lines are made from lines more than {DEEPEST} deep")
+
+    def _count_long(self, length: int) -> None:
+        if length > LONG_LINE:
+            self._long_text_left -= length
+
+    def _complain_of_text(self, line: Line) -> None:
+        if self._text_left < 0:
+            text = f"more than {MOST_TEXT} characters"
+        elif self._lines_left < 0:
+            text = f"more than {MOST_LINES} lines"
+        else:
+            text = f"more than {MOST_LONG_TEXT} characters in lines of more than {LONG_LINE}"
+        self._complain(
+            line, f"parameters and sequences make {text}; the rest of this line is left out"
+        )
 
 
 def _length_of_condition(text: str) -> int:

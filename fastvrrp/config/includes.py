@@ -18,12 +18,14 @@ from enum import IntFlag
 
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.source import (
+    BRACES,
+    Reach,
     Source,
     SourceError,
     expand_braces,
+    included_source,
     is_pattern,
     matching_files,
-    read_source,
 )
 from fastvrrp.config.statement import Statement
 
@@ -76,39 +78,45 @@ def checks_of(statement: Statement, checks: Checks, complaints: Complaints) -> C
     return checks
 
 
-def included_sources(
-    statement: Statement, name: str, checks: Checks, first_number: int, complaints: Complaints
-) -> Iterator[Source]:
-    """Files that an include names, opened; what is missing is complained of."""
-    names = expand_braces(name)
-    has_braces = len(names) > 1
-    number = first_number
+def included_paths(
+    statement: Statement, name: str, checks: Checks, reach: Reach, complaints: Complaints
+) -> Iterator[str]:
+    """Paths that an include names; a pattern that matches none is complained of."""
+    names = expand_braces(name) if reach.left >= 0 else [name]
     for each in names:
-        if is_pattern(each):
-            try:
-                paths = matching_files(each, statement.source.directory)
-            except SourceError as error:
-                complaints.error(statement, 1, f"{error}; nothing is included")
-                continue
-            if not paths and checks & Checks.WILDCARD_MATCH:
-                complaints.error(statement, 1, f"no file matches {each}")
-                complaints.misses_files = True
-        else:
-            paths = [_beside(each, statement.source)]
-        for path in paths:
-            try:
-                yield read_source(path, number)
-            except SourceError as error:
-                minds = Checks.MATCH if error.is_missing else Checks.READABLE
-                if error.is_missing and has_braces:
-                    minds = Checks.BRACE_MATCH
-                if checks & minds:
-                    complaints.error(statement, 1, f"{error}; nothing is included")
-                    complaints.misses_files = True
-                else:
-                    complaints.warning(statement, 1, f"{error}; nothing is included", is_ours=True)
+        try:
+            if is_pattern(each):
+                paths = matching_files(each, statement.source.directory, reach)
             else:
-                number += 1
+                reach.take(1)
+                paths = [_beside(each, statement.source)]
+        except SourceError as error:
+            complaints.error(statement, 1, f"{error}; nothing is included")
+            if reach.left < 0:
+                return
+            continue
+        if not paths and checks & Checks.WILDCARD_MATCH:
+            complaints.error(statement, 1, f"no file matches {each}")
+            complaints.misses_files = True
+        yield from paths
+
+
+def opened(
+    path: str, number: int, statement: Statement, checks: Checks, complaints: Complaints
+) -> Source | None:
+    """A file that a statement includes, or None after a complaint."""
+    try:
+        return included_source(path, number)
+    except SourceError as error:
+        minds = Checks.MATCH if error.is_missing else Checks.READABLE
+        if error.is_missing and BRACES.search(statement.words[1]) is not None:
+            minds = Checks.BRACE_MATCH
+        if checks & minds:
+            complaints.error(statement, 1, f"{error}; nothing is included")
+            complaints.misses_files = True
+        else:
+            complaints.warning(statement, 1, f"{error}; nothing is included", is_ours=True)
+    return None
 
 
 def _beside(name: str, source: Source) -> str:

@@ -17,14 +17,15 @@ from fastvrrp.config.includes import (
     INCLUDES,
     Checks,
     checks_of,
-    included_sources,
+    included_paths,
+    opened,
 )
-from fastvrrp.config.source import LONGEST_NAME, Source, read_source
+from fastvrrp.config.source import LONGEST_NAME, Reach, Source, read_source
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tokens import split_line, unquote, without_comment
 
 DEEPEST_INCLUDE = 64
-FIRST_WORD = re.compile(r"\s*(\w+)")
+FIRST_WORD = re.compile(r"\s*(\w+)(?=[\s#!]|$)")
 
 NEEDS_TOKENS = re.compile(r"""["'\\#!$@~]|[^\t\r -~]""")
 """A line without any of these is split by str.split; braces are looked at there."""
@@ -40,6 +41,7 @@ class Lines:
         self._expander = Expander(complaints, config_id, seed)
         self._checks = Checks.NONE
         self._opened = 0
+        self._reach = Reach()
         self._open_paths: list[str] = []
 
     def seed(self, seed: int) -> None:
@@ -120,20 +122,21 @@ class Lines:
             )
             return
         checks = self._checks | INCLUDES[word]
-        opened = self._opened
-        for source in included_sources(statement, name, checks, opened, self._complaints):
-            self._opened += 1
-            path = source.path
+        for path in included_paths(statement, name, checks, self._reach, self._complaints):
             if path in self._open_paths:
                 circle = self._open_paths[self._open_paths.index(path) :]
                 self._complaints.error(
                     statement, 1, f"{path} includes itself: {' -> '.join([*circle, path])}"
                 )
-            elif len(self._open_paths) >= DEEPEST_INCLUDE:
+                continue
+            if len(self._open_paths) >= DEEPEST_INCLUDE:
                 self._complaints.error(
                     statement, 1, f"{path} is not read: includes are {DEEPEST_INCLUDE} deep"
                 )
-            else:
+                continue
+            source = opened(path, self._opened, statement, checks, self._complaints)
+            if source is not None:
+                self._opened += 1
                 before = self._checks
                 yield from self._of_source(source)
                 self._checks = before

@@ -89,7 +89,7 @@ class OptionLine:
                 if value is not None:
                     written.append((name, value))
             else:
-                suggestion = nearest(word, self._options)
+                suggestion = nearest(word, self._options) if complaints.may_suggest() else None
                 remedy = f"did you mean {suggestion}?" if suggestion else "it is ignored"
                 complaints.error(statement, index - 1, f"{word} is no option here; {remedy}")
         if self._needs_an_option and len(words) == self._start:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from fastvrrp.config.complaints import Place
 from fastvrrp.config.parameters import Written, without_marks
 from fastvrrp.config.statement import Use
-from fastvrrp.config.tokens import token_matches
+from fastvrrp.config.tokens import token_offset, token_spans, token_text
 
 
 class Segment(NamedTuple):
@@ -75,10 +75,10 @@ class SegmentsOrigin:
 
     def definition(self, token: int) -> Place | None:
         """Where the token was written: the first part of it that was written elsewhere."""
-        matches = token_matches(self._text)
-        if token >= len(matches):
+        spans = token_spans(self._text)
+        if token >= len(spans):
             return None
-        begin, end = matches[token].span()
+        begin, end = spans[token]
         start = 0
         for segment in self._segments:
             stop = start + len(segment.text)
@@ -90,12 +90,11 @@ class SegmentsOrigin:
 
     def raw(self, token: int) -> str:
         """The token with its quotes."""
-        return without_marks(token_matches(self._text)[token].group())
+        return without_marks(token_text(self._text, token))
 
     def _segment(self, token: int) -> tuple[Segment | None, int]:
-        matches = token_matches(self._text)
-        at_end = token >= len(matches)
-        offset = len(self._text.rstrip()) if at_end else matches[token].start()
+        at_end = token >= len(token_spans(self._text))
+        offset = token_offset(self._text, token)
         for segment in self._segments:
             if offset < len(segment.text) or (at_end and offset == len(segment.text)):
                 return segment, offset

@@ -27,6 +27,7 @@ class Sequence(NamedTuple):
     """Names, and for each turn their values."""
 
     names: tuple[str, ...]
+    length: int
     turns: Iterable[tuple[str, ...]]
 
 
@@ -54,7 +55,7 @@ def _numbers_of(inside: str, is_hexadecimal: bool) -> Sequence:
         raise SequenceError(f"steps of {step} never lead from {start} to {end}")
     values = range(start, end + (1 if step > 0 else -1), step)
     shape = "%x" if is_hexadecimal else "%d"
-    return Sequence((name,), ((shape % value,) for value in values))
+    return Sequence((name,), len(values), ((shape % value,) for value in values))
 
 
 def _list_of(inside: str) -> Sequence:
@@ -79,4 +80,6 @@ def _list_of(inside: str) -> Sequence:
     for turn in values:
         if len(turn) > len(names):
             raise SequenceError(f"{', '.join(turn)} are more values than names")
-    return Sequence(names, [turn + ("",) * (len(names) - len(turn)) for turn in values])
+    return Sequence(
+        names, len(values), [turn + ("",) * (len(names) - len(turn)) for turn in values]
+    )

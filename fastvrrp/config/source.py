@@ -15,6 +15,8 @@ WILDCARD = re.compile(r"[*?\[]")
 BRACES = re.compile(r"\{([^{}]*)\}")
 MOST_EXPANDED_NAMES = 1000
 """A brace expression that makes more names than this is an accident."""
+MOST_NAMES = 30_000
+"""Files and directories that the includes of a configuration look at."""
 MOST_MATCHES = 10_000
 """A pattern that reaches more files and directories than this is one, too."""
 LONGEST_NAME = 4096
@@ -27,6 +29,21 @@ class SourceError(Exception):
     def __init__(self, text: str, *, is_missing: bool = False) -> None:
         super().__init__(text)
         self.is_missing = is_missing
+
+
+class Reach:
+    """How many names the includes of one reading may look at."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MOST_NAMES
+
+    def take(self, names: int) -> None:
+        """Look at so many. Raises SourceError where that is too much."""
+        self.left -= names
+        if self.left < 0:
+            raise SourceError(f"includes look at more than {MOST_NAMES} names")
 
 
 class Source:
@@ -45,6 +62,18 @@ class Source:
     def absolute_directory(self) -> str:
         """The directory of the file from the root, as ${_PWD} has it."""
         return str(Path(self.directory).absolute())
+
+
+def included_source(path: str, number: int) -> Source:
+    """The same for a file that another one names, which must not be a device or a pipe: those may
+    have no end. Raises SourceError."""
+    try:
+        is_endless = not Path(path).is_file() and not Path(path).is_dir() and Path(path).exists()
+    except (OSError, ValueError):
+        is_endless = False
+    if is_endless:
+        raise SourceError(f"{path} is no regular file")
+    return read_source(path, number)
 
 
 def read_source(path: str, number: int) -> Source:
@@ -85,7 +114,7 @@ def expand_braces(name: str) -> list[str]:
     return list(dict.fromkeys(finished))
 
 
-def matching_files(pattern: str, directory: str) -> list[str]:
+def matching_files(pattern: str, directory: str, reach: Reach) -> list[str]:
     """Paths that match a wildcard pattern, sorted; relative patterns start in `directory`.
 
     As in glob(3), a leading dot is only matched by a dot. Raises SourceError for too many.
@@ -103,6 +132,7 @@ def matching_files(pattern: str, directory: str) -> list[str]:
                 names = sorted(entry.name for entry in path.iterdir())
             except OSError:
                 continue
+            reach.take(1 + len(names))
             deeper += [
                 path / name
                 for name in names

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from fastvrrp.config.complaints import Place
 from fastvrrp.config.source import Source
-from fastvrrp.config.tokens import token_matches, token_offset
+from fastvrrp.config.tokens import token_offset, token_text
 
 
 class Statement:
@@ -34,7 +34,7 @@ class Statement:
 
     def raw(self, index: int) -> str:
         """Word `index` as it is written, with its quotes."""
-        return token_matches(self.source.lines[self.number - 1])[self.first + index].group()
+        return token_text(self.source.lines[self.number - 1], self.first + index)
 
     def place(self, index: int = 0) -> Place:
         """Where word `index` stands; past the last word is the end of the statement."""

@@ -14,7 +14,7 @@ from operator import itemgetter
 from fastvrrp.config.complaints import Place
 from fastvrrp.config.parameters import REFERENCE, Parameter, Written
 from fastvrrp.config.statement import MadeStatement, Use
-from fastvrrp.config.tokens import split_line, token_matches, token_offset
+from fastvrrp.config.tokens import split_line, token_offset, token_text
 
 Values = Mapping[str, str]
 Filled = tuple[str, Callable[[Values], object]]
@@ -73,9 +73,7 @@ class _TemplateOrigin:
 
     def raw(self, token: int) -> str:
         """The token with its quotes and the values of now."""
-        word = _filled(
-            token_matches(self._template.written.text)[token].group(), self._template.values
-        )
+        word = _filled(token_text(self._template.written.text, token), self._template.values)
         return word if isinstance(word, str) else str(word[0] % word[1](self._template.values))
 
 

@@ -16,10 +16,6 @@ from fastvrrp.config.spelling import nearest, slip
 from fastvrrp.config.statement import Statement
 from fastvrrp.model import Command
 
-MOST_SUGGESTIONS = 200
-"""Looking for the nearest word takes a millisecond; a file of nothing but unknown words is no
-configuration."""
-
 
 class Entry:
     """One keyword as it was written: its value, and for a block what is inside."""
@@ -56,7 +52,6 @@ class Tree:
         """True inside a block without effect: of what is inside, nothing more is said."""
         self.notifying: list[tuple[Statement, Command]] = []
         """Every command that stands in a line with its user."""
-        self._suggestions_left = MOST_SUGGESTIONS
 
     def __iter__(self) -> Iterator[Entry]:
         while (statement := self._next()) is not None:
@@ -230,8 +225,7 @@ class Tree:
         remedy = slip(word)
         if remedy is not None:
             text += f"; {remedy}"
-        elif self._suggestions_left:
-            self._suggestions_left -= 1
+        elif self._complaints.may_suggest():
             suggestion = nearest(word, table)
             if suggestion is not None:
                 text += f"; did you mean {suggestion}?"

@@ -1,4 +1,4 @@
-"""`fastvrrp explain`: what the table says of a keyword."""
+"""`fastvrrp keyword`: what the table says of a keyword."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 
 import pytest
 
-from fastvrrp.cli import explain
+from fastvrrp.cli import keyword
 from fastvrrp.config.table import rows
 
 
 def run(*words: str) -> int:
     parser = argparse.ArgumentParser()
-    explain.register(parser.add_subparsers())
-    arguments = parser.parse_args(["explain", *words])
+    keyword.register(parser.add_subparsers())
+    arguments = parser.parse_args(["keyword", *words])
     status: int = arguments.run(arguments)
     return status
 
@@ -64,12 +64,12 @@ def test_block_lists_what_is_inside(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_unknown_keyword_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("vrrp_instance.prioity") == explain.UNKNOWN
+    assert run("vrrp_instance.prioity") == keyword.UNKNOWN
     assert capsys.readouterr().err == (
         "fastvrrp: vrrp_instance.prioity is no keyword; did you mean vrrp_instance.priority?\n"
     )
-    assert run("wholly_different_thing") == explain.UNKNOWN
-    assert "'fastvrrp explain' lists the blocks" in capsys.readouterr().err
+    assert run("wholly_different_thing") == keyword.UNKNOWN
+    assert "'fastvrrp keyword' lists the blocks" in capsys.readouterr().err
 
 
 def test_without_a_keyword_it_lists_the_blocks(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,8 +79,8 @@ def test_without_a_keyword_it_lists_the_blocks(capsys: pytest.CaptureFixture[str
 
 
 def test_every_keyword_can_be_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    for path, keyword in rows():
+    for path, row in rows():
         assert run(".".join(path)) == 0
         printed = capsys.readouterr().out
-        assert keyword.documentation in printed
-        assert printed.startswith(keyword.name)
+        assert row.documentation in printed
+        assert printed.startswith(row.name)

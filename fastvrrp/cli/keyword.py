@@ -1,4 +1,4 @@
-"""`fastvrrp explain KEYWORD`: what the table of keywords says of one."""
+"""`fastvrrp keyword KEYWORD`: what the table of keywords says of one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ UNKNOWN = 1
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "explain",
+        "keyword",
         help="say what a keyword of the configuration means",
         description="Prints a keyword's arguments with their ranges, its default, the version of"
         " keepalived that brought it and what fastvrrp does with it, for every block that has it."
         " Without a keyword it lists the blocks. Exits with 1 where there is no such keyword.",
-        epilog="example: fastvrrp explain vrrp_instance.priority",
+        epilog="example: fastvrrp keyword vrrp_instance.priority",
     )
     keyword = parser.add_argument(
         "keyword",
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def names(prefix: str) -> list[str]:
-    """What may be written after `explain` and starts with `prefix`."""
+    """What may be written after `keyword` and starts with `prefix`."""
     from fastvrrp.config.table import rows
 
     if "." in prefix:
@@ -108,5 +108,5 @@ def _unknown(name: str) -> str:
     suggestion = nearest(word, inside)
     text = f"{name} is no keyword"
     if suggestion is None:
-        return f"{text}; 'fastvrrp explain' lists the blocks"
+        return f"{text}; 'fastvrrp keyword' lists the blocks"
     return f"{text}; did you mean {f'{block}.{suggestion}' if block else suggestion}?"
