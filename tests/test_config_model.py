@@ -72,7 +72,7 @@ def test_every_keyword_reaches_the_model(tmp_path: FilePath) -> None:
                 reached.add(in_any_checker(keyword))
     with_inner = {path for path, row in ROWS.items() if row.block is not None}
     expected = {in_any_checker(path) for path in set(ROWS) - with_inner - BY_LINES}
-    assert expected - reached == set(WITHOUT_A_TRACE)
+    assert expected - reached <= set(WITHOUT_A_TRACE)
 
 
 def test_an_empty_configuration_is_that_of_the_model(tmp_path: FilePath) -> None:
