@@ -74,6 +74,8 @@ cdef extern from "<sys/socket.h>" nogil:
     int AF_PACKET
     int MSG_DONTWAIT
     int MSG_TRUNC
+    int SOL_SOCKET
+    int SO_RXQ_OVFL
 
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:
@@ -196,6 +198,7 @@ cdef class Receiver:
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
         except PermissionError:             # without CAP_NET_ADMIN: take what is allowed
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
         if family == socket.AF_INET:
             self.socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO_OPTION, 1)
         else:
@@ -217,6 +220,7 @@ cdef class Receiver:
         cdef msghdr *message
         cdef cmsghdr *control
         cdef datagram_t *datagram
+        cdef uint32_t dropped
         cdef int count
         cdef int i
         for i in range(RECEIVE_BATCH):
@@ -243,6 +247,10 @@ cdef class Receiver:
                            (<in6_pktinfo *> CMSG_DATA(control)).ipi6_addr.s6_addr, 16)
                 elif control.cmsg_level == IPPROTO_IPV6 and control.cmsg_type == IPV6_HOPLIMIT:
                     datagram.hop_limit = (<int *> CMSG_DATA(control))[0]
+                elif control.cmsg_level == SOL_SOCKET and control.cmsg_type == SO_RXQ_OVFL:
+                    # The kernel's own count, of 32 bits; it goes round.
+                    dropped = (<uint32_t *> CMSG_DATA(control))[0]
+                    self.dropped += <uint32_t> (dropped - <uint32_t> self.dropped)
                 control = CMSG_NXTHDR(message, control)
         return count if count > 0 else 0
 

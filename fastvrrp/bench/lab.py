@@ -107,7 +107,7 @@ def _prepare(
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fastvrrp-bench-")))
     say(f"making {case.interfaces:,} cables")
     network = stack.enter_context(Network.made(case))
-    recording = stack.enter_context(Recording.of(network))
+    recording = stack.enter_context(Recording.of(network.b.entered(), network.last_ifindex))
 
     def daemon(name: str, side: Namespace, priority: int) -> Daemon:
         file = folder / f"{name}.conf"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.table import Table
 from fastvrrp.bench.case import Case
 from fastvrrp.bench.figures import METRICS, Figures
 from fastvrrp.bench.lab import Say
+from fastvrrp.bench.load import Load
 
 console = Console(highlight=False)
 
@@ -64,6 +66,38 @@ def show(case: Case, machine: dict[str, str], measured: Sequence[Figures]) -> No
     for each in measured:
         if each.failure:
             console.print(f"[bold red]{each.kind} failed:[/] {each.failure}")
+
+
+def show_load(load: Load, interfaces: Sequence[str], result: Mapping[str, Any]) -> None:
+    """What was sent, and what was answered."""
+    sent, answered = result["sent"], result["answered"]
+    table = Table(title=f"{load.kind}: {load.routers:,} virtual routers on {', '.join(interfaces)}")
+    table.add_column("")
+    table.add_column("", justify="right")
+    times = ", ".join(
+        f"{name} {value:,.1f}"
+        for name, value in answered["takeover_ms"].items()
+        if value is not None
+    )
+    last = answered["last_announcement_s"]
+    for name, value in (
+        ("packets sent", f"{sent['packets']:,} in {sent['seconds']:.2f} s"),
+        ("a second", f"{sent['packets_a_second']:,.0f}"),
+        ("refused by this kernel", f"{sent['refused_by_kernel']:,}"),
+        ("adverts heard", f"{answered['adverts']:,}"),
+        ("of virtual routers", f"{answered['routers']:,}"),
+        ("speaking before", f"{answered['speaking_before']:,}"),
+        ("transitions: began to speak", f"{answered['began']:,}"),
+        ("transitions: stopped", f"{answered['stopped']:,}"),
+        ("longest gap of one (ms)", f"{answered['longest_gap_ms'] or 0:,.1f}"),
+        ("took over from us", f"{answered['takeover_routers']:,}"),
+        ("after (ms)", times or "-"),
+        ("gratuitous ARP and neighbour advertisements", f"{answered['announcements']:,}"),
+        ("the last of them, from our begin (s)", "-" if last is None else f"{last:.2f}"),
+        ("packets that passed unseen", f"{result['unseen']:,}"),
+    ):
+        table.add_row(name, value)
+    console.print(table)
 
 
 def _ratio(ours: float | None, theirs: float | None) -> str:

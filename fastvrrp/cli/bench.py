@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import os
-import signal
-import sys
 from pathlib import Path
-from types import FrameType
 
-EXTRA = "pip install 'fastvrrp[bench]'"
+from fastvrrp.cli import bench_load
+from fastvrrp.cli.bench_guard import guarded, refuse
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,6 +19,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _register_lab(kinds)
     _register_micro(kinds)
     _register_document(kinds)
+    bench_load.register(kinds)
 
 
 def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,7 +53,7 @@ def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     lab.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the failover there (.png or .svg)"
     )
-    lab.set_defaults(run=lambda arguments: _guarded(_lab, arguments, ["rich"], needs_root=True))
+    lab.set_defaults(run=lambda arguments: guarded(_lab, arguments, ["rich"], needs_root=True))
 
 
 def _register_micro(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,7 +64,7 @@ def _register_micro(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     micro.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     micro.set_defaults(
-        run=lambda arguments: _guarded(_micro, arguments, ["pytest", "pytest_benchmark"])
+        run=lambda arguments: guarded(_micro, arguments, ["pytest", "pytest_benchmark"])
     )
 
 
@@ -90,46 +87,8 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         "--only", metavar="TEXT", default="", help="only the cases with this in their name"
     )
     document.set_defaults(
-        run=lambda arguments: _guarded(
-            _document, arguments, ["rich", "matplotlib"], needs_root=True
-        )
+        run=lambda arguments: guarded(_document, arguments, ["rich", "matplotlib"], needs_root=True)
     )
-
-
-def _guarded(
-    command: object, arguments: argparse.Namespace, modules: list[str], needs_root: bool = False
-) -> int:
-    """Runs a command and says in one line what is missing or went wrong."""
-    if getattr(arguments, "plot", None) is not None:
-        modules = [*modules, "matplotlib"]
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        return _refuse(f"{', '.join(missing)} missing: {EXTRA}")
-    if needs_root and os.geteuid() != 0:
-        return _refuse("making network namespaces needs root (sudo)")
-    from fastvrrp.bench.case import CaseError
-    from fastvrrp.bench.kinds import DaemonError
-    from fastvrrp.bench.network import NetworkError
-
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        assert callable(command)
-        status: int = command(arguments)
-    except (CaseError, DaemonError, NetworkError, OSError) as error:
-        return _refuse(str(error))
-    except KeyboardInterrupt:
-        print("\nInterrupted; everything is removed.", file=sys.stderr)
-        return 130
-    return status
-
-
-def _interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _refuse(why: str) -> int:
-    print(f"fastvrrp bench: {why}", file=sys.stderr)
-    return 1
 
 
 def _lab(arguments: argparse.Namespace) -> int:
@@ -148,9 +107,9 @@ def _lab(arguments: argparse.Namespace) -> int:
         arguments.advert_interval,
     )
     if arguments.plot is not None and arguments.plot.suffix not in (".png", ".svg"):
-        return _refuse(f"{arguments.plot}: a picture's name ends in .png or .svg")
+        return refuse(f"{arguments.plot}: a picture's name ends in .png or .svg")
     if arguments.runs < 1 or arguments.duration <= 0:
-        return _refuse("--runs and --duration must be more than 0")
+        return refuse("--runs and --duration must be more than 0")
     machine = describe()
     kinds = ["fastvrrp", *([arguments.versus] if arguments.versus else [])]
     with screen.progress() as say:
