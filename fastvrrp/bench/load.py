@@ -69,7 +69,7 @@ class Load:
             raise CaseError(f"a duration of {self.duration:g} s: it must be up to {LONGEST:g} s")
         if self.rate is not None and not 0 < self.rate <= MOST:
             raise CaseError(f"{self.rate:g} packets a second: it must be up to {MOST:,.0f}")
-        if not 0 < self.flap_interval <= self.duration:
+        if self.kind == "flapping" and not 0 < self.flap_interval <= self.duration:
             raise CaseError("--flap-interval must be more than 0 and at most --duration")
         for priority in (self.priority, self.low_priority):
             if not 1 <= priority <= 255:

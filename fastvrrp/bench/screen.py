@@ -11,6 +11,7 @@ from rich.table import Table
 
 from fastvrrp.bench.case import Case
 from fastvrrp.bench.figures import METRICS, Figures
+from fastvrrp.bench.flood import Flooded, flood_rows
 from fastvrrp.bench.lab import Say
 from fastvrrp.bench.load import Load
 
@@ -97,6 +98,17 @@ def show_load(load: Load, interfaces: Sequence[str], result: Mapping[str, Any]) 
         ("packets that passed unseen", f"{result['unseen']:,}"),
     ):
         table.add_row(name, value)
+    console.print(table)
+
+
+def show_floods(case: Case, done: Sequence[Flooded]) -> None:
+    """A column a daemon."""
+    table = Table(title=f"{case.name} interfaces, all masters, flooded", title_justify="left")
+    table.add_column("")
+    for each in done:
+        table.add_column(f"{each.kind} {each.version}", justify="right")
+    for label, cells in flood_rows(done):
+        table.add_row(label, *cells)
     console.print(table)
 
 

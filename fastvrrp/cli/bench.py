@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fastvrrp.cli import bench_load
+from fastvrrp.cli import bench_flood, bench_load
 from fastvrrp.cli.bench_guard import guarded, refuse
 
 
@@ -20,6 +20,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _register_micro(kinds)
     _register_document(kinds)
     bench_load.register(kinds)
+    bench_flood.register(kinds)
 
 
 def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -112,7 +112,7 @@ def _load(arguments: argparse.Namespace) -> int:
         families=tuple(dict.fromkeys(arguments.family or (4,))),
         priority=arguments.priority,
         low_priority=arguments.low_priority,
-        flap_interval=min(arguments.flap_interval, arguments.duration),
+        flap_interval=arguments.flap_interval,
         says_farewell=arguments.farewell,
         hostile=tuple(dict.fromkeys(arguments.hostile)),
         rate=arguments.rate,
