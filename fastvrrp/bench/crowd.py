@@ -31,27 +31,31 @@ class Port:
     sources: dict[int, bytes]
     """Our own address there, packed, by family (4 or 6); the link-local one for 6."""
 
-    @classmethod
-    def of(cls, name: str) -> Port:
-        """Raises CaseError where there is no such interface, or it is down."""
-        channel = Channel()
-        try:
-            found = [link for link in channel.dump_links() if link.name == name]
-            if not found:
-                raise CaseError(f"there is no interface {name}")
-            if not found[0].flags & IFF_UP:
-                raise CaseError(f"{name} is down: ip link set {name} up")
-            sources: dict[int, bytes] = {}
-            for address in channel.dump_addresses():
-                if address.ifindex != found[0].ifindex:
-                    continue
-                if address.family == socket.AF_INET:
-                    sources.setdefault(4, address.address)
-                elif address.scope == RT_SCOPE_LINK:
-                    sources.setdefault(6, address.address)
-        finally:
-            channel.close()
-        return cls(name, found[0].ifindex, found[0].mac, sources)
+
+def ports_of(names: Sequence[str]) -> list[Port]:
+    """In the order of the names. Raises CaseError where there is no such interface in this
+    namespace, or it is down."""
+    channel = Channel()
+    try:
+        links = {link.name: link for link in channel.dump_links()}
+        sources: dict[int, dict[int, bytes]] = {}
+        for address in channel.dump_addresses():
+            found = sources.setdefault(address.ifindex, {})
+            if address.family == socket.AF_INET:
+                found.setdefault(4, address.address)
+            elif address.scope == RT_SCOPE_LINK:
+                found.setdefault(6, address.address)
+    finally:
+        channel.close()
+    ports = []
+    for name in names:
+        link = links.get(name)
+        if link is None:
+            raise CaseError(f"there is no interface {name}")
+        if not link.flags & IFF_UP:
+            raise CaseError(f"{name} is down: ip link set {name} up")
+        ports.append(Port(name, link.ifindex, link.mac, sources.get(link.ifindex, {})))
+    return ports
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastvrrp.bench.case import Case
 from fastvrrp.bench.figures import METRIC, Figures
@@ -23,6 +23,7 @@ class Plan:
 SMALL = Case(255, 1)
 MEDIUM = Case(1_020, 4)
 DENSE = Case(4_080, 16)
+DENSE_SPREAD = replace(DENSE, has_spread_phases=True)
 WIDE = Case(4_000, 4_000)
 VMACS = Case(4_080, 16, has_vmac=True)
 LARGE = Case(16_320, 64)
@@ -33,6 +34,7 @@ PLANS = (
     Plan(SMALL),
     Plan(MEDIUM),
     Plan(DENSE, runs=3, crashes=True),
+    Plan(DENSE_SPREAD),
     Plan(WIDE),
     Plan(VMACS),
     Plan(LARGE),
@@ -69,6 +71,7 @@ GOALS = (
     Goal(DENSE, "sent_cost", 0.25, is_ratio=True),
     Goal(DENSE, "received_cost", 0.35, is_ratio=True),
     Goal(DENSE, "gap_p99", 1_002),
+    Goal(DENSE_SPREAD, "gap_p99", 1_002),
     Goal(WIDE, "sent_cost", 0.10, is_ratio=True),
     Goal(WIDE, "overshoot_p99", 100),
     Goal(WIDE, "last_address", 1.6),

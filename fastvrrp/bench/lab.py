@@ -21,6 +21,7 @@ from fastvrrp.bench.case import BACKUP_PRIORITY, MASTER_PRIORITY, Case
 from fastvrrp.bench.figures import METRIC, Figures
 from fastvrrp.bench.kinds import Daemon, DaemonError
 from fastvrrp.bench.network import Namespace, Network
+from fastvrrp.bench.phases import spread_evenly
 from fastvrrp.bench.processes import (
     Sample,
     open_files,
@@ -162,6 +163,9 @@ def _start(now: _Run) -> None:
         now.say(f"starting the master ({len(speaking):,} of {routers:,})")
         time.sleep(0.05)
     now.figures.values["masters"] = time.monotonic() - began
+    place = 0
+    if now.case.has_spread_phases:
+        place = _spread_phases(now)
     are_masters = time.monotonic()
     began = now.stack.enter_context(now.b.started())
     while (waiting := now.b.log_count("Entering BACKUP STATE")) < routers:
@@ -174,7 +178,20 @@ def _start(now: _Run) -> None:
     while not _is_quiet(now):
         _keep_waiting(now.a, began, CALM_TIMEOUT, "adverts alone do not go out")
     now.recording.look(False)
-    _count_false(now, 0)
+    _count_false(now, place)
+
+
+def _spread_phases(now: _Run) -> int:
+    """Spreads a's adverts evenly over the interval; the first record after that."""
+    now.say("spreading the phases")
+    spread_evenly(now.network, now.case)
+    place = now.recording.count
+    began = time.monotonic()
+    while (back := len(now.recording.speakers(place, from_b=False))) < now.case.routers:
+        seen = f"{back} of {now.case.routers} have taken over from who spread the phases"
+        _keep_waiting(now.a, began, START_TIMEOUT, seen)
+        time.sleep(0.1)
+    return place
 
 
 def _keep_waiting(daemon: Daemon, began: float, timeout: float, seen: str) -> None:

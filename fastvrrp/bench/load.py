@@ -17,7 +17,7 @@ from typing import Any
 from fastvrrp._generator import Generator
 from fastvrrp.bench.answers import Answers
 from fastvrrp.bench.case import CaseError
-from fastvrrp.bench.crowd import GROUPS, Port, Speech, VirtualRouter, spread
+from fastvrrp.bench.crowd import GROUPS, Speech, VirtualRouter, ports_of, spread
 from fastvrrp.bench.hostile import HOSTILE, frames
 from fastvrrp.bench.recording import Recording
 from fastvrrp.kernel.memberships import Memberships
@@ -113,7 +113,7 @@ def carries_default_route(interface: str) -> bool:
 def run(load: Load, interfaces: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
     """Loads what is behind the interfaces of this namespace. Returns what was sent and answered,
     for JSON. Raises CaseError, or PermissionError without the right to send."""
-    ports = [Port.of(name) for name in interfaces]
+    ports = ports_of(interfaces)
     routers = spread(ports, load.families, load.routers)
     interval = load.speech.interval
     with ExitStack() as stack:

@@ -40,6 +40,13 @@ def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--advert-interval", type=float, default=1.0, metavar="S", help="seconds (%(default)g)"
     )
     lab.add_argument(
+        "--phases",
+        choices=("natural", "spread"),
+        default="natural",
+        help="let the virtual routers speak when they come to, or evenly spread over the interval"
+        " (%(default)s)",
+    )
+    lab.add_argument(
         "--duration",
         type=float,
         default=10.0,
@@ -106,6 +113,7 @@ def _lab(arguments: argparse.Namespace) -> int:
         arguments.version,
         arguments.family,
         arguments.advert_interval,
+        arguments.phases == "spread",
     )
     if arguments.plot is not None and arguments.plot.suffix not in (".png", ".svg"):
         return refuse(f"{arguments.plot}: a picture's name ends in .png or .svg")
