@@ -12,6 +12,8 @@ from fastvrrp.bench.recording import PACKET_OUTGOING, Recording, percentile
 
 SILENT_AFTER = 2.5
 """Advert intervals without an advert after which a virtual router of the device has stopped."""
+GAVE_WAY_AFTER = 1.2
+"""The same where we have spoken meanwhile."""
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Answers:
     ) -> None:
         self.announced: dict[tuple[int, int], list[int]] = {}
         """When the device has announced addresses, by ifindex and the address's last byte."""
-        self._patience = round(SILENT_AFTER * interval * 1e9)
+        self._interval = interval * 1e9
         self._began = began
         self._ended = ended
         self._voices: dict[int, Voice] = {}
@@ -69,7 +71,7 @@ class Answers:
         for time, priority in voice.theirs:
             if last:
                 longest = max(longest, time - last)
-            if is_speaking and time - last > self._patience:
+            if is_speaking and self._has_stopped(voice, last, time):
                 stopped += 1
                 is_speaking = False
             if priority == 0:
@@ -79,7 +81,7 @@ class Answers:
                 is_speaking = True
                 began.append(time)
             last = time
-        if is_speaking and self._ended - last > self._patience:
+        if is_speaking and self._has_stopped(voice, last, self._ended):
             stopped += 1
         takeovers = (_reason(voice.ours, time) for time in began)
         return Answer(
@@ -92,6 +94,14 @@ class Answers:
                 time - why for time, why in zip(began, takeovers, strict=True) if why is not None
             ),
         )
+
+    def _has_stopped(self, voice: Voice, last: int, now: int) -> bool:
+        """Whether the device had stopped between its advert at `last` and `now`."""
+        if now - last > SILENT_AFTER * self._interval:
+            return True
+        place = bisect_left(voice.ours, (last, 0))
+        is_answered = place < len(voice.ours) and voice.ours[place][0] < now
+        return is_answered and now - last > GAVE_WAY_AFTER * self._interval
 
     def to_json(self, routers: Sequence[VirtualRouter]) -> dict[str, Any]:
         """Counts, and times in milliseconds; by virtual router those that have said something."""

@@ -7,9 +7,8 @@ dropped on the cable.
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from fastvrrp.bench.load import run as run_load
 from fastvrrp.bench.network import Network
 from fastvrrp.bench.processes import Sample, proportional_set, tree
 from fastvrrp.bench.recording import Recording
+from fastvrrp.bench.workspace import workspace
 
 HOSTILE = ("vrid", "checksum", "ttl")
 WARMING = 1.0
@@ -71,6 +71,10 @@ class Flooded:
     def has_grown(self) -> bool:
         return self.memory_after - self.memory_before > TOLERANCE
 
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Flooded:
+        return cls(**{key: value for key, value in found.items() if key != "unaccounted"})
+
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "unaccounted": self.unaccounted}
 
@@ -93,7 +97,7 @@ def flood(
     warming = replace(load, duration=WARMING)
     interfaces = [f"eth{number}" for number in range(case.interfaces)]
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fastvrrp-bench-")))
+        folder = stack.enter_context(workspace())
         say(f"making {case.interfaces:,} cables")
         network = stack.enter_context(Network.made(case))
         file = folder / "a.conf"

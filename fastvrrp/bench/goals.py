@@ -11,7 +11,7 @@ from fastvrrp.bench.figures import METRIC, Figures
 
 @dataclass(frozen=True)
 class Plan:
-    """How a case is measured for the document. The lengths keep the whole under twenty minutes."""
+    """How a case is measured for the document. The lengths keep the whole under half an hour."""
 
     case: Case
     runs: int = 1
@@ -30,11 +30,18 @@ LARGE = Case(16_320, 64)
 HUGE = Case(65_280, 256)
 FAST = Case(255, 1, version=3, interval=0.01)
 
+FLOODED = Case(1_020, 8)
+FLOOD_RATE = 50_000
+FLOOD_SECONDS = 10.0
+PROFILED = LARGE
+
 PLANS = (
     Plan(SMALL),
     Plan(MEDIUM),
     Plan(DENSE, runs=3, crashes=True),
     Plan(DENSE_SPREAD),
+    Plan(Case(4_000, 250)),
+    Plan(Case(4_000, 1_000)),
     Plan(WIDE),
     Plan(VMACS),
     Plan(LARGE),

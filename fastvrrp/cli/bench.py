@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fastvrrp.cli import bench_flood, bench_load
+from fastvrrp.cli import bench_flood, bench_load, bench_profile
 from fastvrrp.cli.bench_guard import guarded, refuse
 
 
@@ -20,6 +20,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _register_micro(kinds)
     _register_document(kinds)
     bench_load.register(kinds)
+    bench_profile.register(kinds)
     bench_flood.register(kinds)
 
 
@@ -81,8 +82,8 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         "document",
         help="measure everything that docs/performance.md shows, and write it",
         description="Measure all cases with goals, beside keepalived and the limit of the machine"
-        " (bench/floor.c, in a checkout of the source), and write a document. Takes about twenty"
-        " minutes. Needs root.",
+        " (bench/floor.c, in a checkout of the source), and write a document. Takes about half"
+        " an hour. Needs root.",
     )
     document.add_argument(
         "--output",
@@ -92,7 +93,19 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         help="(%(default)s)",
     )
     document.add_argument(
-        "--only", metavar="TEXT", default="", help="only the cases with this in their name"
+        "--only",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="only the cases with this in their name, 'flood' or 'profile'; may be repeated. The"
+        " others stay as they were measured before",
+    )
+    again = document.add_mutually_exclusive_group()
+    again.add_argument(
+        "--resume", action="store_true", help="only what was not measured whole before"
+    )
+    again.add_argument(
+        "--add", action="store_true", help="add the runs to those of before, for the medians"
     )
     document.set_defaults(
         run=lambda arguments: guarded(_document, arguments, ["rich", "matplotlib"], needs_root=True)
@@ -144,5 +157,5 @@ def _document(arguments: argparse.Namespace) -> int:
     from fastvrrp.bench.document import write
 
     with screen.progress() as say:
-        write(arguments.output, arguments.only, say)
+        write(arguments.output, arguments.only, say, resume=arguments.resume, add=arguments.add)
     return 0
