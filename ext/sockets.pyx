@@ -75,7 +75,11 @@ cdef extern from "<sys/socket.h>" nogil:
     int MSG_DONTWAIT
     int MSG_TRUNC
     int SOL_SOCKET
-    int SO_RXQ_OVFL
+    int SO_MEMINFO
+    int getsockopt(int fd, int level, int option, void *value, unsigned int *size)
+
+cdef extern from "<linux/sock_diag.h>" nogil:
+    int SK_MEMINFO_DROPS
 
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:
@@ -198,7 +202,6 @@ cdef class Receiver:
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
         except PermissionError:             # without CAP_NET_ADMIN: take what is allowed
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        self.socket.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
         if family == socket.AF_INET:
             self.socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO_OPTION, 1)
         else:
@@ -220,7 +223,6 @@ cdef class Receiver:
         cdef msghdr *message
         cdef cmsghdr *control
         cdef datagram_t *datagram
-        cdef uint32_t dropped
         cdef int count
         cdef int i
         for i in range(RECEIVE_BATCH):
@@ -247,12 +249,19 @@ cdef class Receiver:
                            (<in6_pktinfo *> CMSG_DATA(control)).ipi6_addr.s6_addr, 16)
                 elif control.cmsg_level == IPPROTO_IPV6 and control.cmsg_type == IPV6_HOPLIMIT:
                     datagram.hop_limit = (<int *> CMSG_DATA(control))[0]
-                elif control.cmsg_level == SOL_SOCKET and control.cmsg_type == SO_RXQ_OVFL:
-                    # The kernel's own count, of 32 bits; it goes round.
-                    dropped = (<uint32_t *> CMSG_DATA(control))[0]
-                    self.dropped += <uint32_t> (dropped - <uint32_t> self.dropped)
                 control = CMSG_NXTHDR(message, control)
+        if count == RECEIVE_BATCH:
+            self.count_drops()
         return count if count > 0 else 0
+
+    cdef void count_drops(self) noexcept:
+        """Asks only when a batch was full: a queue that overflowed gives many such."""
+        cdef uint32_t[32] found
+        cdef unsigned int size = sizeof(found)
+        if (getsockopt(self.descriptor, SOL_SOCKET, SO_MEMINFO, found, &size) == 0
+                and size > SK_MEMINFO_DROPS * sizeof(uint32_t)):
+            # The kernel's count has 32 bits and goes round.
+            self.dropped += <uint32_t> (found[SK_MEMINFO_DROPS] - <uint32_t> self.dropped)
 
 
 cdef class Sender:

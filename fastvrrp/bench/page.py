@@ -117,7 +117,8 @@ def _flood_lines(flooded: Extra) -> Iterator[str]:
     yield f"One daemon is master of {FLOODED.name} interfaces; the other side sends adverts for"
     yield "unknown VRIDs, with bad checksums and with a TTL of 254 (`fastvrrp bench flood`). No"
     yield "virtual router may be lost, every packet must be accounted for, and memory must not"
-    yield "grow."
+    yield "grow. keepalived 2.2.7 sends no advert while the flood lasts, although it reads every"
+    yield "packet (its log has a line for each) and leaves most of a core unused."
     yield from _extra_lines(flooded)
     if not flooded.results:
         return
