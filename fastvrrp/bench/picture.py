@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from fastvrrp.bench.case import BACKUP_PRIORITY, Case
 from fastvrrp.bench.figures import Figures
@@ -59,6 +60,8 @@ def draw_growth(panels: Sequence[Panel], title: str, unit: str, file: Path) -> N
         ticks = sorted({x for points in panel.lines.values() for x, _ in points})
         axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
         axes.minorticks_off()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.grid(alpha=0.3)
     row[0].set_ylabel(unit)
     row[0].legend()
