@@ -11,7 +11,7 @@ otherwise take over from a master whose adverts it has not read yet.
 
 import socket
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from fastvrrp._engine cimport Engine
 from fastvrrp._sockets cimport RECEIVE_BATCH, Alarm, Receiver, datagram_t, monotonic
@@ -99,10 +99,13 @@ cdef class Driver:
         cdef int64_t now = monotonic()
         cdef int64_t until = now + BUDGET
         cdef datagram_t *datagram
+        cdef uint64_t dropped
         cdef int count
         cdef int i
         while True:
+            dropped = receiver.dropped
             count = receiver.receive()
+            self.engine.table.header.dropped += receiver.dropped - dropped
             for i in range(count):
                 datagram = &receiver.datagrams[i]
                 if receiver.family == socket.AF_INET:
