@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from fastvrrp import __version__
-from fastvrrp.cli import bench, check, demo, run
+
+COMMANDS = ("run", "check", "demo", "bench")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit status."""
+    """Runs one command and returns its exit status.
+
+    Only the module of the command that is named is imported: the daemon keeps what it has read.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="fastvrrp",
         description="A VRRP router daemon that reads keepalived.conf.",
@@ -19,9 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("-v", "--version", action="version", version=f"fastvrrp {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (run, check, demo, bench):
-        module.register(commands)
-    parsed = parser.parse_args(arguments)
+    for name in given[:1] if given and given[0] in COMMANDS else COMMANDS:
+        import_module(f"fastvrrp.cli.{name}").register(commands)
+    parsed = parser.parse_args(given)
     status: int = parsed.run(parsed)
     return status
 
