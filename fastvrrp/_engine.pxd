@@ -28,7 +28,7 @@ cdef class Engine:
     cdef readonly Sender sender
     cdef Wheel adverts      # MASTER: when the next advert may go
     cdef Wheel downs        # BACKUP: when the master may be down; looked at again when it comes
-    cdef plan_t *plans
+    cdef plan_t **plans     # NULL where nothing is configured
     cdef note_t *notes
     cdef uint32_t note_count
     cdef uint32_t note_room
@@ -52,6 +52,7 @@ cdef class Engine:
     cdef void build(self, uint32_t index, uint8_t priority)
     cdef void flush_frames(self) noexcept
     cdef int check(self, uint32_t index) except -1
+    cdef plan_t *plan_of(self, uint32_t index) except NULL
     cdef int note(
         self, uint32_t index, Event event, uint32_t actions, uint8_t before,
         const advert_t *advert) except -1
