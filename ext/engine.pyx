@@ -9,6 +9,10 @@ it in the tests, and both run this same code.
 Two wheels, because the two kinds of timers are allowed different things. An advert may go up to a
 hundredth of its interval early but never late: the wheel `adverts` holds the time from which it may
 go, and the engine wakes when the first of them has waited for `slack`, so that one wake sends many.
+Those that go early for that have the wake's time as their phase from then on: they share every
+later wake too, and no gap is longer than the interval. A wake that is late takes nobody along who
+could not have gone with it in time, or thousands that are worked off slice by slice would all move
+together.
 A Master_Down_Interval must never end early: the wheel `downs` wakes exactly. An advert that is
 heard only moves the deadline in the record; when the wheel comes to the old one, it is put back.
 
@@ -78,6 +82,7 @@ cdef class Engine:
         if self.plans == NULL or self.scratch == NULL:
             raise MemoryError()
         self.slack = NEVER
+        self.shared_until = now
         self.flushes = 1
 
     def __dealloc__(self):
@@ -333,7 +338,7 @@ cdef class Engine:
 
     cdef int64_t next_wake(self) noexcept nogil:
         cdef int64_t advert = self.adverts.next_deadline()
-        if advert != NEVER:
+        if advert != NEVER and advert > self.shared_until:
             advert += self.slack
         return min(advert, self.downs.next_deadline())
 
@@ -344,12 +349,19 @@ cdef class Engine:
         cdef int64_t until = 0
         if budget:
             until = monotonic() + budget
+        cdef int64_t first
+        cdef machine_t *machine
         while True:
-            count = self.adverts.expire(now, due, DUE_BATCH)
+            first = self.adverts.next_deadline()
+            if first > self.shared_until:
+                if first == NEVER or first + self.slack > now:
+                    break
+                self.shared_until = first + self.slack
+            count = self.adverts.expire(self.shared_until, due, DUE_BATCH)
             for i in range(count):
+                machine = &self.table.routers[due[i]].machine
+                machine.deadline = min(machine.deadline, self.shared_until)
                 self.feed(due[i], TIMER, NULL, now)
-            if count < DUE_BATCH:
-                break
             if budget and monotonic() > until:
                 self.flush_frames()
                 return

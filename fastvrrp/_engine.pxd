@@ -33,6 +33,7 @@ cdef class Engine:
     cdef uint32_t note_count
     cdef uint32_t note_room
     cdef int64_t slack      # how long an advert that may go can wait for company
+    cdef int64_t shared_until   # adverts that may go before then share the present wake
     cdef uint32_t flushes   # counts them: a frame of the present one must not be changed
     cdef uint8_t *scratch   # announcements on their way to the sender
     cdef uint32_t scratch_used
