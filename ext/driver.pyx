@@ -13,8 +13,9 @@ import socket
 
 from libc.stdint cimport int64_t, uint64_t
 
+from fastvrrp._clock cimport monotonic
 from fastvrrp._engine cimport Engine
-from fastvrrp._sockets cimport RECEIVE_BATCH, Alarm, Receiver, datagram_t, monotonic
+from fastvrrp._sockets cimport RECEIVE_BATCH, Alarm, Receiver, datagram_t
 
 cdef enum:
     # How long one call may keep the loop, in nanoseconds, when there is more to do.

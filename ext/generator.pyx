@@ -11,7 +11,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
-from fastvrrp._sockets cimport SEND_BATCH, Sender, monotonic
+from fastvrrp._clock cimport monotonic
+from fastvrrp._sockets cimport SEND_BATCH, Sender
 
 cdef extern from "<time.h>" nogil:
     struct timespec:

@@ -17,18 +17,9 @@ import socket
 from libc.errno cimport EINTR, errno as c_errno
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
+from posix.time cimport CLOCK_MONOTONIC, itimerspec, timespec
 
 from fastvrrp._packet cimport PROTO_VRRP
-
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        long tv_sec
-        long tv_nsec
-    struct itimerspec:
-        timespec it_interval
-        timespec it_value
-    int clock_gettime(int clock, timespec *now)
-    int CLOCK_MONOTONIC
 
 cdef extern from "<sys/timerfd.h>" nogil:
     int timerfd_create(int clock, int flags)
@@ -127,12 +118,6 @@ SO_RCVBUFFORCE = 33             # asm-generic/socket.h
 SO_SNDBUFFORCE = 32
 TC_PRIO_CONTROL = 7             # linux/pkt_sched.h
 RECEIVE_BUFFER = 16 << 20       # a second's adverts of a large table, as the kernel counts
-
-
-cdef int64_t monotonic() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec * 1_000_000_000 + now.tv_nsec
 
 
 cdef class Alarm:

@@ -51,6 +51,3 @@ cdef class Alarm:
     cdef void set(self, int64_t deadline) noexcept
     # Takes note that it fired.
     cdef void acknowledge(self) noexcept
-
-# Nanoseconds of CLOCK_MONOTONIC: the one clock of the data path.
-cdef int64_t monotonic() noexcept nogil

@@ -55,7 +55,6 @@ cdef struct router_t:
 
 cdef class Segment:
     cdef object mapping                 # keeps the memory
-    cdef unsigned char[::1] memory
     cdef header_t *header
     cdef router_t *routers
 
