@@ -27,8 +27,9 @@ demo: needs-demo build
 test: needs-test build
 	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-# Measures everything and writes docs/performance.md; 'fastvrrp bench --help' has the single parts.
-bench: needs-test build
+# Measures everything, in half an hour, and writes docs/performance.md; what was interrupted goes on
+# with make bench ARGS=--resume, and 'fastvrrp bench --help' has the single parts.
+bench: needs-bench build
 	@$(VENV)/bin/fastvrrp bench document $(ARGS)
 
 # Configurations made from the table of keywords, then bytes; what breaks the reader stays in
@@ -48,8 +49,8 @@ lint: build $(VENV)/.linters
 clean:
 	rm -rf $(VENV) build dist *.egg-info fastvrrp/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: needs-build needs-demo needs-test
-needs-build needs-demo needs-test: needs-%:
+.PHONY: needs-build needs-demo needs-test needs-bench
+needs-build needs-demo needs-test needs-bench: needs-%:
 	@deploy/install-needs $*
 
 # Prints what pyproject.toml requires, one requirement a line: $(call requirements,TABLE)

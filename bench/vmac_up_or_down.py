@@ -168,7 +168,7 @@ def batch_of(carrier: Carrier, index: int, gated: bool) -> AddressBatch:
     is_ipv6 = len(carrier.address) == 16
     family = AF_INET6 if is_ipv6 else AF_INET
     address = VirtualAddress(family, carrier.address, 128 if is_ipv6 else 32)
-    return AddressBatch([(address, index)], ipv6_gate(carrier.name) if gated and is_ipv6 else None)
+    return AddressBatch([address], [index], ipv6_gate(carrier.name) if gated and is_ipv6 else None)
 
 
 def drain(channel: Channel, batches: list[tuple[str, AddressBatch]], add: bool) -> None:
@@ -204,7 +204,7 @@ def measure(carriers: list[Carrier], parents: int, is_kept_up: bool, back: int) 
                 drain(channel, batches, True)
             else:
                 apply(channel, [encode_link(indexes[name], up=True) for name, _ in batches])
-                apply(channel, [r for _, batch in batches for r in batch.additions])
+                apply(channel, [batch.request(0, True) for _, batch in batches])
             applied = time.monotonic() - start
             ask_all(carriers, peers)
             complete = time.monotonic() - start
@@ -212,7 +212,7 @@ def measure(carriers: list[Carrier], parents: int, is_kept_up: bool, back: int) 
             if is_kept_up:
                 drain(channel, batches[:back], False)
             else:
-                apply(channel, [r for _, batch in batches[:back] for r in batch.removals])
+                apply(channel, [batch.request(0, False) for _, batch in batches[:back]])
                 apply(channel, [encode_link(indexes[name], up=False) for name, _ in batches[:back]])
             way_back = time.monotonic() - start
             channel.close()

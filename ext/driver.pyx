@@ -11,10 +11,11 @@ otherwise take over from a master whose adverts it has not read yet.
 
 import socket
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
+from fastvrrp._clock cimport monotonic
 from fastvrrp._engine cimport Engine
-from fastvrrp._sockets cimport RECEIVE_BATCH, Alarm, Receiver, datagram_t, monotonic
+from fastvrrp._sockets cimport RECEIVE_BATCH, Alarm, Receiver, datagram_t
 
 cdef enum:
     # How long one call may keep the loop, in nanoseconds, when there is more to do.
@@ -99,10 +100,13 @@ cdef class Driver:
         cdef int64_t now = monotonic()
         cdef int64_t until = now + BUDGET
         cdef datagram_t *datagram
+        cdef uint64_t dropped
         cdef int count
         cdef int i
         while True:
+            dropped = receiver.dropped
             count = receiver.receive()
+            self.engine.table.header.dropped += receiver.dropped - dropped
             for i in range(count):
                 datagram = &receiver.datagrams[i]
                 if receiver.family == socket.AF_INET:

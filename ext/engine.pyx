@@ -9,8 +9,15 @@ it in the tests, and both run this same code.
 Two wheels, because the two kinds of timers are allowed different things. An advert may go up to a
 hundredth of its interval early but never late: the wheel `adverts` holds the time from which it may
 go, and the engine wakes when the first of them has waited for `slack`, so that one wake sends many.
+Those that go early for that have the wake's time as their phase from then on: they share every
+later wake too, and no gap is longer than the interval. A wake that is late takes nobody along who
+could not have gone with it in time, or thousands that are worked off slice by slice would all move
+together.
 A Master_Down_Interval must never end early: the wheel `downs` wakes exactly. An advert that is
 heard only moves the deadline in the record; when the wheel comes to the old one, it is put back.
+
+A plan is small, and there is one for each virtual router: it comes from Python's allocator, which
+wastes less on small pieces and has room where the configuration was read.
 
 Whoever owns the engine takes the notes: one for each change of state and each request to announce
 again. That is where Python begins.
@@ -20,10 +27,12 @@ from typing import NamedTuple
 
 from fastvrrp._fsm import EVENT_NAMES
 
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from fastvrrp._ah cimport AH_SIZE, ah_icv, encode_ah
+from fastvrrp._clock cimport monotonic
 from fastvrrp._fsm cimport (
     ACQUIRE, ADVERT, BACKUP, CHANGE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN, REANNOUNCE,
     RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, machine_t, step)
@@ -33,7 +42,7 @@ from fastvrrp._packet cimport (
     decode_ipv4, decode_ipv6, encode, multicast_mac, set_priority, write_ethernet, write_garp,
     write_na)
 from fastvrrp._plan cimport peer_t, target_t
-from fastvrrp._sockets cimport SEND_BATCH, monotonic
+from fastvrrp._sockets cimport SEND_BATCH
 from fastvrrp._table cimport NOBODY, begin_write, end_write, router_t
 
 
@@ -57,6 +66,7 @@ ETHERTYPE_IPV6 = 0x86DD
 cdef enum:
     ETHERNET = 14
     SCRATCH_FRAMES = SEND_BATCH
+    FEW_NOTES = 1024
 
 
 cdef class Engine:
@@ -67,19 +77,21 @@ cdef class Engine:
         self.sender = sender
         self.adverts = Wheel(table.capacity, now)
         self.downs = Wheel(table.capacity, now)
-        self.plans = <plan_t *> calloc(table.capacity or 1, sizeof(plan_t))
+        self.plans = <plan_t **> calloc(table.capacity or 1, sizeof(plan_t *))
         self.scratch = <uint8_t *> malloc(SCRATCH_FRAMES * NA_SIZE)
         if self.plans == NULL or self.scratch == NULL:
             raise MemoryError()
         self.slack = NEVER
+        self.shared_until = now
         self.flushes = 1
 
     def __dealloc__(self):
         cdef uint32_t i
         if self.plans != NULL:
             for i in range(self.table.capacity):
-                free(self.plans[i].block)
-                free(self.plans[i].targets)
+                if self.plans[i] != NULL:
+                    PyMem_Free(self.plans[i].targets)
+                    PyMem_Free(self.plans[i])
         free(self.plans)
         free(self.notes)
         free(self.scratch)
@@ -102,7 +114,8 @@ cdef class Engine:
         above where it was, or is taken for a replay. The router cannot send before `attach`.
         """
         self.check(index)
-        cdef plan_t *plan = &self.plans[index]
+        cdef plan_t *before = self.plans[index]
+        cdef plan_t *plan
         cdef router_t *router = &self.table.routers[index]
         cdef int size = router.machine.address_size
         cdef int i
@@ -111,19 +124,24 @@ cdef class Engine:
         if not peers and len(group) != size:
             raise ValueError(f"the group has {len(group)} bytes, expected {size}")
         self.flush_frames()             # the sender may still point into what is freed
-        free(plan.block)
-        plan.block = NULL
+        stride = ETHERNET + (20 if size == 4 else 40) + 8 + len(addresses) + 8
+        if auth_type == AUTH_AH:
+            stride += AH_SIZE
+        total = len(peers) * sizeof(peer_t) + len(addresses) + (len(peers) or 1) * stride
+        plan = <plan_t *> PyMem_Calloc(1, sizeof(plan_t) + total)
+        if plan == NULL:
+            raise MemoryError()
+        if before != NULL:
+            plan[0] = before[0]
+            PyMem_Free(before)
+        self.plans[index] = plan
         plan.ready = False
         plan.unicast = bool(peers)
         plan.copies = len(peers) or 1
         plan.address_count = len(addresses) // size
-        plan.stride = ETHERNET + 40 + AH_SIZE + 8 + len(addresses) + 8
-        total = len(addresses) + plan.copies * plan.stride + len(peers) * sizeof(peer_t)
-        plan.block = <uint8_t *> calloc(1, total)
-        if plan.block == NULL:
-            raise MemoryError()
-        plan.peers = <peer_t *> plan.block
-        plan.addresses = plan.block + len(peers) * sizeof(peer_t)
+        plan.stride = stride
+        plan.peers = <peer_t *> (plan + 1)
+        plan.addresses = <uint8_t *> (plan.peers + len(peers))
         plan.frames = plan.addresses + len(addresses)
         memcpy(plan.addresses, <const char *> addresses, len(addresses))
         memcpy(plan.group, <const char *> group, len(group))
@@ -157,8 +175,7 @@ cdef class Engine:
     def attach(self, uint32_t index, int32_t ifindex, bytes mac, bytes source) -> None:
         """Builds the frames of a configured router, as they leave `ifindex` from `mac` (six bytes)
         and `source` (a packed address)."""
-        self.check(index)
-        cdef plan_t *plan = &self.plans[index]
+        cdef plan_t *plan = self.plan_of(index)
         cdef router_t *router = &self.table.routers[index]
         cdef uint8_t group_mac[6]
         cdef int i
@@ -178,15 +195,13 @@ cdef class Engine:
 
     def detach(self, uint32_t index) -> None:
         """The router can no longer send: what its frames are made of is gone."""
-        self.check(index)
-        self.plans[index].ready = False
+        self.plan_of(index).ready = False
 
     def set_targets(self, uint32_t index, list targets) -> None:
         """What to announce as master: (family 4 or 6, packed address, ifindex, MAC, R flag)
         each."""
-        self.check(index)
-        cdef plan_t *plan = &self.plans[index]
-        cdef target_t *made = <target_t *> calloc(len(targets) or 1, sizeof(target_t))
+        cdef plan_t *plan = self.plan_of(index)
+        cdef target_t *made = <target_t *> PyMem_Calloc(len(targets) or 1, sizeof(target_t))
         cdef int i
         if made == NULL:
             raise MemoryError()
@@ -196,9 +211,22 @@ cdef class Engine:
             made[i].ifindex = ifindex
             memcpy(made[i].mac, <const char *> mac, 6)
             memcpy(made[i].address, <const char *> address, 4 if family == 4 else 16)
-        free(plan.targets)
+        PyMem_Free(plan.targets)
         plan.targets = made
         plan.target_count = len(targets)
+
+    def target_count(self, uint32_t index) -> int:
+        """How many targets the router has."""
+        return self.plan_of(index).target_count
+
+    def target(self, uint32_t index, uint32_t position) -> tuple:
+        """One target of the router: (family 4 or 6, packed address, ifindex)."""
+        cdef plan_t *plan = self.plan_of(index)
+        if position >= plan.target_count:
+            raise IndexError(f"no target {position} at {index}")
+        cdef target_t *found = &plan.targets[position]
+        size = 4 if found.family == 4 else 16
+        return found.family, (<const char *> found.address)[:size], found.ifindex
 
     def forget(self, uint32_t index) -> None:
         """Frees what `configure` made, before the record is removed from the table."""
@@ -206,21 +234,27 @@ cdef class Engine:
         self.flush_frames()
         self.adverts.cancel(index)
         self.downs.cancel(index)
-        free(self.plans[index].block)
-        free(self.plans[index].targets)
-        memset(&self.plans[index], 0, sizeof(plan_t))
+        if self.plans[index] != NULL:
+            PyMem_Free(self.plans[index].targets)
+            PyMem_Free(self.plans[index])
+            self.plans[index] = NULL
 
     cdef int check(self, uint32_t index) except -1:
         if index >= self.table.top or not self.table.routers[index].in_use:
             raise IndexError(f"no virtual router at {index}")
         return 0
 
+    cdef plan_t *plan_of(self, uint32_t index) except NULL:
+        self.check(index)
+        if self.plans[index] == NULL:
+            raise ValueError(f"the virtual router at {index} is not configured")
+        return self.plans[index]
+
     # --- events -----------------------------------------------------------------------------------
 
     def start(self, uint32_t index, int64_t now) -> None:
         """Everything the router needs is there. It must be attached."""
-        self.check(index)
-        if not self.plans[index].ready:
+        if not self.plan_of(index).ready:
             raise ValueError(f"the virtual router at {index} is not attached")
         self.feed(index, START, NULL, now)
 
@@ -255,8 +289,7 @@ cdef class Engine:
     def announce(self, uint32_t index, uint32_t first=0, uint32_t count=0xFFFFFFFF) -> int:
         """Sends one gratuitous ARP or neighbour advertisement for each of `count` targets of the
         router from `first` on, and returns how many. They may wait for company until `flush`."""
-        self.check(index)
-        cdef plan_t *plan = &self.plans[index]
+        cdef plan_t *plan = self.plan_of(index)
         cdef target_t *target
         cdef uint8_t *frame
         cdef uint32_t i
@@ -295,13 +328,17 @@ cdef class Engine:
                 bool(note.actions & REANNOUNCE), note.priority,
                 (<const char *> note.source)[:size]))
         self.note_count = 0
+        if self.note_room > FEW_NOTES:      # a change of state of all: keep no room for the next
+            free(self.notes)
+            self.notes = NULL
+            self.note_room = 0
         return taken
 
     # --- the time ---------------------------------------------------------------------------------
 
     cdef int64_t next_wake(self) noexcept nogil:
         cdef int64_t advert = self.adverts.next_deadline()
-        if advert != NEVER:
+        if advert != NEVER and advert > self.shared_until:
             advert += self.slack
         return min(advert, self.downs.next_deadline())
 
@@ -312,12 +349,19 @@ cdef class Engine:
         cdef int64_t until = 0
         if budget:
             until = monotonic() + budget
+        cdef int64_t first
+        cdef machine_t *machine
         while True:
-            count = self.adverts.expire(now, due, DUE_BATCH)
+            first = self.adverts.next_deadline()
+            if first > self.shared_until:
+                if first == NEVER or first + self.slack > now:
+                    break
+                self.shared_until = first + self.slack
+            count = self.adverts.expire(self.shared_until, due, DUE_BATCH)
             for i in range(count):
+                machine = &self.table.routers[due[i]].machine
+                machine.deadline = min(machine.deadline, self.shared_until)
                 self.feed(due[i], TIMER, NULL, now)
-            if count < DUE_BATCH:
-                break
             if budget and monotonic() > until:
                 self.flush_frames()
                 return
@@ -437,16 +481,16 @@ cdef class Engine:
         index = head
         if verdict == OK:
             alone = head != NOBODY and self.table.following[head] == NOBODY
-            while index != NOBODY and not is_for(
-                    &self.plans[index], advert,
-                    self.table.routers[index].machine.address_size, alone):
+            while index != NOBODY and (self.plans[index] == NULL or not is_for(
+                    self.plans[index], advert,
+                    self.table.routers[index].machine.address_size, alone)):
                 index = self.table.following[index]
             if index == NOBODY:
                 index = head
                 verdict = VRID_UNKNOWN if head == NOBODY else DESTINATION
             else:
                 verdict = judge(
-                    &self.plans[index], &self.table.routers[index], advert, packet, size)
+                    self.plans[index], &self.table.routers[index], advert, packet, size)
         if verdict != OK:
             self.table.header.refused[<int> verdict] += 1
             if index != NOBODY:
@@ -458,7 +502,7 @@ cdef class Engine:
 
     cdef void build(self, uint32_t index, uint8_t priority):
         """Writes the IP packets behind the Ethernet headers of a router's frames."""
-        cdef plan_t *plan = &self.plans[index]
+        cdef plan_t *plan = self.plans[index]
         cdef router_t *router = &self.table.routers[index]
         cdef advert_spec_t spec
         cdef uint8_t *packet
@@ -493,7 +537,7 @@ cdef class Engine:
 
     cdef void send(self, uint32_t index, uint8_t priority, int64_t now):
         """Hands a router's advert to the sender. It leaves with the next flush."""
-        cdef plan_t *plan = &self.plans[index]
+        cdef plan_t *plan = self.plans[index]
         cdef router_t *router = &self.table.routers[index]
         cdef uint8_t *frame
         cdef int i

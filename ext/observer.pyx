@@ -8,6 +8,9 @@ a record of 16 bytes in memory that the reader has mapped as well. Nobody is ask
     header   | count of records (8) | adverts lost for want of room (8) | nothing up to byte 4096
     record   | time, ns since 1970 (8) | priority, direction, VRID, family (1 each), ifindex (4)
 
+Who asks for it sees announcements, too (gratuitous ARP, neighbour advertisements). Their records
+have family 0 and, where the VRID would stand, the last byte of the announced address.
+
 Everything is in the machine's byte order; the second half of a record, read as one number, is
 
     ifindex << 32 | family << 24 | VRID << 16 | direction << 8 | priority
@@ -21,6 +24,7 @@ import time
 
 from libc.errno cimport EINTR, errno as c_errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp
 
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
@@ -114,7 +118,12 @@ cdef enum:
     JUMP_EQUAL = 0x15
     JUMP_GREATER = 0x25
     RETURN = 0x06
+    SKF_PACKET_TYPE = 0xFFFFF004    # SKF_AD_OFF + SKF_AD_PKTTYPE
+    PACKET_OUTGOING = 4     # linux/if_packet.h
     PROTO_VRRP = 112
+    ICMPV6 = 58
+    NEIGHBOUR_ADVERTISEMENT = 136
+    ANNOUNCEMENT = 0        # instead of a family
 
 
 cdef class Observer:
@@ -136,12 +145,13 @@ cdef class Observer:
         self.file_view = self.file
         self.capacity = (len(self.file) - HEADER_SIZE) // sizeof(record_t)
 
-    def start(self, uint32_t last_ifindex) -> None:
+    def start(self, uint32_t last_ifindex, bint announcements=False, bint outgoing=True) -> None:
         """Sees from now on what passes the interfaces with an index up to `last_ifindex`: a
-        macvlan above would show an advert that its parent shows too."""
+        macvlan above would show an advert that its parent shows too. With `announcements` also
+        those; without `outgoing` nothing that leaves."""
         packet_socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         try:
-            attach_filter(packet_socket.fileno(), last_ifindex)
+            attach_filter(packet_socket.fileno(), last_ifindex, announcements, outgoing)
             packet_socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
             # What came in before there was a filter is thrown away when the ring begins.
             packet_socket.setsockopt(
@@ -162,7 +172,7 @@ cdef class Observer:
         """Sees no more; what was seen is in the records."""
         if self.packet_socket is None:
             return
-        attach_filter(self.packet_socket.fileno(), 0)
+        attach_filter(self.packet_socket.fileno(), 0, False, False)
         time.sleep(3 * RETIRE_AFTER / 1000)     # the kernel hands over the last block
         self.take_blocks()
         dropped = struct.unpack(
@@ -213,45 +223,70 @@ cdef class Observer:
     cdef void take_block(self, const tpacket_block_desc *block) noexcept nogil:
         cdef const uint8_t *place = <const uint8_t *> block + block.hdr.bh1.offset_to_first_pkt
         cdef const tpacket3_hdr *frame
-        cdef const uint8_t *vrrp
+        cdef const uint8_t *ethernet
         cdef const sockaddr_ll *address
         cdef record_t *record
         cdef uint32_t _
         for _ in range(block.hdr.bh1.num_pkts):
             frame = <const tpacket3_hdr *> place
             place += frame.tp_next_offset
-            vrrp = <const uint8_t *> frame + frame.tp_mac + ETHERNET_HEADER
+            ethernet = <const uint8_t *> frame + frame.tp_mac
             if self.count == self.capacity:
                 self.lost += 1
                 continue
             record = <record_t *> &self.file_view[4096] + self.count
-            record.family = 4 if vrrp[0] >> 4 == 4 else 6
-            vrrp += (vrrp[0] & 15) * 4 if record.family == 4 else 40
+            if not describe(record, ethernet):
+                continue
             address = address_of(frame)
             record.time = <int64_t> frame.tp_sec * 1_000_000_000 + frame.tp_nsec
-            record.vrid = vrrp[1]
-            record.priority = vrrp[2]
             record.direction = address.sll_pkttype
             record.ifindex = address.sll_ifindex
             self.count += 1
 
 
-cdef int attach_filter(int descriptor, uint32_t last_ifindex) except -1:
-    """Only VRRP, of either family, on the interfaces that count (bpf(4) is the language)."""
-    cdef sock_filter[11] steps
+cdef bint describe(record_t *record, const uint8_t *ethernet) noexcept nogil:
+    """Who speaks in a frame and how; False where it is an ARP packet that announces nothing."""
+    cdef const uint8_t *packet = ethernet + ETHERNET_HEADER
+    record.priority = 0
+    if ethernet[FAMILY_AT + 1] == 0x06:                 # ARP: sender's address is the target's
+        record.family = ANNOUNCEMENT
+        record.vrid = packet[17]
+        return memcmp(packet + 14, packet + 24, 4) == 0
+    if packet[0] >> 4 == 6 and packet[6] == ICMPV6:
+        record.family = ANNOUNCEMENT
+        record.vrid = packet[63]                        # the target's last byte
+        return True
+    record.family = 4 if packet[0] >> 4 == 4 else 6
+    packet += (packet[0] & 15) * 4 if record.family == 4 else 40
+    record.vrid = packet[1]
+    record.priority = packet[2]
+    return True
+
+
+cdef int attach_filter(
+        int descriptor, uint32_t last_ifindex, bint announcements, bint outgoing) except -1:
+    """Only what counts, of either family, on the interfaces that count (bpf(4) is the language)."""
+    cdef sock_filter[17] steps
     cdef sock_fprog program
+    cdef uint8_t if_announced = 0 if announcements else 3
     steps[0] = step(LOAD_WORD, 0, 0, SKF_IFINDEX)
-    steps[1] = step(JUMP_GREATER, 8, 0, last_ifindex)
-    steps[2] = step(LOAD_HALF, 0, 0, FAMILY_AT)
-    steps[3] = step(JUMP_EQUAL, 0, 2, 0x0800)               # IPv4: protocol is its byte 9
-    steps[4] = step(LOAD_BYTE, 0, 0, ETHERNET_HEADER + 9)
-    steps[5] = step(JUMP_EQUAL, 3, 4, PROTO_VRRP)
-    steps[6] = step(JUMP_EQUAL, 0, 3, 0x86DD)               # IPv6: next header is its byte 6
-    steps[7] = step(LOAD_BYTE, 0, 0, ETHERNET_HEADER + 6)
-    steps[8] = step(JUMP_EQUAL, 0, 1, PROTO_VRRP)
-    steps[9] = step(RETURN, 0, 0, SNAPLEN)
-    steps[10] = step(RETURN, 0, 0, 0)
-    program.len = 11
+    steps[1] = step(JUMP_GREATER, 14, 0, last_ifindex)
+    steps[2] = step(LOAD_WORD, 0, 0, SKF_PACKET_TYPE)
+    steps[3] = step(JUMP_EQUAL, 0 if outgoing else 12, 0, PACKET_OUTGOING)
+    steps[4] = step(LOAD_HALF, 0, 0, FAMILY_AT)
+    steps[5] = step(JUMP_EQUAL, 9 if announcements else 10, 0, 0x0806)
+    steps[6] = step(JUMP_EQUAL, 0, 2, 0x0800)               # IPv4: protocol is its byte 9
+    steps[7] = step(LOAD_BYTE, 0, 0, ETHERNET_HEADER + 9)
+    steps[8] = step(JUMP_EQUAL, 6, 7, PROTO_VRRP)
+    steps[9] = step(JUMP_EQUAL, 0, 6, 0x86DD)               # IPv6: next header is its byte 6
+    steps[10] = step(LOAD_BYTE, 0, 0, ETHERNET_HEADER + 6)
+    steps[11] = step(JUMP_EQUAL, 3, 0, PROTO_VRRP)
+    steps[12] = step(JUMP_EQUAL, if_announced, 3, ICMPV6)
+    steps[13] = step(LOAD_BYTE, 0, 0, ETHERNET_HEADER + 40)
+    steps[14] = step(JUMP_EQUAL, 0, 1, NEIGHBOUR_ADVERTISEMENT)
+    steps[15] = step(RETURN, 0, 0, SNAPLEN)
+    steps[16] = step(RETURN, 0, 0, 0)
+    program.len = 17
     program.filter = steps
     if setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) != 0:
         raise OSError(c_errno, os.strerror(c_errno))

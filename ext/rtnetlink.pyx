@@ -9,9 +9,10 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.time cimport timespec
 from posix.unistd cimport close as close_fd
 
+from fastvrrp._clock cimport monotonic
 from fastvrrp._rtmessage cimport (
     begin, decode_messages, ifaddrmsg, ifinfomsg, nlmsghdr, progress_t, put, put_u32,
     request_t,
@@ -97,12 +98,6 @@ cdef int open_socket(uint32_t groups) except -1:
         close_fd(fd)
         raise OSError(error, "cannot bind a netlink socket")
     return fd
-
-
-cdef int64_t monotonic() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * 1_000_000_000 + now.tv_nsec
 
 
 cdef class Channel:

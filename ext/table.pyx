@@ -63,12 +63,14 @@ cdef class Segment:
         return self.header.pid
 
     def totals(self) -> dict:
-        """Counters over all virtual routers: packets, refused (a tuple by Reason), frames."""
+        """Counters over all virtual routers: packets, refused (a tuple by Reason), frames,
+        dropped (by the kernel, unread)."""
         return {
             "packets": self.header.packets,
             "refused": tuple([self.header.refused[i] for i in range(REASONS)]),
             "frames_sent": self.header.frames_sent,
             "frames_unsent": self.header.frames_unsent,
+            "dropped": self.header.dropped,
         }
 
     def read(self, uint32_t index) -> dict | None:

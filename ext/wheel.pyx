@@ -10,6 +10,10 @@ When the wheel comes to a slot of a higher level, its timers move down; each mov
 times in its life. Empty slots are never visited, so a wheel that slept for an hour wakes for one
 step.
 
+A slot's timers stand in the order in which they came. Virtual routers that speak in one tick do so
+in the same order each time: with the last one first, as a simple list has them, the gaps of those
+at either end differ by the length of the whole burst (at 4,080 virtual routers 12 ms).
+
 A slot remembers the earliest deadline that was put into it. Cancelling does not correct that: the
 price is a wake with nothing to do, which a virtual router that goes on hearing its master does not
 pay, because an advert does not touch the wheel at all (see engine.pyx).
@@ -66,11 +70,14 @@ cdef class Wheel:
         slot = level * SLOTS + ((tick >> (level * SLOT_SHIFT)) & (SLOTS - 1))
         entry.deadline = deadline
         entry.slot = slot
-        entry.previous = -1
-        entry.following = self.heads[slot]
-        if entry.following >= 0:
-            self.timers[entry.following].previous = timer
-        self.heads[slot] = timer
+        entry.following = -1
+        if self.heads[slot] < 0:
+            entry.previous = -1
+            self.heads[slot] = timer
+        else:
+            entry.previous = self.tails[slot]
+            self.timers[entry.previous].following = timer
+        self.tails[slot] = timer
         self.occupied[slot >> 6] |= <uint64_t> 1 << (slot & 63)
         if deadline < self.earliest[slot]:
             self.earliest[slot] = deadline
@@ -87,6 +94,8 @@ cdef class Wheel:
                 self.earliest[slot] = INT64_MAX
         if entry.following >= 0:
             self.timers[entry.following].previous = entry.previous
+        else:
+            self.tails[slot] = entry.previous
         entry.slot = UNSCHEDULED
 
     cdef void schedule(self, uint32_t timer, int64_t deadline) noexcept nogil:

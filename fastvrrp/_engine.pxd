@@ -28,11 +28,12 @@ cdef class Engine:
     cdef readonly Sender sender
     cdef Wheel adverts      # MASTER: when the next advert may go
     cdef Wheel downs        # BACKUP: when the master may be down; looked at again when it comes
-    cdef plan_t *plans
+    cdef plan_t **plans     # NULL where nothing is configured
     cdef note_t *notes
     cdef uint32_t note_count
     cdef uint32_t note_room
     cdef int64_t slack      # how long an advert that may go can wait for company
+    cdef int64_t shared_until   # adverts that may go before then share the present wake
     cdef uint32_t flushes   # counts them: a frame of the present one must not be changed
     cdef uint8_t *scratch   # announcements on their way to the sender
     cdef uint32_t scratch_used
@@ -52,6 +53,7 @@ cdef class Engine:
     cdef void build(self, uint32_t index, uint8_t priority)
     cdef void flush_frames(self) noexcept
     cdef int check(self, uint32_t index) except -1
+    cdef plan_t *plan_of(self, uint32_t index) except NULL
     cdef int note(
         self, uint32_t index, Event event, uint32_t actions, uint8_t before,
         const advert_t *advert) except -1

@@ -16,9 +16,9 @@ cdef struct target_t:
     int32_t ifindex
     uint8_t address[16]
 
-# What only the engine needs of a virtual router. All pointers are into `block`, one allocation.
+# What only the engine needs of a virtual router. It is one allocation with what `addresses`,
+# `frames` and `peers` point to.
 cdef struct plan_t:
-    uint8_t *block
     uint8_t *addresses      # as advertised, in the configuration's order
     uint8_t *frames         # `copies` of them, `stride` apart: Ethernet header and IP packet
     peer_t *peers

@@ -36,9 +36,12 @@ cdef class Receiver:
     cdef object buffers
     cdef uint8_t *memory
     cdef void *messages
+    # What the kernel threw away because the queue was full.
+    cdef readonly uint64_t dropped
     cdef datagram_t[RECEIVE_BATCH] datagrams
     # Receives up to RECEIVE_BATCH packets into `datagrams`; returns how many, 0 when none waits.
     cdef int receive(self) noexcept
+    cdef void count_drops(self) noexcept
 
 # The one timer of a loop.
 cdef class Alarm:
@@ -48,6 +51,3 @@ cdef class Alarm:
     cdef void set(self, int64_t deadline) noexcept
     # Takes note that it fired.
     cdef void acknowledge(self) noexcept
-
-# Nanoseconds of CLOCK_MONOTONIC: the one clock of the data path.
-cdef int64_t monotonic() noexcept nogil

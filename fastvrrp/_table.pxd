@@ -11,7 +11,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastvrrp._fsm cimport machine_t
 
 cdef enum:
-    LAYOUT = 1              # changes with every change of what follows
+    LAYOUT = 2              # changes with every change of what follows
     HEADER_SIZE = 4096
     REASONS = 24            # room for packet.Reason
     NAME_SIZE = 64
@@ -29,6 +29,7 @@ cdef struct header_t:
     uint64_t refused[REASONS]   # by Reason, whether or not a virtual router was found
     uint64_t frames_sent
     uint64_t frames_unsent  # the kernel would not take them
+    uint64_t dropped        # received, and thrown away by the kernel: our queue was full
 
 cdef struct router_t:
     machine_t machine
@@ -54,7 +55,6 @@ cdef struct router_t:
 
 cdef class Segment:
     cdef object mapping                 # keeps the memory
-    cdef unsigned char[::1] memory
     cdef header_t *header
     cdef router_t *routers
 

@@ -25,6 +25,7 @@ cdef class Wheel:
     cdef readonly uint32_t scheduled                # how many timers are
     cdef int64_t tick                               # where the wheel stands
     cdef int32_t[ALL_SLOTS] heads
+    cdef int32_t[ALL_SLOTS] tails              # only where the slot is occupied
     cdef int64_t[ALL_SLOTS] earliest           # no timer of the slot is due before
     cdef uint64_t[WORDS] occupied    # a bit a slot
 
@@ -36,7 +37,8 @@ cdef class Wheel:
 
     # Takes out up to `limit` timers whose deadline is `now` or before, writes their numbers to
     # `due` and returns how many there are; fewer than `limit` means that there are no more. They
-    # come in order of ticks, in no order within one. `now` never goes back.
+    # come in order of ticks, and within one in the order in which they were put into its slot.
+    # `now` never goes back.
     cdef uint32_t expire(self, int64_t now, uint32_t *due, uint32_t limit) noexcept nogil
 
     # No timer is due before this; NEVER when there is none. To wake then finds at most nothing due,

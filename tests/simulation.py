@@ -27,11 +27,12 @@ class Router:
     number: int
     """Decides its addresses; the last byte of its source address."""
     recorder: Recorder = field(default_factory=Recorder)
+    capacity: int = 16
     is_up: bool = True
     notes: list[tuple[int, str, int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.table = Table(None, 16)
+        self.table = Table(None, self.capacity)
         self.engine = Engine(self.table, self.recorder, 0)
 
     def add(

@@ -39,7 +39,6 @@ class Stage:
         )
 
     def aim(self, index: int, targets: list[tuple[int, bytes, int, bytes, bool]]) -> None:
-        self.instances[index].targets = tuple(targets)
         self.router.engine.set_targets(
             index, [(4 if target[0] == AF_INET else 6, *target[1:]) for target in targets]
         )
@@ -171,3 +170,16 @@ def test_extra_interfaces_are_repeated_alone() -> None:
     stage.instances[0].extra_targets = (1,)
     stage.announcer.became_master(stage.instances[0])
     assert times(stage.sent_until(50 * SECOND)) == [0, 0, 20, 40]
+
+
+def test_what_is_due_is_begun_in_slices() -> None:
+    """Three masters repeat on an extra interface together; a slice that is over leaves the rest."""
+    stage = Stage(
+        *[Announcements(master_repeat=0, master_delay=0, extra_interface_interval=SECOND)] * 3
+    )
+    for instance in stage.instances.values():
+        instance.extra_targets = (0,)
+        stage.announcer.became_master(instance)
+    stage.now = SECOND
+    assert [stage.announcer.work(0) for _ in range(3)] == [True, True, False]
+    assert len(stage.router.recorder.take_frames()) == 3

@@ -8,16 +8,22 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from fastvrrp.bench import store
 from fastvrrp.bench.case import Case, CaseError
-from fastvrrp.bench.document import Measured, write_down
+from fastvrrp.bench.document import write_down
 from fastvrrp.bench.figures import Figures, median
-from fastvrrp.bench.goals import DENSE, HUGE, Goal, Plan
+from fastvrrp.bench.goals import DENSE, HUGE, SMALL, VMACS, WIDE, Goal
+from fastvrrp.bench.growth import panels
+from fastvrrp.bench.profile import readable
 from fastvrrp.bench.reading import MANUAL, MeasuredCase, ReadingCase, ReadingGoal, Readings
 from fastvrrp.bench.recording import gaps, percentile
+from fastvrrp.bench.store import Measured
+from fastvrrp.bench.workspace import workspace
 from fastvrrp.config import read
 from lab import wait_until
 from lab.turns import turn
@@ -83,9 +89,9 @@ def test_a_ratio_needs_both_daemons() -> None:
 def test_the_document_marks_what_misses_its_goal_or_was_not_measured(tmp_path: Path) -> None:
     ours = Figures("fastvrrp", "1", {"sent_cost": 9.0, "gap_p99": 1001.0})
     theirs = Figures("keepalived", "2", {"sent_cost": 18.0})
-    measured = Measured(Plan(DENSE), {"fastvrrp": ours, "keepalived": theirs}, (3.0, 2.0))
+    measured = dense({"fastvrrp": [ours], "keepalived": [theirs]})
     file = tmp_path / "performance.md"
-    write_down(file, {"kernel": "Linux 6.1"}, [measured])
+    write_down(file, {DENSE: measured})
     text = file.read_text()
     goals = text.partition("## All figures")[0].splitlines()
     verdicts = {
@@ -98,7 +104,81 @@ def test_the_document_marks_what_misses_its_goal_or_was_not_measured(tmp_path: P
     assert verdicts[DENSE.name, "advert gap, p99"] == "met"
     assert verdicts[HUGE.name, "start until all are masters"] == "**not measured**"
     assert "Linux 6.1" in text
-    assert (tmp_path / "performance" / "figures.json").exists()
+    assert (tmp_path / "performance" / "failover-4080-on-16.svg").exists()
+
+
+def dense(runs: dict[str, list[Figures]]) -> Measured:
+    return Measured(DENSE, 5.0, runs, (3.0, 2.0), {"kernel": "Linux 6.1"}, "2026-01-01")
+
+
+def test_the_document_shows_a_case_that_failed_and_goes_on(tmp_path: Path) -> None:
+    failed = Figures("fastvrrp", "1", {"reading": 1.0}, failure="it has ended\nTraceback")
+    small = Measured(SMALL, 5.0, {"fastvrrp": [Figures("fastvrrp", "1")]}, None, {}, "2026-01-01")
+    write_down(tmp_path / "p.md", {DENSE: dense({"fastvrrp": [failed]}), SMALL: small})
+    text = (tmp_path / "p.md").read_text()
+    assert "**fastvrrp failed**: it has ended" in text
+    assert f"### {SMALL.name}" in text
+    assert "not reached" in text
+
+
+def test_what_was_measured_is_kept_and_later_runs_join_the_medians(tmp_path: Path) -> None:
+    first, second, third = (
+        Figures("fastvrrp", "1", {"stopping": value}, overshoots=[value]) for value in (1, 3, 9)
+    )
+    failed = Figures("fastvrrp", "1", failure="no")
+    file = tmp_path / "figures.json"
+    store.save(file, {DENSE: dense({"fastvrrp": [failed, first]})})
+    before = store.load(file)[DENSE]
+    assert not before.is_whole
+    after = before.joined(dense({"fastvrrp": [second, third]}))
+    store.save(file, {DENSE: after})
+    read = store.load(file)[DENSE]
+    assert read == after
+    assert read.is_whole
+    assert read.figures["fastvrrp"].values == {"stopping": 3}
+    assert read.figures["fastvrrp"].overshoots == [1, 3, 9]
+    assert store.load(tmp_path / "missing.json") == {}
+
+
+def test_cost_grows_along_routers_and_along_interfaces() -> None:
+    def figures(cost: float) -> Figures:
+        return Figures("fastvrrp", "1", {"sent_cost": cost})
+
+    measured = [
+        Measured(
+            case, 5.0, {"fastvrrp": [Figures("fastvrrp", "1", {"sent_cost": cost})]}, floor, {}, ""
+        )
+        for case, cost, floor in (
+            (SMALL, 9.0, (3.0, 2.0)),
+            (DENSE, 4.0, None),
+            (WIDE, 11.0, (8.0, 4.0)),
+            (VMACS, 5.0, None),
+        )
+    ]
+    routers, interfaces = panels(measured, "sent_cost")
+    assert routers.lines == {"fastvrrp": [(255, 9.0), (4080, 4.0)], "in C": [(255, 3.0)]}
+    assert interfaces.lines == {"fastvrrp": [(16, 4.0), (4000, 11.0)], "in C": [(4000, 8.0)]}
+
+
+def test_functions_have_the_names_of_their_source() -> None:
+    assert readable("__pyx_f_8fastvrrp_7_engine_6Engine_run_due") == "Engine.run_due"
+    assert readable("__pyx_pw_8fastvrrp_7_driver_6Driver_7on_alarm") == "Driver.on_alarm"
+    assert readable("__pyx_f_8fastvrrp_6_judge_judge") == "judge"
+    assert readable("packet_sendmsg") == "packet_sendmsg"
+
+
+def test_the_folder_of_a_bench_that_was_killed_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = tmp_path / f"fastvrrp-bench-{os.getpid()}-1-x"  # as of a process of long ago
+    dead.mkdir()
+    (dead / "a.conf").touch()
+    with workspace() as first, workspace() as second:
+        assert not dead.exists()
+        assert first.exists()
+        assert second.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def bench(*arguments: str) -> subprocess.Popen[str]:
@@ -123,12 +203,13 @@ def figures_of(file: Path) -> dict[str, float | None]:
         ("--routers", "1020", "--interfaces", "4"),
         ("--routers", "8", "--interfaces", "2", "--vmac"),
         ("--routers", "8", "--interfaces", "2", "--version", "3", "--family", "6"),
+        ("--routers", "8", "--interfaces", "2", "--phases", "spread"),
     ],
-    ids=["1020", "vmac", "ipv6"],
+    ids=["1020", "vmac", "ipv6", "spread"],
 )
 def test_every_router_lives_and_is_taken_over(case: tuple[str, ...], tmp_path: Path) -> None:
     file, picture = tmp_path / "figures.json", tmp_path / "failover.svg"
-    with turn(alone=False):
+    with turn(alone="1020" in case):
         running = bench(
             "lab", *case, "--duration", "2", "--json", str(file), "--plot", str(picture)
         )

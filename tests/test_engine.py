@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -81,11 +82,42 @@ def test_adverts_share_a_wake_and_none_is_late() -> None:
             sent = record(router, index)["sent_at"]
             if sent == now:
                 assert latest - SECOND // 100 <= sent <= latest
-                due[index] = latest + SECOND
+                due[index] = sent + SECOND
             assert due[index] > now
         assert wake is not None
         now = wake
     assert wakes < 3 * 9
+
+
+@pytest.mark.parametrize("lateness", [0, SECOND // 2000])
+def test_no_gap_is_longer_than_the_interval(lateness: int) -> None:
+    """With phases all over the second, and wakes that come up to half a millisecond late."""
+    router = Router("many", 1, capacity=255)
+    chance = random.Random(1)
+    sent = dict(enumerate(sorted(chance.randrange(SECOND) for _ in range(255))))
+    for index, phase in sent.items():
+        router.add(index + 1, priority=255)
+        router.engine.start(index, phase)
+        router.engine.flush()
+    router.recorder.take_frames()
+    now = SECOND
+    gaps: list[int] = []
+    wakes = 0
+    while now < 20 * SECOND:
+        wake = router.engine.run(now)
+        wakes += 1
+        for _, frame in router.recorder.take_frames():
+            index = frame[14 + 20 + 1] - 1  # the VRID
+            gaps.append(now - sent[index])
+            sent[index] = now
+        assert wake is not None
+        now = max(wake, now) + chance.randint(0, lateness)
+    assert max(gaps) <= SECOND + lateness
+    assert min(gaps) >= SECOND * 99 // 100 - lateness
+    # Once they have found together they stay so: no more than a wake in a hundredth of a second.
+    settled = gaps[5 * 255 :]
+    assert min(settled) >= SECOND - lateness
+    assert wakes <= 20 * 100 + 255
 
 
 def test_what_a_master_does_is_noted() -> None:

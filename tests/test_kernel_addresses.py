@@ -74,7 +74,7 @@ class Lab:
         self.index = socket.if_nametoindex("a0")
 
     def batch(self, *texts: str) -> AddressBatch:
-        return AddressBatch((virtual(text), self.index) for text in texts)
+        return AddressBatch(map(virtual, texts), [self.index] * len(texts))
 
     def here(self) -> set[str]:
         return {
@@ -152,7 +152,7 @@ class TestQueue:
 
     def test_a_wish_that_is_fulfilled_already_succeeds(self, lab: Lab) -> None:
         batch = lab.batch("10.0.0.1/32")
-        gone = AddressBatch([(virtual("10.0.0.1/32"), 9999)])
+        gone = AddressBatch([virtual("10.0.0.1/32")], [9999])
         for key, wanted, add in ((1, batch, True), (2, batch, True), (3, batch, False)):
             lab.queue.put(key, wanted, add)
         lab.queue.put(4, batch, False)
@@ -162,7 +162,7 @@ class TestQueue:
 
     def test_a_failure_names_its_address(self, lab: Lab) -> None:
         good, bad = virtual("10.0.0.1/32"), virtual("10.0.0.2/32")
-        lab.queue.put("vr", AddressBatch([(good, lab.index), (bad, 9999)]), True)
+        lab.queue.put("vr", AddressBatch([good, bad], [lab.index, 9999]), True)
         lab.queue.drain(FOREVER)
         assert lab.applied == [Applied("vr", True, (Failure(bad, errno.ENODEV),))]
         assert lab.here() == {"10.0.0.1"}
@@ -226,7 +226,7 @@ class TestQueue:
 
 class TestGates:
     def gated(self, lab: Lab, text: str) -> AddressBatch:
-        return AddressBatch([(virtual(text), lab.index)], GATE)
+        return AddressBatch([virtual(text)], [lab.index], GATE)
 
     @pytest.fixture
     def written(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
@@ -282,7 +282,7 @@ class TestGates:
 
         monkeypatch.setattr("fastvrrp.kernel.sysctl.write", write)
         address = virtual("2001:db8::1/64")
-        lab.queue.put("vr", AddressBatch([(address, lab.index)], GATE), False)
+        lab.queue.put("vr", AddressBatch([address], [lab.index], GATE), False)
         lab.queue.drain(FOREVER)
         assert lab.applied == [Applied("vr", False, (Failure(address, errno.EROFS),))]
 

@@ -164,10 +164,11 @@ class Lab:
         """Puts the addresses of a VMAC in place, or takes them away."""
         index = self.vmacs.indexes[wanted.name]
         if wanted is self.wanted4:
-            batch = AddressBatch([(virtual(VIP4, 32), index)])
+            batch = AddressBatch([virtual(VIP4, 32)], [index])
         else:
             batch = AddressBatch(
-                [(virtual(VIP6, 128), index), (virtual(GLOBAL6, 64), index)],
+                [virtual(VIP6, 128), virtual(GLOBAL6, 64)],
+                [index, index],
                 ipv6_gate(wanted.name),
             )
         self.queue.put(wanted.name, batch, master)

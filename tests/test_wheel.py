@@ -66,6 +66,17 @@ def test_expires_in_order_of_ticks() -> None:
     assert order == sorted(deadlines)
 
 
+@pytest.mark.parametrize("deadline", [10**6, 10**9, 3600 * 10**9])  # on different levels
+def test_keeps_the_order_of_timers_that_are_due_together(deadline: int) -> None:
+    wheel = Wheel(1000)
+    order = [i * 7919 % 1000 for i in range(1000)]
+    for timer in order:
+        wheel.schedule_at(timer, deadline)
+    for timer in order[::2]:
+        wheel.cancel_timer(timer)
+    assert wheel.expired(deadline) == order[1::2]
+
+
 def test_is_asleep_when_nothing_is_due() -> None:
     """A wake brings the next deadline nearer: few wakes lie between now and a distant timer."""
     wheel = Wheel(1)

@@ -12,11 +12,22 @@ imports the daemon; it is started as a command, as keepalived is.
     addresses   when virtual addresses appeared
     lab         one run of one daemon, from the first process to what is left of the last
     figures     what a run has measured; medians, JSON
+    phases      when in the second each virtual router speaks
     compare     several daemons, each several times, in turns
     screen      the progress line and the table
     picture     the plots
+    growth      which points the plots of growth have
     machine     on what all this was measured
     goals       what issue 4 asks for
+    crowd       whom the load generator plays, and their adverts
+    hostile     adverts that must be refused
+    load        the load generator
+    answers     what a device under test has answered
+    flood       hostile load on one daemon, every packet accounted for
+    profile     the functions in which the time is spent
+    workspace   folders, and the removal of those that a killed bench has left
     checkout    what needs the source: the same packets in C, micro benchmarks
-    document    docs/performance.md
+    store       what has been measured, on disk
+    document    docs/performance.md: what is measured for it
+    page        its text
 """

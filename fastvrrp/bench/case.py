@@ -30,6 +30,9 @@ class Case:
     family: int = 4
     interval: float = 1.0
     """Seconds."""
+    has_spread_phases: bool = False
+    """Whether its virtual routers speak evenly spread over the interval (fastvrrp.bench.phases), or
+    as it comes."""
 
     def __post_init__(self) -> None:
         """Raises CaseError."""
@@ -59,6 +62,8 @@ class Case:
             parts.append(f"v3 IPv{self.family}")
         if self.interval != 1:
             parts.append(f"{self.interval * 1000:g} ms")
+        if self.has_spread_phases:
+            parts.append("phases spread")
         return ", ".join(parts)
 
     @property

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import fastvrrp
 from fastvrrp.bench.case import Case
 from fastvrrp.bench.kinds import DaemonError
 from fastvrrp.bench.network import Network
+from fastvrrp.bench.workspace import workspace
 from fastvrrp.kernel.memberships import Memberships
 
 FOLDER = Path(fastvrrp.__file__).parent.parent / "bench"
@@ -52,7 +52,7 @@ def measure_floor(case: Case) -> tuple[float, float] | None:
     if compiler is None or not (FOLDER / "floor.c").exists():
         return None
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fastvrrp-bench-")))
+        folder = stack.enter_context(workspace())
         program = folder / "floor"
         subprocess.run([compiler, "-O2", "-o", program, FOLDER / "floor.c"], check=True)
         # Group membership on side b is what lets its IP layer take the adverts at all.

@@ -14,7 +14,7 @@ from fastvrrp.bench.kinds import KINDS
 from fastvrrp.bench.lab import Say, run
 
 
-def compare(
+def measure(
     case: Case,
     kinds: Sequence[str],
     runs: int,
@@ -22,11 +22,11 @@ def compare(
     say: Say,
     *,
     crashes: bool = True,
-) -> list[Figures]:
-    """Medians, a daemon each; with `crashes`, the first run has a crash. A daemon that failed is
-    not tried again.
+) -> dict[str, list[Figures]]:
+    """The single runs, by daemon; with `crashes`, the first run has a crash. A daemon that failed
+    is not tried again, and the other one goes on.
 
-    Raises DaemonError where one is not installed, and what `lab.run` raises.
+    Raises DaemonError where one is not installed.
     """
     for kind in kinds:
         KINDS[kind].version()
@@ -45,7 +45,14 @@ def compare(
                     crash=crashes and number == 0,
                 )
             )
-    return [median(done[kind]) for kind in kinds]
+    return done
+
+
+def compare(
+    case: Case, kinds: Sequence[str], runs: int, duration: float, say: Say
+) -> list[Figures]:
+    """Medians, a daemon each; as `measure`."""
+    return [median(done) for done in measure(case, kinds, runs, duration, say).values()]
 
 
 def to_json(case: Case, machine: dict[str, str], measured: Sequence[Figures]) -> dict[str, Any]:

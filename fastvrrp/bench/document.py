@@ -3,189 +3,151 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from fastvrrp.bench import store
 from fastvrrp.bench.case import Case
 from fastvrrp.bench.checkout import measure_floor
-from fastvrrp.bench.compare import compare, to_json
-from fastvrrp.bench.figures import METRIC, METRICS, Figures
-from fastvrrp.bench.goals import GOALS, PLANS, Goal, Plan
+from fastvrrp.bench.compare import measure
+from fastvrrp.bench.figures import METRIC
+from fastvrrp.bench.flood import Flooded, flood
+from fastvrrp.bench.goals import FLOOD_RATE, FLOOD_SECONDS, FLOODED, PLANS, PROFILED, Plan
+from fastvrrp.bench.growth import is_plain, panels
+from fastvrrp.bench.kinds import KINDS, DaemonError
 from fastvrrp.bench.lab import Say
 from fastvrrp.bench.machine import describe
+from fastvrrp.bench.network import NetworkError
+from fastvrrp.bench.page import Extra, page
 from fastvrrp.bench.picture import draw_failover, draw_growth
+from fastvrrp.bench.profile import Profile, profile
 from fastvrrp.bench.reading import CASES as READING_CASES
 from fastvrrp.bench.reading import MeasuredCase
-from fastvrrp.bench.reading import measure as measure_readings
-from fastvrrp.bench.reading import table as reading_table
+from fastvrrp.bench.reading import measure as measure_reading
+from fastvrrp.bench.store import Measured
 
 GROWTH = ("sent_cost", "received_cost", "overshoot_p99", "masters")
+PROFILE_SECONDS = 20.0
+READING_RUNS = 1
+"""keepalived takes two minutes for one."""
+FAILURES = (DaemonError, NetworkError, OSError, subprocess.SubprocessError)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A case with its daemons' figures, by kind, and the limit of the machine."""
+def write(file: Path, only: Sequence[str], say: Say, *, resume: bool, add: bool) -> None:
+    """Measures the cases with one of the texts `only` in their name, or all, and writes the
+    document after each of them, so that who interrupts it keeps what was measured. What is not
+    measured now stays as it was measured before.
 
-    plan: Plan
-    figures: Mapping[str, Figures]
-    floor: tuple[float, float] | None
-    """Microseconds of an advert sent and of one received in C; None where it was not measured."""
+    With `resume`, what was measured whole before is not measured again. With `add`, the runs are
+    added to those before, and the medians are over all of them. Pictures and figures go into a
+    folder of the document's name beside it. Raises DaemonError where a daemon is not installed.
+    """
+    folder = file.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    done = store.load(folder / "figures.json")
 
-    @property
-    def case(self) -> Case:
-        return self.plan.case
+    def is_wanted(name: str) -> bool:
+        return not only or any(text in name for text in only)
 
-
-def write(file: Path, only: str, say: Say) -> None:
-    """Measures the cases with `only` in their name; writes the document after each of them, so that
-    who interrupts it keeps what was measured. Pictures and figures.json go into a folder of its
-    name beside it. Raises what `compare` raises."""
-    machine = describe()
-    reading = [case for case in READING_CASES if only in case.name]
-    readings = measure_readings(reading, ["fastvrrp", "keepalived"], 1, say)
-    done: list[Measured] = []
-    if readings:
-        write_down(file, machine, done, readings)
     for plan in PLANS:
-        if only in plan.case.name:
-            done.append(_measure(plan, say))
-            write_down(file, machine, done, readings)
+        before = done.get(plan.case)
+        if not is_wanted(plan.case.name) or (resume and before and before.is_whole):
+            continue
+        measured = _measure(plan, say)
+        done[plan.case] = before.joined(measured) if add and before else measured
+        store.save(folder / "figures.json", done)
+        write_down(file, done)
+    for name, run in (("reading", _reading), ("flood", _flood), ("profile", _profile)):
+        kept = folder / f"{name}.json"
+        if is_wanted(name) and not (resume and kept.exists()):
+            store.write_whole(kept, {"on": store.today(), "machine": describe(), **run(say)})
+    write_down(file, done)
 
 
 def _measure(plan: Plan, say: Say) -> Measured:
+    case = plan.case
+    machine = describe()
     kinds = ["fastvrrp", *(["keepalived"] if plan.beside_keepalived else [])]
-    figures = compare(plan.case, kinds, plan.runs, plan.duration, say, crashes=plan.crashes)
+    runs = measure(case, kinds, plan.runs, plan.duration, say, crashes=plan.crashes)
     floor = None
-    if plan.case.family == 4 and plan.case.interval == 1 and not plan.case.has_vmac:
-        say(f"{plan.case.name}: the same packets in C")
-        floor = measure_floor(plan.case)
-    return Measured(plan, {each.kind: each for each in figures}, floor)
+    if is_plain(case):
+        say(f"{case.name}: the same packets in C")
+        try:
+            floor = measure_floor(case)
+        except FAILURES as error:
+            say(f"{case.name}: the same packets in C failed: {error}")
+    return Measured(case, plan.duration, runs, floor, machine, store.today())
 
 
-def write_down(
-    file: Path,
-    machine: dict[str, str],
-    done: list[Measured],
-    readings: Sequence[MeasuredCase] = (),
-) -> None:
-    """Writes the document, and its folder of pictures and figures beside it. Raises OSError."""
+def _reading(say: Say) -> dict[str, Any]:
+    found: dict[str, Any] = {"readings": [], "failures": []}
+    for case in READING_CASES:
+        try:
+            done = measure_reading([case], ["fastvrrp", "keepalived"], READING_RUNS, say)
+            found["readings"] += [each.to_json() for each in done]
+        except FAILURES as error:
+            found["failures"].append(f"{case.name}: {error}")
+    return found
+
+
+def _flood(say: Say) -> dict[str, Any]:
+    found: dict[str, Any] = {"daemons": [], "failures": []}
+    for kind in ("fastvrrp", "keepalived"):
+        try:
+            flooded = flood(FLOODED, KINDS[kind], FLOOD_RATE, FLOOD_SECONDS, _headed(kind, say))
+            found["daemons"].append(flooded.to_json())
+        except FAILURES as error:
+            found["failures"].append(f"{kind}: {error}")
+    return found
+
+
+def _profile(say: Say) -> dict[str, Any]:
+    try:
+        done = profile(PROFILED, KINDS["fastvrrp"], PROFILE_SECONDS, _headed("profile", say))
+    except FAILURES as error:
+        return {"profiles": [], "failures": [str(error)]}
+    return {"profiles": [each.to_json() for each in done], "failures": []}
+
+
+def _headed(head: str, say: Say) -> Callable[[str], None]:
+    return lambda text: say(f"{head}: {text}")
+
+
+def write_down(file: Path, done: Mapping[Case, Measured]) -> None:
+    """Writes the document and its pictures from what was measured. Raises OSError."""
     folder = file.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = [f"{folder.name}/{name}" for name in _draw(done, folder)]
-    cases = [to_json(each.case, machine, list(each.figures.values())) for each in done]
-    cases += [{"machine": machine, "reading": each.to_json()} for each in readings]
-    (folder / "figures.json").write_text(json.dumps(cases, indent=2) + "\n")
-    file.write_text("\n".join(_lines(machine, done, readings, pictures)))
+    order = [plan.case for plan in PLANS]
+    measured = sorted(
+        done.values(), key=lambda each: order.index(each.case) if each.case in order else len(order)
+    )
+    pictures = [f"{folder.name}/{name}" for name in _draw(measured, folder)]
+    readings = _extra(folder / "reading.json", "readings", MeasuredCase.from_json)
+    flooded = _extra(folder / "flood.json", "daemons", Flooded.from_json)
+    profiled = _extra(folder / "profile.json", "profiles", Profile.from_json)
+    file.write_text("\n".join(page(measured, readings, flooded, profiled, pictures)))
 
 
-def _draw(done: list[Measured], folder: Path) -> Iterator[str]:
+def _extra(file: Path, key: str, read: Callable[[dict[str, Any]], Any]) -> Extra:
+    try:
+        found = json.loads(file.read_text())
+        results = tuple(read(each) for each in found[key])
+        return Extra(found["on"], found["machine"], results, tuple(found["failures"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return Extra("", {}, (), ())
+
+
+def _draw(measured: Sequence[Measured], folder: Path) -> Iterator[str]:
     """The names of the pictures it makes."""
-    for each in done:
-        if len(each.figures) > 1:
+    for each in measured:
+        if len(each.runs) > 1:
             name = f"failover-{each.case.name.replace(',', '').replace(' ', '-')}.svg"
             draw_failover(each.case, list(each.figures.values()), folder / name)
             yield name
-    grown = [each for each in done if each.floor is not None]
-    for key in GROWTH if len(grown) > 1 else ():
-        lines = {
-            kind: [
-                (each.case.name, max(each.figures[kind].values[key], 0.1))
-                for each in grown
-                if kind in each.figures and key in each.figures[kind].values
-            ]
-            for kind in ("fastvrrp", "keepalived")
-        }
-        metric = METRIC[key]
-        draw_growth(lines, metric.label, metric.unit, folder / f"growth-{key}.svg")
-        yield f"growth-{key}.svg"
-
-
-def _lines(
-    machine: dict[str, str],
-    done: list[Measured],
-    readings: Sequence[MeasuredCase],
-    pictures: list[str],
-) -> Iterator[str]:
-    yield "# Performance"
-    yield ""
-    yield "Written by `make bench`; do not edit. Two daemons in two network namespaces, joined by"
-    yield "veth pairs: the master (priority 200) is killed, and its backup (100) takes over. How"
-    yield "each figure is taken is in `fastvrrp/bench/lab.py`. Overshoot is the time from a dead"
-    yield "master's last advert to the backup's first, less the Master_Down_Interval, on the wire."
-    yield "On a veth pair the sender also pays for the receiver's interrupt."
-    yield ""
-    yield f"Measured on {date.today().isoformat()}:"
-    yield from (f"- {what.replace('_', ' ')}: {value}" for what, value in machine.items())
-    versions = {kind: f.version for each in done for kind, f in each.figures.items()}
-    yield from (f"- {kind} {version}" for kind, version in versions.items())
-    yield ""
-    yield "## Goals"
-    yield ""
-    yield "| case | figure | goal | fastvrrp | keepalived | |"
-    yield "|---|---|---|---|---|---|"
-    for goal in GOALS:
-        found = [each.figures for each in done if each.case == goal.case]
-        yield _judged(goal, found[0] if found else {})
-    yield ""
-    if readings:
-        yield "## Reading configurations"
-        yield ""
-        yield "Each in a fresh process that only checks the file, as `fastvrrp bench config` does."
-        yield ""
-        yield from reading_table(readings)
-        yield ""
-    yield "## All figures"
-    for each in done:
-        yield from _table(each)
-    yield ""
-    yield "## Pictures"
-    yield ""
-    yield from (f"![{Path(picture).stem}]({picture})" for picture in pictures)
-    yield ""
-
-
-def _judged(goal: Goal, figures: Mapping[str, Figures]) -> str:
-    metric = METRIC[goal.key]
-    figure = f"{metric.label} ({metric.unit or 'count'})"
-    if not figures:
-        return f"| {goal.case.name} | {figure} | {goal.text()} | | | **not measured** |"
-    ours = figures["fastvrrp"]
-    theirs = figures["keepalived"].values.get(goal.key) if "keepalived" in figures else None
-    measured = goal.measured(figures)
-    text = metric.text(ours.values.get(goal.key))
-    if measured is None:
-        why = ours.reason(goal.key) if goal.key not in ours.values else "nothing to compare with"
-        verdict = f"**not met**: {why}"
-    else:
-        if goal.is_ratio:
-            text += f" ({measured:.2f})"
-        verdict = "met" if measured <= goal.limit else "**missed**"
-    return (
-        f"| {goal.case.name} | {figure} | {goal.text()} | {text} | {metric.text(theirs)} |"
-        f" {verdict} |"
-    )
-
-
-def _table(each: Measured) -> Iterator[str]:
-    kinds = list(each.figures)
-    runs = "median of {} runs" if each.plan.runs > 1 else "{} run"
-    yield ""
-    yield f"### {each.case.name}"
-    yield ""
-    yield f"{runs.format(each.plan.runs)}, {each.plan.duration:g} s each for processor and adverts."
-    for kind, figures in each.figures.items():
-        if figures.failure:
-            yield f"**{kind} failed**: {figures.failure.splitlines()[0]}"
-    yield ""
-    yield f"| | unit | {' | '.join(kinds)} | in C |"
-    yield f"|---|---|{'---|' * len(kinds)}---|"
-    floor = dict(zip(("sent_cost", "received_cost"), each.floor or (), strict=False))
-    for metric in METRICS:
-        cells = [
-            metric.text(f.values[metric.key]) if metric.key in f.values else f.reason(metric.key)
-            for f in each.figures.values()
-        ]
-        in_c = metric.text(floor[metric.key]) if metric.key in floor else ""
-        yield f"| {metric.label} | {metric.unit} | {' | '.join(cells)} | {in_c} |"
+    for key in GROWTH:
+        drawn = panels(measured, key)
+        if drawn:
+            draw_growth(drawn, METRIC[key].label, METRIC[key].unit, folder / f"growth-{key}.svg")
+            yield f"growth-{key}.svg"

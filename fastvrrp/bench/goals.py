@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastvrrp.bench.case import Case
 from fastvrrp.bench.figures import METRIC, Figures
@@ -11,7 +11,7 @@ from fastvrrp.bench.figures import METRIC, Figures
 
 @dataclass(frozen=True)
 class Plan:
-    """How a case is measured for the document. The lengths keep the whole under twenty minutes."""
+    """How a case is measured for the document. The lengths keep the whole under half an hour."""
 
     case: Case
     runs: int = 1
@@ -23,16 +23,25 @@ class Plan:
 SMALL = Case(255, 1)
 MEDIUM = Case(1_020, 4)
 DENSE = Case(4_080, 16)
+DENSE_SPREAD = replace(DENSE, has_spread_phases=True)
 WIDE = Case(4_000, 4_000)
 VMACS = Case(4_080, 16, has_vmac=True)
 LARGE = Case(16_320, 64)
 HUGE = Case(65_280, 256)
 FAST = Case(255, 1, version=3, interval=0.01)
 
+FLOODED = Case(1_020, 8)
+FLOOD_RATE = 50_000
+FLOOD_SECONDS = 10.0
+PROFILED = LARGE
+
 PLANS = (
     Plan(SMALL),
     Plan(MEDIUM),
     Plan(DENSE, runs=3, crashes=True),
+    Plan(DENSE_SPREAD),
+    Plan(Case(4_000, 250)),
+    Plan(Case(4_000, 1_000)),
     Plan(WIDE),
     Plan(VMACS),
     Plan(LARGE),
@@ -69,6 +78,7 @@ GOALS = (
     Goal(DENSE, "sent_cost", 0.25, is_ratio=True),
     Goal(DENSE, "received_cost", 0.35, is_ratio=True),
     Goal(DENSE, "gap_p99", 1_002),
+    Goal(DENSE_SPREAD, "gap_p99", 1_002),
     Goal(WIDE, "sent_cost", 0.10, is_ratio=True),
     Goal(WIDE, "overshoot_p99", 100),
     Goal(WIDE, "last_address", 1.6),

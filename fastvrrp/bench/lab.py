@@ -9,18 +9,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from fastvrrp.bench.addresses import Arrivals
 from fastvrrp.bench.case import BACKUP_PRIORITY, MASTER_PRIORITY, Case
 from fastvrrp.bench.figures import METRIC, Figures
 from fastvrrp.bench.kinds import Daemon, DaemonError
-from fastvrrp.bench.network import Namespace, Network
+from fastvrrp.bench.network import Namespace, Network, NetworkError
+from fastvrrp.bench.phases import spread_evenly
 from fastvrrp.bench.processes import (
     Sample,
     open_files,
@@ -29,6 +28,7 @@ from fastvrrp.bench.processes import (
     tree,
 )
 from fastvrrp.bench.recording import Recording, gaps, percentile
+from fastvrrp.bench.workspace import workspace
 
 READING_TIMEOUT = 300.0
 START_TIMEOUT = 300.0
@@ -72,7 +72,7 @@ def run(case: Case, kind: type[Daemon], duration: float, say: Say, crash: bool) 
 
     With `crash`, two more daemons show how they recover from the death of the VRRP process.
 
-    Raises NetworkError, or PermissionError without root. Nothing is left behind in any case.
+    Nothing is left behind in any case.
     """
     figures = Figures(kind.kind, kind.version())
     stages = [(_read, _start, _measure_processes, _measure_gaps, _reload, _fail_over, _stop)]
@@ -89,10 +89,20 @@ def run(case: Case, kind: type[Daemon], duration: float, say: Say, crash: bool) 
                 for stage in each:
                     stage(now)
                 say("removing the network")
-        except DaemonError as error:
+        except (DaemonError, NetworkError, OSError, subprocess.SubprocessError) as error:
             figures.failure = str(error)
             break
     return figures
+
+
+@contextmanager
+def steady(case: Case, kind: type[Daemon], say: Say) -> Iterator[tuple[Daemon, Daemon]]:
+    """A master of all and its backup, both quiet but for their adverts. Raises DaemonError, and
+    what `run` raises."""
+    with ExitStack() as stack:
+        now = _prepare(case, kind, Figures(kind.kind, kind.version()), 0.0, say, stack)
+        _start(now)
+        yield now.a, now.b
 
 
 def _prepare(
@@ -104,10 +114,10 @@ def _prepare(
     stack: ExitStack,
 ) -> _Run:
     """Two sides and their cables, an observer, and two daemons that do not run yet."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fastvrrp-bench-")))
+    folder = stack.enter_context(workspace())
     say(f"making {case.interfaces:,} cables")
     network = stack.enter_context(Network.made(case))
-    recording = stack.enter_context(Recording.of(network))
+    recording = stack.enter_context(Recording.of(network.b.entered(), network.last_ifindex))
 
     def daemon(name: str, side: Namespace, priority: int) -> Daemon:
         file = folder / f"{name}.conf"
@@ -162,6 +172,9 @@ def _start(now: _Run) -> None:
         now.say(f"starting the master ({len(speaking):,} of {routers:,})")
         time.sleep(0.05)
     now.figures.values["masters"] = time.monotonic() - began
+    place = 0
+    if now.case.has_spread_phases:
+        place = _spread_phases(now)
     are_masters = time.monotonic()
     began = now.stack.enter_context(now.b.started())
     while (waiting := now.b.log_count("Entering BACKUP STATE")) < routers:
@@ -174,7 +187,20 @@ def _start(now: _Run) -> None:
     while not _is_quiet(now):
         _keep_waiting(now.a, began, CALM_TIMEOUT, "adverts alone do not go out")
     now.recording.look(False)
-    _count_false(now, 0)
+    _count_false(now, place)
+
+
+def _spread_phases(now: _Run) -> int:
+    """Spreads a's adverts evenly over the interval; the first record after that."""
+    now.say("spreading the phases")
+    spread_evenly(now.network, now.case)
+    place = now.recording.count
+    began = time.monotonic()
+    while (back := len(now.recording.speakers(place, from_b=False))) < now.case.routers:
+        seen = f"{back} of {now.case.routers} have taken over from who spread the phases"
+        _keep_waiting(now.a, began, START_TIMEOUT, seen)
+        time.sleep(0.1)
+    return place
 
 
 def _keep_waiting(daemon: Daemon, began: float, timeout: float, seen: str) -> None:
@@ -351,7 +377,8 @@ def _judge_failover(now: _Run, start: int, arrivals: Arrivals) -> None:
         value = percentile(over, part)
         if value is not None:
             values[key] = value / 1e6
-    now.figures.overshoots = [each / 1e6 for each in over]
+    hundredths = (percentile(over, part / 100) for part in range(101))
+    now.figures.overshoots = [each / 1e6 for each in hundredths if each is not None]
     values["not_taken_over"] = case.routers - len(over)
     values["unseen"] = now.recording.lost
     if arrivals.count < case.routers:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from fastvrrp.bench.case import BACKUP_PRIORITY, Case
 from fastvrrp.bench.figures import Figures
@@ -34,18 +36,34 @@ def draw_failover(case: Case, measured: Sequence[Figures], file: Path) -> None:
     figure.savefig(file)
 
 
-def draw_growth(
-    lines: Mapping[str, Sequence[tuple[str, float]]], title: str, unit: str, file: Path
-) -> None:
-    """A value by case, one line a daemon; cases stand in the order of the longest line."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    for label, points in lines.items():
-        axes.plot([case for case, _ in points], [value for _, value in points], "o-", label=label)
-    axes.set_yscale("log")
-    axes.set_ylabel(unit)
-    axes.set_title(title)
-    axes.tick_params(axis="x", rotation=30)
-    axes.grid(alpha=0.3)
-    axes.legend()
+@dataclass(frozen=True)
+class Panel:
+    """One dimension in which the cost grows."""
+
+    across: str
+    """What the horizontal axis counts."""
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    """Points by the name of their line."""
+
+
+def draw_growth(panels: Sequence[Panel], title: str, unit: str, file: Path) -> None:
+    """Panels side by side, all axes logarithmic, with one vertical axis."""
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, panel in zip(row, panels, strict=True):
+        for label, points in panel.lines.items():
+            style = "k--" if label == "in C" else "o-"
+            axes.plot(*zip(*sorted(points), strict=True), style, label=label)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel(panel.across)
+        ticks = sorted({x for points in panel.lines.values() for x, _ in points})
+        axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+        axes.minorticks_off()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.grid(alpha=0.3)
+    row[0].set_ylabel(unit)
+    row[0].legend()
+    figure.suptitle(title)
     figure.savefig(file)

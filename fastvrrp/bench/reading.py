@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,22 @@ class MeasuredCase:
 
     def goals(self) -> list[ReadingGoal]:
         return [goal for goal in GOALS if goal.case == self.case]
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> MeasuredCase:
+        """What `to_json` made of one of CASES. Raises KeyError, StopIteration."""
+        return cls(
+            next(case for case in CASES if case.name == found["case"]),
+            [
+                Readings(
+                    each["kind"],
+                    each["version"],
+                    each["runs"],
+                    {key: figure["value"] for key, figure in each["figures"].items()},
+                )
+                for each in found["daemons"]
+            ],
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -11,11 +11,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
 
 from fastvrrp._observer import HEADER_SIZE, RECORD_SIZE, Observer
-from fastvrrp.bench.network import Network
 
 PACKET_OUTGOING = 4  # linux/if_packet.h
 ROOM = 1 << 30
@@ -38,15 +37,26 @@ class Recording:
 
     @classmethod
     @contextmanager
-    def of(cls, network: Network) -> Iterator[Recording]:
-        """An observer on side b, which does not look yet."""
+    def of(
+        cls,
+        entered: AbstractContextManager[None],
+        last_ifindex: int,
+        *,
+        announcements: bool = False,
+        outgoing: bool = True,
+    ) -> Iterator[Recording]:
+        """An observer that does not look yet, in the namespace `entered`, of its interfaces with
+        an index up to `last_ifindex`. What else it sees: ext/observer.pyx."""
         descriptor = os.memfd_create("fastvrrp-bench")
         try:
             os.truncate(descriptor, HEADER_SIZE + ROOM)
             memory = mmap.mmap(descriptor, 0)
-            with network.b.entered():
+            with entered:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", __name__, str(descriptor), str(network.last_ifindex)],
+                    [
+                        *(sys.executable, "-m", __name__, str(descriptor), str(last_ifindex)),
+                        *(str(int(announcements)), str(int(outgoing))),
+                    ],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     pass_fds=(descriptor,),
@@ -89,7 +99,8 @@ class Recording:
         """Adverts that passed and could not be recorded."""
         return self._numbers[1]
 
-    def _columns(self, start: int, end: int) -> tuple[list[int], list[int]]:
+    def columns(self, start: int, end: int) -> tuple[list[int], list[int]]:
+        """Of the records `start` to `end` - 1 the times, and their second halves."""
         first = HEADER_SIZE // 8
         size = RECORD_SIZE // 8
         part = self._numbers[first + start * size : first + end * size]
@@ -98,7 +109,7 @@ class Recording:
     def speakers(self, start: int, *, from_b: bool, resigning: bool = False) -> set[int]:
         """The virtual routers for which a side has sent an advert since record `start`; of
         priority 0, if `resigning`, and of any other otherwise."""
-        _, keys = self._columns(start, self.count)
+        _, keys = self.columns(start, self.count)
         return {
             key >> _ROUTER_SHIFT
             for key in keys
@@ -109,7 +120,7 @@ class Recording:
     def times(self, start: int, end: int, *, from_b: bool) -> dict[int, list[int]]:
         """When a side has sent adverts of a priority other than 0, by virtual router."""
         found: dict[int, list[int]] = {}
-        for time, key in zip(*self._columns(start, end), strict=True):
+        for time, key in zip(*self.columns(start, end), strict=True):
             if (
                 (key >> _DIRECTION_SHIFT & 0xFF) == PACKET_OUTGOING
             ) is from_b and key & _PRIORITY_MASK:
@@ -129,7 +140,7 @@ def percentile(ordered: list[int], part: float) -> int | None:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
-def main(descriptor: int, last_ifindex: int) -> None:
+def main(descriptor: int, last_ifindex: int, announcements: int, outgoing: int) -> None:
     """The observer's process: 1 on its input lets it look, 0 lets it look away, the end of its
     input ends it. It answers a full stop when it has done so."""
     observer = Observer(descriptor)
@@ -139,11 +150,11 @@ def main(descriptor: int, last_ifindex: int) -> None:
         if not order:
             return
         if order == b"1":
-            observer.start(last_ifindex)
+            observer.start(last_ifindex, bool(announcements), bool(outgoing))
         else:
             observer.stop()
         os.write(1, b".")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:]))

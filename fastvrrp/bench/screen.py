@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from fastvrrp.bench.case import Case
 from fastvrrp.bench.figures import METRICS, Figures
+from fastvrrp.bench.flood import Flooded, flood_rows
 from fastvrrp.bench.lab import Say
+from fastvrrp.bench.load import Load
 from fastvrrp.bench.reading import METRICS as READING_METRICS
 from fastvrrp.bench.reading import MeasuredCase, ratio_text
 
@@ -86,6 +89,49 @@ def show_readings(machine: dict[str, str], measured: Sequence[MeasuredCase]) -> 
         console.print(table)
         for goal in each.goals():
             console.print(f"{goal.key}, {goal.text()}: {goal.verdict(each.readings)}")
+
+
+def show_load(load: Load, interfaces: Sequence[str], result: Mapping[str, Any]) -> None:
+    """What was sent, and what was answered."""
+    sent, answered = result["sent"], result["answered"]
+    table = Table(title=f"{load.kind}: {load.routers:,} virtual routers on {', '.join(interfaces)}")
+    table.add_column("")
+    table.add_column("", justify="right")
+    times = ", ".join(
+        f"{name} {value:,.1f}"
+        for name, value in answered["takeover_ms"].items()
+        if value is not None
+    )
+    last = answered["last_announcement_s"]
+    for name, value in (
+        ("packets sent", f"{sent['packets']:,} in {sent['seconds']:.2f} s"),
+        ("a second", f"{sent['packets_a_second']:,.0f}"),
+        ("refused by this kernel", f"{sent['refused_by_kernel']:,}"),
+        ("adverts heard", f"{answered['adverts']:,}"),
+        ("of virtual routers", f"{answered['routers']:,}"),
+        ("speaking before", f"{answered['speaking_before']:,}"),
+        ("transitions: began to speak", f"{answered['began']:,}"),
+        ("transitions: stopped", f"{answered['stopped']:,}"),
+        ("longest gap of one (ms)", f"{answered['longest_gap_ms'] or 0:,.1f}"),
+        ("took over from us", f"{answered['takeover_routers']:,}"),
+        ("after (ms)", times or "-"),
+        ("gratuitous ARP and neighbour advertisements", f"{answered['announcements']:,}"),
+        ("the last of them, from our begin (s)", "-" if last is None else f"{last:.2f}"),
+        ("packets that passed unseen", f"{result['unseen']:,}"),
+    ):
+        table.add_row(name, value)
+    console.print(table)
+
+
+def show_floods(case: Case, done: Sequence[Flooded]) -> None:
+    """A column a daemon."""
+    table = Table(title=f"{case.name} interfaces, all masters, flooded", title_justify="left")
+    table.add_column("")
+    for each in done:
+        table.add_column(f"{each.kind} {each.version}", justify="right")
+    for label, cells in flood_rows(done):
+        table.add_row(label, *cells)
+    console.print(table)
 
 
 def _ratio(ours: float | None, theirs: float | None) -> str:

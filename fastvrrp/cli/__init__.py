@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from fastvrrp import __version__
-from fastvrrp.cli import bench, check, completion, demo, keyword, run
+
+COMMANDS = ("run", "check", "keyword", "demo", "bench", "completion")
+ASKED = "_ARGCOMPLETE"
+"""Set by a shell's script when it asks for completions."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit status."""
+    """Runs one command and returns its exit status.
+
+    Only the module of the command that is named is imported: the daemon keeps what it has read.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="fastvrrp",
         description="A VRRP router daemon that reads keepalived.conf.",
@@ -19,10 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("-v", "--version", action="version", version=f"fastvrrp {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (run, check, keyword, demo, bench, completion):
-        module.register(commands)
-    completion.complete(parser)
-    parsed = parser.parse_args(arguments)
+    for name in given[:1] if given and given[0] in COMMANDS else COMMANDS:
+        import_module(f"fastvrrp.cli.{name}").register(commands)
+    if ASKED in os.environ:
+        from fastvrrp.cli import completion
+
+        completion.answer(parser)
+    parsed = parser.parse_args(given)
     status: int = parsed.run(parsed)
     return status
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import os
-import signal
-import sys
 from pathlib import Path
-from types import FrameType
 
-EXTRA = "pip install 'fastvrrp[bench]'"
+from fastvrrp.cli import bench_config, bench_flood, bench_load, bench_profile
+from fastvrrp.cli.bench_guard import guarded, refuse
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,9 +17,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     kinds = parser.add_subparsers(dest="bench", metavar="WHAT", required=True)
     _register_lab(kinds)
-    _register_config(kinds)
+    bench_config.register(kinds)
     _register_micro(kinds)
     _register_document(kinds)
+    bench_load.register(kinds)
+    bench_profile.register(kinds)
+    bench_flood.register(kinds)
 
 
 def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,6 +42,13 @@ def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--advert-interval", type=float, default=1.0, metavar="S", help="seconds (%(default)g)"
     )
     lab.add_argument(
+        "--phases",
+        choices=("natural", "spread"),
+        default="natural",
+        help="let the virtual routers speak when they come to, or evenly spread over the interval"
+        " (%(default)s)",
+    )
+    lab.add_argument(
         "--duration",
         type=float,
         default=10.0,
@@ -57,30 +63,7 @@ def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     lab.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the failover there (.png or .svg)"
     )
-    lab.set_defaults(run=lambda arguments: _guarded(_lab, arguments, ["rich"], needs_root=True))
-
-
-def _register_config(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    config = kinds.add_parser(
-        "config",
-        help="reading large configurations",
-        description="Read 65,024 virtual routers that three nested sequences make, and 4,080 that"
-        " are written out, each in a fresh process: time and peak memory. keepalived needs a minute"
-        " for the first.",
-    )
-    config.add_argument(
-        "--ports",
-        type=int,
-        metavar="N",
-        help="of the sequences, instead of 8 (254 VRIDs, 32 VLANs)",
-    )
-    config.add_argument(
-        "--vlans", type=int, metavar="N", help="of the written ones, instead of 17 (240 VRIDs each)"
-    )
-    config.add_argument("--versus", choices=("keepalived",), help="let this one read them, too")
-    config.add_argument("--runs", type=int, default=1, help="show medians of so many (%(default)s)")
-    config.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    config.set_defaults(run=lambda arguments: _guarded(_config, arguments, ["rich"]))
+    lab.set_defaults(run=lambda arguments: guarded(_lab, arguments, ["rich"], needs_root=True))
 
 
 def _register_micro(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -91,7 +74,7 @@ def _register_micro(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     micro.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     micro.set_defaults(
-        run=lambda arguments: _guarded(_micro, arguments, ["pytest", "pytest_benchmark"])
+        run=lambda arguments: guarded(_micro, arguments, ["pytest", "pytest_benchmark"])
     )
 
 
@@ -100,8 +83,8 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         "document",
         help="measure everything that docs/performance.md shows, and write it",
         description="Measure all cases with goals, beside keepalived and the limit of the machine"
-        " (bench/floor.c, in a checkout of the source), and write a document. Takes about twenty"
-        " minutes. Needs root.",
+        " (bench/floor.c, in a checkout of the source), and write a document. Takes about half"
+        " an hour. Needs root.",
     )
     document.add_argument(
         "--output",
@@ -111,49 +94,23 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         help="(%(default)s)",
     )
     document.add_argument(
-        "--only", metavar="TEXT", default="", help="only the cases with this in their name"
+        "--only",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="only the cases with this in their name, 'reading', 'flood' or 'profile'; may be"
+        " repeated. The others stay as they were measured before",
+    )
+    again = document.add_mutually_exclusive_group()
+    again.add_argument(
+        "--resume", action="store_true", help="only what was not measured whole before"
+    )
+    again.add_argument(
+        "--add", action="store_true", help="add the runs to those of before, for the medians"
     )
     document.set_defaults(
-        run=lambda arguments: _guarded(
-            _document, arguments, ["rich", "matplotlib"], needs_root=True
-        )
+        run=lambda arguments: guarded(_document, arguments, ["rich", "matplotlib"], needs_root=True)
     )
-
-
-def _guarded(
-    command: object, arguments: argparse.Namespace, modules: list[str], needs_root: bool = False
-) -> int:
-    """Runs a command and says in one line what is missing or went wrong."""
-    if getattr(arguments, "plot", None) is not None:
-        modules = [*modules, "matplotlib"]
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        return _refuse(f"{', '.join(missing)} missing: {EXTRA}")
-    if needs_root and os.geteuid() != 0:
-        return _refuse("making network namespaces needs root (sudo)")
-    from fastvrrp.bench.case import CaseError
-    from fastvrrp.bench.kinds import DaemonError
-    from fastvrrp.bench.network import NetworkError
-
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        assert callable(command)
-        status: int = command(arguments)
-    except (CaseError, DaemonError, NetworkError, OSError) as error:
-        return _refuse(str(error))
-    except KeyboardInterrupt:
-        print("\nInterrupted; everything is removed.", file=sys.stderr)
-        return 130
-    return status
-
-
-def _interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _refuse(why: str) -> int:
-    print(f"fastvrrp bench: {why}", file=sys.stderr)
-    return 1
 
 
 def _lab(arguments: argparse.Namespace) -> int:
@@ -170,11 +127,12 @@ def _lab(arguments: argparse.Namespace) -> int:
         arguments.version,
         arguments.family,
         arguments.advert_interval,
+        arguments.phases == "spread",
     )
     if arguments.plot is not None and arguments.plot.suffix not in (".png", ".svg"):
-        return _refuse(f"{arguments.plot}: a picture's name ends in .png or .svg")
+        return refuse(f"{arguments.plot}: a picture's name ends in .png or .svg")
     if arguments.runs < 1 or arguments.duration <= 0:
-        return _refuse("--runs and --duration must be more than 0")
+        return refuse("--runs and --duration must be more than 0")
     machine = describe()
     kinds = ["fastvrrp", *([arguments.versus] if arguments.versus else [])]
     with screen.progress() as say:
@@ -189,36 +147,6 @@ def _lab(arguments: argparse.Namespace) -> int:
     return 1 if measured[0].failure else 0
 
 
-def _config(arguments: argparse.Namespace) -> int:
-    """Exit status: 0 only if every goal that was measured is met."""
-    from dataclasses import replace
-
-    from fastvrrp.bench import screen
-    from fastvrrp.bench.machine import describe
-    from fastvrrp.bench.reading import MANUAL, WRITTEN, measure, write_json
-
-    if arguments.runs < 1:
-        return _refuse("--runs must be more than 0")
-    cases = (
-        MANUAL if arguments.ports is None else replace(MANUAL, ports=arguments.ports),
-        WRITTEN if arguments.vlans is None else replace(WRITTEN, vlans=arguments.vlans),
-    )
-    machine = describe()
-    kinds = ["fastvrrp", *([arguments.versus] if arguments.versus else [])]
-    with screen.progress() as say:
-        measured = measure(cases, kinds, arguments.runs, say)
-    screen.show_readings(machine, measured)
-    if arguments.json is not None:
-        write_json(arguments.json, machine, measured)
-    missed = [
-        goal
-        for each in measured
-        for goal in each.goals()
-        if goal.verdict(each.readings) == "missed"
-    ]
-    return 1 if missed else 0
-
-
 def _micro(arguments: argparse.Namespace) -> int:
     from fastvrrp.bench.checkout import run_micro
 
@@ -230,5 +158,5 @@ def _document(arguments: argparse.Namespace) -> int:
     from fastvrrp.bench.document import write
 
     with screen.progress() as say:
-        write(arguments.output, arguments.only, say)
+        write(arguments.output, arguments.only, say, resume=arguments.resume, add=arguments.add)
     return 0

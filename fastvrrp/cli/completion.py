@@ -8,11 +8,8 @@ of keywords. So one script serves every later version.
 from __future__ import annotations
 
 import argparse
-import os
 
 PROGRAM = "fastvrrp"
-ASKED = "_ARGCOMPLETE"
-"""Set by the script when it asks for completions."""
 FILES = frozenset({"FILE", "OLD"})
 """Metavars of arguments that are files; other arguments without choices have no completion."""
 
@@ -37,10 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def complete(parser: argparse.ArgumentParser) -> None:
-    """Answer the script where it asks, and end the process; otherwise do nothing."""
-    if ASKED not in os.environ:
-        return
+def answer(parser: argparse.ArgumentParser) -> None:
+    """Answer the script that asks, and end the process."""
     import argcomplete
 
     _describe_arguments(parser)

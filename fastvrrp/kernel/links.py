@@ -84,7 +84,8 @@ class Link:
 
     def __init__(self, event: LinkEvent) -> None:
         self.addresses: dict[AddressKey, AddressEvent] = {}
-        """Oldest first, as the kernel keeps them."""
+        """Oldest first, as the kernel keeps them. Without those that carry our mark: they are never
+        primary, and there may be thousands."""
         self.primary: dict[int, bytes | None] = dict.fromkeys(FAMILIES)
         """By family: the primary address that subscribers know of."""
         self.index = event.ifindex
@@ -185,7 +186,7 @@ class Links:
         best: AddressEvent | None = None
         best_rank = (2, 0)
         for address in link.addresses.values():
-            if address.family != family or address.protocol == PROTOCOL:
+            if address.family != family:
                 continue
             if not (_is_ipv4_primary(address) if family == AF_INET else _is_link_local(address)):
                 continue
@@ -236,7 +237,7 @@ class Links:
         found: dict[int, dict[AddressKey, AddressEvent]] = {link.ifindex: {} for link in links}
         for address in addresses:
             # An address on a link that is younger than the dump of links will be told of again.
-            if address.ifindex in found:
+            if address.ifindex in found and address.protocol != PROTOCOL:
                 found[address.ifindex][_key(address)] = address
         # Links may have swapped names: every old name goes before the first new one comes.
         for event in links:
@@ -287,11 +288,17 @@ class Links:
             return
         key = _key(event)
         old = link.addresses.get(key)
-        if event.removed:
+        if event.protocol == PROTOCOL:
+            if event.removed:
+                self.on_virtual_address_gone(link.index, event.family, event.address)
+            if old is None:
+                return
+            del link.addresses[key]  # it was somebody else's, and has our mark now
+        elif event.removed:
             if old is None:
                 return
             del link.addresses[key]
-            if event.protocol == PROTOCOL or self._is_virtual(event.family, event.address):
+            if self._is_virtual(event.family, event.address):
                 self.on_virtual_address_gone(link.index, event.family, event.address)
         else:
             if old is not None and (old.flags ^ event.flags) & IFA_F_SECONDARY:
@@ -300,8 +307,6 @@ class Links:
             link.addresses[key] = event
         # A virtual address comes and goes with every change of state. The link's other addresses,
         # which may be hundreds, need to be looked through for it only where it could be primary.
-        if event.protocol == PROTOCOL:
-            return
         primary = link.primary[event.family]
         if (
             primary is not None

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
 from heapq import heappop, heappush
-from socket import AF_INET
 from typing import NamedTuple
 
 from fastvrrp._engine import Engine
@@ -110,7 +109,7 @@ class Announcer:
     def work(self, budget: int) -> bool:
         """Sends for about `budget` nanoseconds; True where more could be sent now."""
         until = self._clock() + budget
-        self._take_due()
+        self._take_due(until)
         paced = bool(self._garp_interval or self._gna_interval)
         while self._now:
             index, term, repeats = self._now.popleft()
@@ -118,7 +117,7 @@ class Announcer:
             if instance is None or instance.term != term:
                 continue
             if paced:
-                for target in range(instance.target_count):
+                for target in range(self._engine.target_count(index)):
                     self._announce_paced(instance, target)
             else:
                 self._engine.announce(index)
@@ -127,22 +126,22 @@ class Announcer:
             if self._clock() >= until:
                 break
         self._engine.flush()
-        return bool(self._now)
+        return bool(self._now) or (bool(self._later) and self._later[0].at <= self._clock())
 
     def next_due(self) -> int | None:
         """When `work` next has something to do that does not wait now (nanoseconds)."""
         return self._later[0].at if self._later else None
 
     def _start_set(self, instance: Instance, repeats: int) -> None:
-        if repeats and instance.target_count:
+        if repeats and self._engine.target_count(instance.index):
             self._now.append((instance.index, instance.term, repeats))
 
     def _wait(self, at: int, instance: Instance, kind: Kind, first: int = 0) -> None:
         heappush(self._later, _Waiting(at, instance.index, kind, instance.term, first))
 
-    def _take_due(self) -> None:
-        now = self._clock()
-        while self._later and self._later[0].at <= now:
+    def _take_due(self, until: int) -> None:
+        """Begins what has waited for its time; what is still left at `until` waits on."""
+        while self._later and self._later[0].at <= (now := self._clock()):
             waiting = heappop(self._later)
             instance = self._instances.get(waiting.router)
             if instance is None or instance.term != waiting.term:
@@ -159,11 +158,13 @@ class Announcer:
                 self._wait(now + settings.extra_interface_interval, instance, Kind.EXTRA_INTERFACE)
             else:
                 self._engine.announce(instance.index, waiting.first, 1)
+            if now >= until:
+                break
 
     def _announce_paced(self, instance: Instance, target: int) -> None:
         """Sends now, or waits until the interface has been quiet for its interval."""
-        family, _, ifindex, _, _ = instance.targets[target]
-        interval = self._garp_interval if family == AF_INET else self._gna_interval
+        family, _, ifindex = self._engine.target(instance.index, target)
+        interval = self._garp_interval if family == 4 else self._gna_interval
         now = self._clock()
         free_at = max(self._free_at.get(ifindex, 0), now)
         self._free_at[ifindex] = free_at + interval

@@ -18,10 +18,6 @@ from fastvrrp.kernel.macvlan import ipv6_gate
 from fastvrrp.kernel.sysctl import path_of, read
 from fastvrrp.model import VirtualAddress, VirtualRouter
 
-Target = tuple[int, bytes, int, bytes, bool]
-"""Family (AF_*), address, ifindex, MAC, and whether the host forwards: one address to announce."""
-
-
 PRIORITY_OWNER = 255  # RFC 9568 section 5.2.4
 
 
@@ -37,7 +33,7 @@ class Lack(Enum):
     GROUP = "the multicast group cannot be joined on {interface}"
 
 
-NO_ADDRESSES = AddressBatch(())
+NO_ADDRESSES = AddressBatch((), ())
 
 
 class Instance:
@@ -52,7 +48,6 @@ class Instance:
         "model",
         "quiet_until",
         "standing",
-        "targets",
         "term",
         "vmac_ifindex",
         "vmac_is_down",
@@ -73,18 +68,13 @@ class Instance:
         """Where its addresses belong, as things are."""
         self.standing = NO_ADDRESSES
         """What was last added to the kernel."""
-        self.targets: tuple[Target, ...] = ()
         self.extra_targets: tuple[int, ...] = ()
-        """Positions of the targets to repeat for `garp_extra_if`."""
+        """Positions of the engine's targets to repeat for `garp_extra_if`."""
         self.term = 0
         """Counts changes to and from master, so that what waits for one term ends with it."""
         self.quiet_until = 0
         """Until when another master of lower priority is not answered with announcements again, in
         nanoseconds of the engine's clock."""
-
-    @property
-    def target_count(self) -> int:
-        return len(self.targets)
 
     def describe_lack(self) -> str:
         """What is missing, for a person."""
@@ -139,14 +129,17 @@ class Instance:
     def place(self, engine: Engine, links: Links) -> None:
         """Finds the interface of every address, for adding and announcing; an address whose
         interface is missing is left out until it appears."""
-        placed: list[tuple[VirtualAddress, int]] = []
-        targets: list[Target] = []
+        placed: list[VirtualAddress] = []
+        ifindexes: list[int] = []
+        targets: list[tuple[int, bytes, int, bytes, bool]] = []
         extra: list[int] = []
-        for address in self.model.all_addresses:
+        wanted = self.model.all_addresses
+        for address in wanted:
             link, ifindex, mac, on_vmac = self._home(address, links)
             if link is None:
                 continue
-            placed.append((address, ifindex))
+            placed.append(address)
+            ifindexes.append(ifindex)
             if len(mac) != 6:
                 continue
             is_elsewhere = address.interface not in (None, self.model.interface)
@@ -154,7 +147,7 @@ class Instance:
                 extra.append(len(targets))
             targets.append(
                 (
-                    address.family,
+                    6 if address.family == AF_INET6 else 4,
                     address.address,
                     link.index,
                     mac,
@@ -162,14 +155,14 @@ class Instance:
                 )
             )
         self.batch = AddressBatch(
-            placed, self._gate(), spares_found=self.model.priority == PRIORITY_OWNER
+            # Where none is left out the model's own tuple does: there may be 65,280 of them.
+            wanted if len(placed) == len(wanted) else placed,
+            ifindexes,
+            self._gate(),
+            spares_found=self.model.priority == PRIORITY_OWNER,
         )
-        self.targets = tuple(targets)
         self.extra_targets = tuple(extra)
-        engine.set_targets(
-            self.index,
-            [(6 if target[0] == AF_INET6 else 4, *target[1:]) for target in targets],
-        )
+        engine.set_targets(self.index, targets)
 
     def _gate(self) -> str | None:
         """What has to be opened before the VMAC can have IPv6 addresses."""

@@ -52,7 +52,7 @@ class Transitions:
         self._run_elsewhere = run_elsewhere
         self._notes: deque[Note] = deque()
         self._on_its_way: Span | None = None
-        self._standing: dict[tuple[int, bytes], int] = {}
+        self._standing: dict[int, dict[bytes, int]] = {}
         """Addresses of masters, by ifindex: whose they are."""
         self.addresses = open_queue(self._on_applied)
 
@@ -71,7 +71,7 @@ class Transitions:
 
     def on_address_gone(self, ifindex: int, family: int, address: bytes) -> None:
         """An address has left the kernel. Where a master has it, somebody else removed it."""
-        index = self._standing.get((ifindex, address))
+        index = self._standing.get(ifindex, {}).get(address)
         if index is not None:
             log.info(
                 "(%s) Netlink reflector reports IP %s removed",
@@ -136,12 +136,12 @@ class Transitions:
         instance.standing = instance.batch
         for address, ifindex in instance.standing.placed:
             if address.is_tracked:
-                self._standing[ifindex, address.address] = instance.index
+                self._standing.setdefault(ifindex, {})[address.address] = instance.index
         self.addresses.put(instance.index, instance.batch, add=True)
 
     def _forget(self, instance: Instance) -> None:
         for address, ifindex in instance.standing.placed:
-            self._standing.pop((ifindex, address.address), None)
+            self._standing.get(ifindex, {}).pop(address.address, None)
 
     def _on_applied(self, applied: Applied) -> None:
         if not isinstance(applied.key, int):
@@ -158,8 +158,19 @@ class Transitions:
             )
         if applied.added:
             if log.isEnabledFor(logging.DEBUG):
-                _log_announcements(instance)
+                self._log_announcements(instance)
             self._announcer.became_master(instance)
+
+    def _log_announcements(self, instance: Instance) -> None:
+        for position in range(self._engine.target_count(instance.index)):
+            family, address, _ = self._engine.target(instance.index, position)
+            log.debug(
+                "(%s) Sending/queueing %s on %s for %s",
+                instance.model.name,
+                "gratuitous ARPs" if family == 4 else "Unsolicited Neighbour Adverts",
+                instance.model.vmac.name if instance.model.vmac else instance.model.interface,
+                ip_address(address),
+            )
 
 
 def _log_change(instance: Instance, note: Note) -> None:
@@ -191,15 +202,3 @@ def _log_change(instance: Instance, note: Note) -> None:
     if note.after != State.INIT:
         suffix = " (init)" if note.before == State.INIT and note.after == State.BACKUP else ""
         log.info("(%s) Entering %s STATE%s", name, State(note.after).name, suffix)
-
-
-def _log_announcements(instance: Instance) -> None:
-    for family, address, _, _, _ in instance.targets:
-        what = "gratuitous ARPs" if family == 2 else "Unsolicited Neighbour Adverts"  # AF_INET
-        log.debug(
-            "(%s) Sending/queueing %s on %s for %s",
-            instance.model.name,
-            what,
-            instance.model.vmac.name if instance.model.vmac else instance.model.interface,
-            ip_address(address),
-        )
