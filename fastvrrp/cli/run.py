@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastvrrp import __version__
-from fastvrrp.config import Reading, read
+from fastvrrp.config import read
+from fastvrrp.daemon.reading import Aside, ReaderError, read_aside
 
 if TYPE_CHECKING:
     from fastvrrp.daemon.background import Caller
@@ -78,21 +79,31 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.version:
         print(f"fastvrrp {__version__}")
         return 0
-    reading = read(str(arguments.use_file), arguments.config_id)
-    for complaint in reading.complaints:
-        print(complaint, file=sys.stderr)
     if arguments.config_test:
-        return CONFIG_TEST_FAILED if reading.has_errors else 0
+        checked = read(str(arguments.use_file), arguments.config_id)
+        for complaint in checked.complaints:
+            print(complaint, file=sys.stderr)
+        return CONFIG_TEST_FAILED if checked.has_errors else 0
+    try:
+        reading = read_aside(
+            str(arguments.use_file),
+            arguments.config_id,
+            lambda complaint: print(complaint, file=sys.stderr),
+        )
+    except ReaderError as error:
+        print(f"fastvrrp: {arguments.use_file}: {error}", file=sys.stderr)
+        return MACHINE_FAILED
     if reading.has_errors and not reading.configuration.virtual_routers:
         print("fastvrrp: no virtual router is left to run", file=sys.stderr)
         return NOTHING_TO_RUN
     return _serve(arguments, reading)
 
 
-def _serve(arguments: argparse.Namespace, reading: Reading) -> int:
+def _serve(arguments: argparse.Namespace, reading: Aside) -> int:
     # Only now: a check needs none of this, and it takes a tenth of a second to import.
     from fastvrrp.daemon.background import AlreadyRunning, PidFile, leave_terminal
 
+    arguments.use_file = arguments.use_file.absolute()  # the daemon goes to another folder
     pid_file = PidFile(arguments.pid.absolute())
     caller: Caller | None = None
     try:
@@ -112,7 +123,7 @@ def _serve(arguments: argparse.Namespace, reading: Reading) -> int:
 
 
 def _run_daemon(
-    arguments: argparse.Namespace, reading: Reading, pid_file: Path, caller: Caller | None
+    arguments: argparse.Namespace, reading: Aside, pid_file: Path, caller: Caller | None
 ) -> None:
     from fastvrrp.daemon.background import segment_path
     from fastvrrp.daemon.logs import set_up
@@ -125,7 +136,9 @@ def _run_daemon(
     to_console = arguments.log_console
     with set_up(console=to_console, syslog=not to_console, detail=arguments.log_detail):
         try:
-            Vrrpd(reading.configuration, segment_path(pid_file)).run(on_started)
+            Vrrpd(reading, arguments.use_file, arguments.config_id, segment_path(pid_file)).run(
+                on_started
+            )
         except OSError as error:
             if not to_console:  # which reads it as our last word on stderr
                 log.error("%s", _explain(error))

@@ -90,10 +90,10 @@ class Plan:
 def compare(old: Configuration, new: Configuration) -> Plan:
     """What a reload from one configuration to the other would do."""
     waiting = {router.name: router for router in old.virtual_routers}
-    by_identity = {key: router for router in old.virtual_routers for key in _identities(router)}
+    by_identity = {key: router for router in old.virtual_routers for key in identities(router)}
     pairs: dict[str, VirtualRouter] = {}
     for router in new.virtual_routers:
-        for key in _identities(router):
+        for key in identities(router):
             before = by_identity.get(key)
             if before is not None and before.name in waiting:
                 pairs[router.name] = waiting.pop(before.name)
@@ -112,17 +112,21 @@ def compare(old: Configuration, new: Configuration) -> Plan:
         elif router.name in waiting:
             before = waiting.pop(router.name)
             leaves = "it becomes another virtual router"
-        differences = () if before is None else tuple(_differences(before, router))
-        changes.append(Change(before, router, differences, leaves))
+        found = () if before is None else tuple(differences(before, router))
+        changes.append(Change(before, router, found, leaves))
     removed = [Change(router, None, (), "it is removed") for router in waiting.values()]
     return Plan(
-        tuple(_differences(old.definitions, new.definitions)),
+        tuple(differences(old.definitions, new.definitions)),
         (*removed, *changes),
         unchanged,
     )
 
 
-def _identities(router: VirtualRouter) -> Iterator[tuple[str, int, int, bool, bytes]]:
+Identity = tuple[str, int, int, bool, bytes]
+"""Interface, family, VRID, whether it is unicast, and the group or a peer."""
+
+
+def identities(router: VirtualRouter) -> Iterator[Identity]:
     """What must stay for a virtual router to go on; one of several where it is unicast."""
     place = (router.interface, router.family, router.vrid)
     if not router.unicast_peers:
@@ -131,9 +135,10 @@ def _identities(router: VirtualRouter) -> Iterator[tuple[str, int, int, bool, by
         yield (*place, True, peer.address)
 
 
-def _differences(
+def differences(
     old: VirtualRouter | GlobalDefinitions, new: VirtualRouter | GlobalDefinitions
 ) -> Iterator[str]:
+    """`FIELD: OLD -> NEW` for each field that differs."""
     for field in fields(old):
         yield from _difference(field.name, getattr(old, field.name), getattr(new, field.name))
 
