@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from pathlib import Path
@@ -258,14 +259,23 @@ def test_a_file_that_is_gone_refuses_the_reload(lab: Laboratory) -> None:
     assert daemon.stop() == 0
 
 
-def hold_reader(daemon: Fastvrrp, configuration: str) -> Path:
-    """Starts a reload whose reader waits for a pipe, which is returned."""
+def hold_reader(daemon: Fastvrrp, configuration: str) -> int:
+    """Starts a reload whose reader waits until the descriptor that is returned is closed."""
     pipe = daemon.folder / "pipe"
     os.mkfifo(pipe)
     daemon.configure(f"include {pipe}\n{configuration}")
     daemon.signal(signal.SIGHUP)
-    wait_until(lambda: reader_of(daemon) != 0, what="the reader")
-    return pipe
+    return wait_until(lambda: writing_end(pipe), what="the reader")
+
+
+def writing_end(pipe: Path) -> int:
+    """A descriptor of a pipe that somebody reads; 0 where nobody does."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return 0
 
 
 def reader_of(daemon: Fastvrrp) -> int:
@@ -280,11 +290,11 @@ def test_a_second_signal_reloads_once_more_after_the_first(lab: Laboratory) -> N
     lab.connect(a, b)
     daemon = Fastvrrp(a, instance("VI_1", 1)).start()
     wait_master(daemon, "VI_1")
-    pipe = hold_reader(daemon, instance("VI_1", 1))
+    held = hold_reader(daemon, instance("VI_1", 1))
     daemon.configure(instance("VI_1", 1) + instance("VI_2", 2))
     daemon.signal(signal.SIGHUP)
     daemon.signal(signal.SIGHUP)
-    pipe.write_text("")
+    os.close(held)
     daemon.wait_log("0 added, 0 removed, 0 changed, 1 unchanged")
     daemon.wait_log("1 added, 0 removed, 0 changed, 1 unchanged")
     wait_master(daemon, "VI_2")
@@ -297,8 +307,9 @@ def test_a_reader_that_dies_changes_nothing(lab: Laboratory) -> None:
     lab.connect(a, b)
     daemon = Fastvrrp(a, instance("VI_1", 1)).start()
     wait_master(daemon, "VI_1")
-    hold_reader(daemon, "")
+    held = hold_reader(daemon, "")
     os.kill(reader_of(daemon), signal.SIGKILL)
+    os.close(held)
     daemon.wait_log("not reloaded: the process that reads it was killed by signal 9")
     assert set(records(daemon)) == {"VI_1"}
     assert daemon.stop() == 0
@@ -309,9 +320,11 @@ def test_a_daemon_that_stops_ends_its_reader(lab: Laboratory) -> None:
     lab.connect(a, b)
     daemon = Fastvrrp(a, instance("VI_1", 1)).start()
     wait_master(daemon, "VI_1")
-    hold_reader(daemon, "")
+    held = hold_reader(daemon, "")
     reader = reader_of(daemon)
+    assert reader
     assert daemon.stop() == 0
+    os.close(held)
     assert not Path(f"/proc/{reader}").exists()
     assert not a.holds("10.0.0.101")
     assert "Traceback" not in daemon.log()

@@ -12,6 +12,7 @@ they have in common, as the reader's model does.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import struct
@@ -149,6 +150,7 @@ def read_aside(path: str, config_id: str | None, on_complaint: Callable[[str], o
     digests = bytearray()
     is_whole = False
     stream = PartReader()
+    gc.disable()  # everything that comes stays: there is nothing to find
     with process:
         while data := process.stdout.read1(READ_SIZE):  # type: ignore[attr-defined]
             for part, value in stream.feed(data):
@@ -163,6 +165,7 @@ def read_aside(path: str, config_id: str | None, on_complaint: Callable[[str], o
                         digests += digest
                 elif part is Part.END:
                     is_whole = True
+    gc.enable()
     if summary is None or not is_whole:
         raise ReaderError(_ended(process.returncode))
     return Aside(Configuration(summary.definitions, tuple(routers)), digests, summary.has_errors)
