@@ -1,8 +1,8 @@
 # The table of virtual routers, in a file that other processes map: the state segment.
 #
-# A header of HEADER_SIZE bytes, then `capacity` records of one size, of which those from `top` on were
-# never used: the file is as long as it can ever get, so that a reader's mapping stays good, and what
-# was not used yet is a hole that takes no memory. One process writes. A record's
+# A header of HEADER_SIZE bytes, then `capacity` records of one size, of which those from `top` on
+# were never used: the file is as long as it can ever get, so that a reader's mapping stays good,
+# and what was not used yet is a hole that takes no memory. One process writes. A record's
 # `sequence` is odd while it is being written and has changed when it was written in between (a
 # sequence lock), so a reader copies, looks again and never makes the writer wait.
 #

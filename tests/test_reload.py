@@ -208,6 +208,39 @@ def test_one_with_a_vmac_is_added_and_removed(lab: Laboratory) -> None:
     assert daemon.stop() == 0
 
 
+def test_an_owner_removes_at_the_end_what_it_has_added_and_nothing_else(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    before = a.addresses()
+    own, added, more = "10.0.0.1/24", "10.0.0.101/24", "10.0.0.102/24"
+    daemon = Fastvrrp(a, instance("VI_1", 1, priority=255, addresses=(own, added))).start()
+    wait_until(lambda: a.holds("10.0.0.101"), what="the address")
+    changed = instance("VI_1", 1, priority=255, addresses=(own, added, more))
+    reload(daemon, changed, "0 added, 0 removed, 1 changed, 0 unchanged")
+    wait_until(lambda: a.holds("10.0.0.102"), what="the new address")
+    assert daemon.stop() == 0
+    assert a.addresses() == before
+
+
+def test_refreshing_ends_and_begins_under_a_master(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    plain = instance("VI_1", 1)
+    refreshed = instance("VI_1", 1, "garp_master_refresh 1")
+    one_changed = "0 added, 0 removed, 1 changed, 0 unchanged"
+    daemon = Fastvrrp(a, plain).start()
+    wait_master(daemon, "VI_1")
+    reload(daemon, refreshed, one_changed)
+
+    def sent() -> int:
+        return int(records(daemon)["VI_1"]["announcements_sent"])
+
+    wait_until(lambda: sent() > 11, what="two refreshes after two sets of five")
+    reload(daemon, plain, one_changed)
+    wait_until(lambda: sent() >= 17, what="a third set of five")
+    assert daemon.stop() == 0
+
+
 def test_addresses_that_change_hands_stay(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from fastvrrp import __version__
 from fastvrrp.config import read
-from fastvrrp.daemon.reading import Aside, ReaderError, read_aside
 
 if TYPE_CHECKING:
     from fastvrrp.daemon.background import Caller
+    from fastvrrp.daemon.reading import Aside
 
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
 DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
@@ -84,6 +84,9 @@ def run(arguments: argparse.Namespace) -> int:
         for complaint in checked.complaints:
             print(complaint, file=sys.stderr)
         return CONFIG_TEST_FAILED if checked.has_errors else 0
+    # Only now, and what follows later still: a check needs none of this, and it takes its time.
+    from fastvrrp.daemon.reading import ReaderError, read_aside
+
     try:
         reading = read_aside(
             str(arguments.use_file),

@@ -31,7 +31,7 @@ from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
 from fastvrrp.kernel.links import Links
 from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.sysctl import Sysctls
-from fastvrrp.model import Authentication, VirtualRouter
+from fastvrrp.model import Authentication, Configuration, VirtualRouter
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.transitions import Transitions
@@ -58,15 +58,15 @@ memory."""
 class Vrrpd:
     """All virtual routers of a configuration, in the network namespace of this process.
 
-    `read` is what was read of the file `path`, which is read again on SIGHUP with `config_id`;
-    `segment` is the path of the state segment. Raises OSError where the rights to do it are
-    missing.
+    `read` is what was read of the file `path`, and is emptied when it runs; the file is read again
+    on SIGHUP, with `config_id`. `segment` is the path of the state segment. Raises OSError where
+    the rights to do it are missing.
     """
 
     def __init__(self, read: Aside, path: Path, config_id: str | None, segment: Path) -> None:
         self._segment = segment
         models = read.configuration.virtual_routers
-        self._at_start: tuple[VirtualRouter, ...] = models
+        self._read = read
         self._loop = uvloop.new_event_loop()
         self._sysctl_file = segment.with_suffix(".sysctl")
         self._sysctls = Sysctls(_originals(self._sysctl_file))
@@ -164,7 +164,7 @@ class Vrrpd:
         ending.callback(self._restore_sysctls)
         self._remove_leftovers()
         ending.callback(self._driver.close)
-        for model in self._at_start:
+        for model in self._read.configuration.virtual_routers:
             self._listen(model)
         self._loop.add_reader(self._driver.alarm.descriptor, self._driver.on_alarm)
         self._loop.add_reader(self._links.fileno(), self._on_links)
@@ -174,8 +174,9 @@ class Vrrpd:
         ending.callback(self._driver.settle)
         ending.callback(self._roster.stop)
         ending.callback(self._reloads.close)
-        self._roster.add(self._at_start)
-        self._at_start = ()
+        self._roster.add(self._read.configuration.virtual_routers)
+        # Reloads change what there is: nobody must keep what there was.
+        self._read.configuration = Configuration()
         self._remember_sysctls()
         self._driver.settle()
         # What was made until now lives as long as the process: the collector need not look at it
@@ -215,7 +216,7 @@ class Vrrpd:
     def _remove_leftovers(self) -> None:
         """Virtual addresses that an earlier daemon, ours or keepalived, has left behind."""
         unmarked = set()
-        for model in self._at_start:
+        for model in self._read.configuration.virtual_routers:
             if model.priority == PRIORITY_OWNER:
                 continue  # its addresses may be the interface's own
             for address in model.all_addresses:

@@ -91,6 +91,7 @@ class Transitions:
 
     def put_on(self, instance: Instance) -> None:
         """Adds a master's addresses where they belong now, and announces them."""
+        instance.batch.follow(instance.standing)
         self._stand(instance)
         self._wake()
 
