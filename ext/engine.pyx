@@ -68,6 +68,7 @@ cdef class Engine:
         self.adverts = Wheel(table.capacity, now)
         self.downs = Wheel(table.capacity, now)
         self.plans = <plan_t *> calloc(table.capacity or 1, sizeof(plan_t))
+        self.plan_count = table.capacity
         self.scratch = <uint8_t *> malloc(SCRATCH_FRAMES * NA_SIZE)
         if self.plans == NULL or self.scratch == NULL:
             raise MemoryError()
@@ -77,7 +78,7 @@ cdef class Engine:
     def __dealloc__(self):
         cdef uint32_t i
         if self.plans != NULL:
-            for i in range(self.adverts.capacity):
+            for i in range(self.plan_count):        # the table may be gone already
                 free(self.plans[i].block)
                 free(self.plans[i].targets)
         free(self.plans)
@@ -89,7 +90,7 @@ cdef class Engine:
     def grow(self) -> None:
         """Makes room for every virtual router that the table can have, after it has grown."""
         cdef uint32_t capacity = self.table.capacity
-        cdef uint32_t before = self.adverts.capacity
+        cdef uint32_t before = self.plan_count
         cdef plan_t *plans
         if capacity <= before:
             return
@@ -99,6 +100,7 @@ cdef class Engine:
             raise MemoryError()
         memset(&plans[before], 0, (capacity - before) * sizeof(plan_t))
         self.plans = plans
+        self.plan_count = capacity
         self.downs.grow(capacity)
         self.adverts.grow(capacity)
 
