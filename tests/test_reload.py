@@ -509,3 +509,29 @@ def test_only_what_is_different_comes_back(tmp_path: Path) -> None:
     assert [model.name for model, _ in found.routers] == ["VI_50", "VI_101"]
     assert found.summary is not None
     assert found.summary.routers == 100
+
+
+def test_what_is_removed_while_its_addresses_are_still_being_added_leaves_nothing(
+    lab: Laboratory,
+) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    before = a.addresses()
+
+    def configuration(first: int) -> str:
+        return "".join(
+            instance(f"V{vrid}", vrid, addresses=tuple(f"10.{vrid}.0.{i}/32" for i in range(30)))
+            for vrid in range(first, first + 100)
+        )
+
+    daemon = Fastvrrp(a, configuration(1)).start()
+    wait_master(daemon, "V100")
+    reload(daemon, configuration(101), "100 added, 100 removed, 0 changed, 0 unchanged")
+    reload(daemon, configuration(51), "50 added, 50 removed, 0 changed, 50 unchanged")
+    names = [f"V{vrid}" for vrid in range(51, 151)]
+    wait_master(daemon, *names)
+    wait_until(lambda: len(a.addresses() - before) == 3000, 30, what="the addresses, and no others")
+    wait_until(lambda: set(records(daemon)) == set(names), what="the records given back")
+    assert daemon.stop() == 0
+    assert a.addresses() == before
+    assert "Traceback" not in daemon.log()
