@@ -78,6 +78,7 @@ cdef class Engine:
         self.adverts = Wheel(table.capacity, now)
         self.downs = Wheel(table.capacity, now)
         self.plans = <plan_t **> calloc(table.capacity or 1, sizeof(plan_t *))
+        self.plan_count = table.capacity
         self.scratch = <uint8_t *> malloc(SCRATCH_FRAMES * NA_SIZE)
         if self.plans == NULL or self.scratch == NULL:
             raise MemoryError()
@@ -88,7 +89,7 @@ cdef class Engine:
     def __dealloc__(self):
         cdef uint32_t i
         if self.plans != NULL:
-            for i in range(self.table.capacity):
+            for i in range(self.plan_count):        # the table may be gone already
                 if self.plans[i] != NULL:
                     PyMem_Free(self.plans[i].targets)
                     PyMem_Free(self.plans[i])
@@ -97,6 +98,23 @@ cdef class Engine:
         free(self.scratch)
 
     # --- configuration ----------------------------------------------------------------------------
+
+    def grow(self) -> None:
+        """Makes room for every virtual router that the table can have, after it has grown."""
+        cdef uint32_t capacity = self.table.capacity
+        cdef uint32_t before = self.plan_count
+        cdef plan_t **plans
+        if capacity <= before:
+            return
+        self.flush_frames()
+        plans = <plan_t **> realloc(self.plans, capacity * sizeof(plan_t *))
+        if plans == NULL:
+            raise MemoryError()
+        memset(&plans[before], 0, (capacity - before) * sizeof(plan_t *))
+        self.plans = plans
+        self.plan_count = capacity
+        self.downs.grow(capacity)
+        self.adverts.grow(capacity)
 
     def configure(
             self, uint32_t index, *, int version, int64_t advert_interval, bytes addresses,
@@ -112,6 +130,9 @@ cdef class Engine:
         group; `peers` are (packed address, min TTL, max TTL) and make the router a unicast one.
         `ah_sequence` is the one before the first to be sent: a router that starts again must go on
         above where it was, or is taken for a replay. The router cannot send before `attach`.
+
+        A router that runs may be configured anew, and stays what it is: nothing changes but what is
+        said here, from its next advert on (see `hurry`).
         """
         self.check(index)
         cdef plan_t *before = self.plans[index]
@@ -156,13 +177,15 @@ cdef class Engine:
         plan.checksum_as_v2 = checksum_as_v2
         plan.skips_known_addresses = skips_known_addresses
         plan.checks_source = checks_source
-        plan.ah_sequence = ah_sequence
+        plan.ah_sequence = max(plan.ah_sequence, ah_sequence)
         memset(plan.password, 0, 8)
         memcpy(plan.password, <const char *> password, min(len(password), 8))
         begin_write(router)
+        # A backup of VRRPv3 has learned the master's interval, and goes by that.
+        if router.machine.state != BACKUP or version != 3 or router.machine.version != 3:
+            router.machine.master_interval = advert_interval
         router.machine.version = version
         router.machine.advert_interval = advert_interval
-        router.machine.master_interval = advert_interval
         router.machine.preempt = preempt
         router.machine.preempt_delay = preempt_delay
         router.machine.down_timer_adverts = down_timer_adverts
@@ -267,6 +290,17 @@ cdef class Engine:
         """The administrator ends the router."""
         self.check(index)
         self.feed(index, STOP, NULL, now)
+
+    def hurry(self, uint32_t index, int64_t now) -> None:
+        """Lets a master send its next advert at once, because there is something new in it."""
+        self.check(index)
+        cdef router_t *router = &self.table.routers[index]
+        if router.machine.state != MASTER or router.machine.deadline <= now:
+            return
+        begin_write(router)
+        router.machine.deadline = now
+        end_write(router)
+        self.set_timer(index)
 
     def run(self, int64_t now) -> int | None:
         """Does everything that is due, and returns when to be called next (None: never)."""

@@ -89,7 +89,7 @@ cdef class Segment:
         return self.describe(&copy) if copy.in_use else None
 
     def __iter__(self):
-        for index in range(self.header.capacity):
+        for index in range(min(self.header.top, self.header.capacity)):
             router = self.read(index)
             if router is not None:
                 yield router
@@ -129,28 +129,20 @@ cdef class Segment:
 
 
 cdef class Table(Segment):
-    """A table for `capacity` virtual routers, written by this process.
+    """A table for `capacity` virtual routers, written by this process, that can `grow` to `room`
+    (`capacity` where that is more).
 
     `path` is created, or replaced as a whole; None keeps the table in private memory, for tests and
     simulations.
     """
 
-    def __cinit__(self, path, uint32_t capacity):
-        cdef uint32_t size = 16
-        while size < 2 * capacity:
-            size *= 2
-        self.capacity = capacity
-        self.mask = size - 1
-        self.keys = <uint64_t *> calloc(size, sizeof(uint64_t))
-        self.heads = <int32_t *> calloc(size, sizeof(int32_t))
-        self.following = <int32_t *> malloc((capacity or 1) * sizeof(int32_t))
-        if self.keys == NULL or self.heads == NULL or self.following == NULL:
-            raise MemoryError()
-        memset(self.following, 0xFF, capacity * sizeof(int32_t))
+    def __cinit__(self, path, uint32_t capacity, uint32_t room=0):
         self.free = []
+        self.make_index(capacity)
 
-    def __init__(self, path, uint32_t capacity):
-        total = HEADER_SIZE + capacity * sizeof(router_t)
+    def __init__(self, path, uint32_t capacity, uint32_t room=0):
+        room = max(room, capacity)
+        total = HEADER_SIZE + <size_t> room * sizeof(router_t)
         if path is None:
             self.mapping = mmap.mmap(-1, total)
         else:
@@ -166,7 +158,7 @@ cdef class Table(Segment):
         memcpy(self.header.magic, b"FASTVRRP", 8)
         self.header.layout = LAYOUT
         self.header.record_size = sizeof(router_t)
-        self.header.capacity = capacity
+        self.header.capacity = room
         self.header.pid = os.getpid()
         self.header.started_at = time.monotonic_ns()
         if path is not None:
@@ -176,6 +168,43 @@ cdef class Table(Segment):
         free(self.keys)
         free(self.heads)
         free(self.following)
+
+    @property
+    def room(self) -> int:
+        """How many virtual routers it can grow to."""
+        return self.header.capacity
+
+    def grow(self, uint32_t capacity) -> None:
+        """Makes it a table for at least `capacity` virtual routers; every one keeps its index. The
+        engine has to `grow` before the next is added. Raises OverflowError where that is more than
+        there is room for."""
+        cdef uint32_t index
+        if capacity > self.header.capacity:
+            raise OverflowError(f"the table has room for {self.header.capacity} virtual routers")
+        if capacity <= self.capacity:
+            return
+        self.make_index(capacity)
+        for index in range(self.top):
+            if self.routers[index].in_use:
+                self.enter(index)
+
+    cdef int make_index(self, uint32_t capacity) except -1:
+        """An empty index, in which `capacity` virtual routers can be found."""
+        cdef uint32_t size = 16
+        while size < 2 * capacity:
+            size *= 2
+        free(self.keys)
+        free(self.heads)
+        free(self.following)
+        self.keys = <uint64_t *> calloc(size, sizeof(uint64_t))
+        self.heads = <int32_t *> calloc(size, sizeof(int32_t))
+        self.following = <int32_t *> malloc((capacity or 1) * sizeof(int32_t))
+        if self.keys == NULL or self.heads == NULL or self.following == NULL:
+            raise MemoryError()
+        memset(self.following, 0xFF, capacity * sizeof(int32_t))
+        self.capacity = capacity
+        self.mask = size - 1
+        return 0
 
     def add(self, str name, str interface, int32_t ifindex, int family, int vrid,
             int priority) -> int:
@@ -188,6 +217,7 @@ cdef class Table(Segment):
         elif self.top < self.capacity:
             index = self.top
             self.top += 1
+            self.header.top = self.top
         else:
             raise OverflowError(f"the table is full with {self.capacity} virtual routers")
         router = &self.routers[index]
@@ -207,6 +237,17 @@ cdef class Table(Segment):
         self.enter(index)
         self.count += 1
         return index
+
+    def update(self, uint32_t index, str name, int priority) -> None:
+        """Gives a virtual router another name and priority; its state and counters stay."""
+        cdef router_t *router = &self.routers[index]
+        if index >= self.top or not router.in_use:
+            raise IndexError(f"no virtual router at {index}")
+        begin_write(router)
+        write_text(router.name, name, NAME_SIZE)
+        router.base_priority = priority
+        router.machine.priority = priority
+        end_write(router)
 
     def remove(self, uint32_t index) -> None:
         """Gives the record back."""

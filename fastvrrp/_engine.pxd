@@ -28,7 +28,8 @@ cdef class Engine:
     cdef readonly Sender sender
     cdef Wheel adverts      # MASTER: when the next advert may go
     cdef Wheel downs        # BACKUP: when the master may be down; looked at again when it comes
-    cdef plan_t **plans     # NULL where nothing is configured
+    cdef plan_t **plans     # by the table's index; NULL where nothing is configured
+    cdef uint32_t plan_count
     cdef note_t *notes
     cdef uint32_t note_count
     cdef uint32_t note_room

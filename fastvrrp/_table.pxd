@@ -1,6 +1,8 @@
 # The table of virtual routers, in a file that other processes map: the state segment.
 #
-# A header of HEADER_SIZE bytes, then `capacity` records of one size. One process writes. A record's
+# A header of HEADER_SIZE bytes, then `capacity` records of one size, of which those from `top` on
+# were never used: the file is as long as it can ever get, so that a reader's mapping stays good,
+# and what was not used yet is a hole that takes no memory. One process writes. A record's
 # `sequence` is odd while it is being written and has changed when it was written in between (a
 # sequence lock), so a reader copies, looks again and never makes the writer wait.
 #
@@ -24,6 +26,7 @@ cdef struct header_t:
     uint32_t record_size
     uint32_t capacity
     uint32_t pid            # of the writer
+    uint32_t top            # every record in use has an index below
     int64_t started_at
     uint64_t packets        # received, before any check
     uint64_t refused[REASONS]   # by Reason, whether or not a virtual router was found
@@ -61,7 +64,7 @@ cdef class Segment:
     cdef object describe(self, const router_t *router)
 
 cdef class Table(Segment):
-    cdef readonly uint32_t capacity
+    cdef readonly uint32_t capacity     # records for which there is more than room in the file
     cdef readonly uint32_t count        # routers in use
     cdef readonly uint32_t top          # all in use have an index below
     cdef int32_t *following             # the next router of the same key
@@ -73,6 +76,7 @@ cdef class Table(Segment):
     # The first router of (interface, family, VRID), or NOBODY; `following` has the others (they
     # differ in multicast group or unicast peers).
     cdef int32_t find(self, int32_t ifindex, uint8_t family, uint8_t vrid) noexcept nogil
+    cdef int make_index(self, uint32_t capacity) except -1
     cdef void enter(self, uint32_t index) noexcept nogil
     cdef void leave(self, uint32_t index) noexcept nogil
 

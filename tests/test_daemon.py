@@ -210,7 +210,7 @@ def test_kernel_parameters_are_put_back_also_after_a_crash(lab: Laboratory) -> N
         assert a.sysctl(f"net/ipv4/conf/eth0/{name}") == "0"
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_that_means_nothing_yet_is_said_and_changes_nothing(
     lab: Laboratory, number: signal.Signals
 ) -> None:

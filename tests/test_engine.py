@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fastvrrp._engine import Engine
+from fastvrrp._table import Table
 from fastvrrp._wire import REASONS
 from simulation import GROUP4, IFINDEX, SECOND, Link, Router
 
@@ -286,3 +287,71 @@ def test_no_router_at_an_index_is_an_index_error() -> None:
     engine: Engine = router.engine
     with pytest.raises(IndexError, match="no virtual router at 3"):
         engine.stop(3, 0)
+
+
+def configure(router: Router, **options: object) -> None:
+    """Configures a router of `Router.add` anew, while it runs."""
+    settings = {"version": 3, "advert_interval": SECOND, "addresses": bytes((10, 0, 0, 100))}
+    router.engine.configure(0, group=GROUP4, **settings | options)  # type: ignore[arg-type]
+    router.engine.attach(
+        0, IFINDEX, bytes((2, 0, 0, 0, 0, router.number)), bytes((10, 0, 0, router.number))
+    )
+
+
+def test_a_master_says_at_once_what_is_new_and_stays_master() -> None:
+    link, high, low = pair()
+    link.run_until(5 * SECOND)
+    changed_at = record(high)["changed_at"]
+    configure(high, advert_interval=10 * SECOND)
+    high.table.update(0, "high", 150)
+    high.engine.hurry(0, link.now)
+    link.run_until(link.now)
+    heard = record(low)
+    assert (heard["master_priority"], heard["master_interval"]) == (150, 10 * SECOND)
+    # The backup has learned the longer interval before it misses the adverts of the shorter one.
+    link.run_until(link.now + 60 * SECOND)
+    assert (high.state(0), low.state(0)) == (MASTER, BACKUP)
+    assert record(high)["changed_at"] == changed_at
+    assert record(low)["became_master"] == 0
+
+
+def test_a_backup_that_is_configured_anew_goes_on_by_its_masters_interval() -> None:
+    link, high, low = pair()
+    configure(high, advert_interval=5 * SECOND)
+    link.run_until(20 * SECOND)
+    assert record(low)["master_interval"] == 5 * SECOND
+    configure(low, advert_interval=SECOND // 10)
+    low.engine.hurry(0, link.now)
+    assert record(low)["master_interval"] == 5 * SECOND
+    link.run_until(link.now + 60 * SECOND)
+    assert (high.state(0), low.state(0)) == (MASTER, BACKUP)
+
+
+def test_ah_goes_on_above_its_sequence_number_when_configured_anew() -> None:
+    link, high, low = pair(version=2, auth_type=2, password=b"abc", ah_sequence=1000)
+    link.run_until(8 * SECOND)
+    configure(high, version=2, auth_type=2, password=b"abc", ah_sequence=5)
+    link.run_until(30 * SECOND)
+    assert (high.state(0), low.state(0)) == (MASTER, BACKUP)
+    assert sum(record(low)["refused"]) == 0
+
+
+def test_an_engine_grows_with_its_table_while_masters_go_on() -> None:
+    router = Router("many", 1)
+    router.table = Table(None, 1, 500)
+    router.engine = Engine(router.table, router.recorder, 0)
+    router.add(1, priority=255)
+    router.engine.start(0, 0)
+    link = Link([router])
+    link.run_until(2 * SECOND)
+    router.table.grow(500)
+    router.engine.grow()
+    indexes = [router.add(vrid, priority=255) for vrid in range(2, 256)]
+    for index in indexes:
+        router.engine.start(index, link.now)
+    link.run_until(10 * SECOND)
+    assert {router.state(index) for index in (0, *indexes)} == {MASTER}
+    assert record(router)["adverts_sent"] in (10, 11)
+    router.engine.forget(indexes[0])
+    router.table.remove(indexes[0])
+    assert router.add(7, priority=255) == indexes[0]

@@ -74,3 +74,38 @@ def test_a_file_that_is_no_segment_is_refused(tmp_path: Path, content: bytes) ->
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"segment|empty|layout"):
         Segment(path)
+
+
+def test_a_table_grows_and_keeps_what_it_has() -> None:
+    table = Table(None, 2, 100)
+    first, second = (table.add("x", "eth0", 1, 4, vrid, 100) for vrid in (1, 2))
+    with pytest.raises(OverflowError, match="full with 2"):
+        table.add("x", "eth0", 1, 4, 3, 100)
+    table.grow(100)
+    others = [table.add("x", "eth0", 1, 4, vrid, 100) for vrid in range(3, 101)]
+    assert [table.lookup(1, 4, vrid) for vrid in (1, 2, 100)] == [[first], [second], [others[-1]]]
+    with pytest.raises(OverflowError, match="room for 100"):
+        table.grow(101)
+
+
+def test_a_reader_sees_what_came_after_it_mapped_the_segment(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    table = Table(path, 1, 1000)
+    table.add("first", "eth0", 1, 4, 1, 100)
+    segment = Segment(path)
+    table.grow(1000)
+    for vrid in range(1, 256):
+        table.add(f"later {vrid}", "eth1", 2, 4, vrid, 100)
+    assert [router["name"] for router in segment][:2] == ["first", "later 1"]
+    assert len(list(segment)) == 256
+
+
+def test_another_name_and_priority_leave_the_rest() -> None:
+    table = Table(None, 1)
+    index = table.add("old", "eth0", 1, 4, 1, 100)
+    before = table.read(index)
+    assert before is not None
+    table.update(index, "new", 7)
+    assert table.read(index) == before | {"name": "new", "base_priority": 7, "priority": 7}
+    with pytest.raises(IndexError):
+        table.update(1, "none", 1)

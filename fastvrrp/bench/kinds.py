@@ -130,7 +130,7 @@ class Fastvrrp(Daemon):
     """This installation's daemon, with the interpreter that runs this."""
 
     kind = "fastvrrp"
-    reloads = False
+    reloads = True
 
     @classmethod
     def version(cls) -> str:

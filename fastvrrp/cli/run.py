@@ -15,6 +15,7 @@ from fastvrrp.config import Reading, read
 
 if TYPE_CHECKING:
     from fastvrrp.daemon.background import Caller
+    from fastvrrp.daemon.reading import Aside
 
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
 DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
@@ -79,15 +80,27 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.version:
         print(f"fastvrrp {__version__}")
         return 0
-    reading = read(str(arguments.use_file), arguments.config_id)
-    for complaint in reading.complaints:
-        print(complaint, file=sys.stderr)
     if arguments.config_test:
+        reading = read(str(arguments.use_file), arguments.config_id)
+        for complaint in reading.complaints:
+            print(complaint, file=sys.stderr)
         return config_test_status(reading)
-    if reading.has_errors and not reading.configuration.virtual_routers:
+    # Only now, and what follows later still: a check needs none of this, and it takes its time.
+    from fastvrrp.daemon.reading import ReaderError, read_aside
+
+    try:
+        aside = read_aside(
+            str(arguments.use_file),
+            arguments.config_id,
+            lambda complaint: print(complaint, file=sys.stderr),
+        )
+    except ReaderError as error:
+        print(f"fastvrrp: {arguments.use_file}: {error}", file=sys.stderr)
+        return MACHINE_FAILED
+    if aside.has_errors and not aside.configuration.virtual_routers:
         print("fastvrrp: no virtual router is left to run", file=sys.stderr)
         return NOTHING_TO_RUN
-    return _serve(arguments, reading)
+    return _serve(arguments, aside)
 
 
 def config_test_status(reading: Reading) -> int:
@@ -100,10 +113,11 @@ def config_test_status(reading: Reading) -> int:
     return 0 if reading.satisfies_keepalived else CONFIG_TEST_FAILED
 
 
-def _serve(arguments: argparse.Namespace, reading: Reading) -> int:
+def _serve(arguments: argparse.Namespace, reading: Aside) -> int:
     # Only now: a check needs none of this, and it takes a tenth of a second to import.
     from fastvrrp.daemon.background import AlreadyRunning, PidFile, leave_terminal
 
+    arguments.use_file = arguments.use_file.absolute()  # the daemon goes to another folder
     pid_file = PidFile(arguments.pid.absolute())
     caller: Caller | None = None
     try:
@@ -123,7 +137,7 @@ def _serve(arguments: argparse.Namespace, reading: Reading) -> int:
 
 
 def _run_daemon(
-    arguments: argparse.Namespace, reading: Reading, pid_file: Path, caller: Caller | None
+    arguments: argparse.Namespace, reading: Aside, pid_file: Path, caller: Caller | None
 ) -> None:
     from fastvrrp.daemon.background import segment_path
     from fastvrrp.daemon.logs import set_up
@@ -136,7 +150,9 @@ def _run_daemon(
     to_console = arguments.log_console
     with set_up(console=to_console, syslog=not to_console, detail=arguments.log_detail):
         try:
-            Vrrpd(reading.configuration, segment_path(pid_file)).run(on_started)
+            Vrrpd(reading, arguments.use_file, arguments.config_id, segment_path(pid_file)).run(
+                on_started
+            )
         except OSError as error:
             if not to_console:  # which reads it as our last word on stderr
                 log.error("%s", _explain(error))

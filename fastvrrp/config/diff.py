@@ -87,10 +87,10 @@ class Plan:
 def compare(old: Configuration, new: Configuration) -> Plan:
     """What a reload from one configuration to the other would do."""
     waiting = {router.name: router for router in old.virtual_routers}
-    by_identity = {key: router for router in old.virtual_routers for key in _identities(router)}
+    by_identity = {key: router for router in old.virtual_routers for key in identities(router)}
     pairs: dict[str, VirtualRouter] = {}
     for router in new.virtual_routers:
-        for key in _identities(router):
+        for key in identities(router):
             before = by_identity.get(key)
             if before is not None and before.name in waiting:
                 pairs[router.name] = waiting.pop(before.name)
@@ -109,18 +109,22 @@ def compare(old: Configuration, new: Configuration) -> Plan:
         elif router.name in waiting:
             before = waiting.pop(router.name)
             leaves = "it becomes another virtual router"
-        differences = () if before is None else tuple(_differences(before, router))
-        changes.append(Change(before, router, differences, leaves))
+        found = () if before is None else tuple(differences(before, router))
+        changes.append(Change(before, router, found, leaves))
     removed = [Change(router, None, (), "it is removed") for router in waiting.values()]
     return Plan(
-        tuple(_differences(old.definitions, new.definitions)),
+        tuple(differences(old.definitions, new.definitions)),
         tuple(_things(old, new)),
         (*removed, *changes),
         unchanged,
     )
 
 
-def _identities(router: VirtualRouter) -> Iterator[tuple[str, int, int, bool, bytes]]:
+Identity = tuple[str, int, int, bool, bytes]
+"""Interface, family, VRID, whether it is unicast, and the group or a peer."""
+
+
+def identities(router: VirtualRouter) -> Iterator[Identity]:
     """What must stay for a virtual router to go on; one of several where it is unicast."""
     place = (router.interface, router.family, router.vrid)
     if not router.unicast_peers:
@@ -131,7 +135,7 @@ def _identities(router: VirtualRouter) -> Iterator[tuple[str, int, int, bool, by
 
 def _things(old: Configuration, new: Configuration) -> Iterator[str]:
     """Lines about what is no virtual router: what goes, then what comes or changes."""
-    for difference in _differences(old.tls_client, new.tls_client):
+    for difference in differences(old.tls_client, new.tls_client):
         yield f"~ SSL: {difference}"
     for field, kind in KINDS.items():
         before = {name_of(thing): thing for thing in getattr(old, field)}
@@ -144,12 +148,12 @@ def _things(old: Configuration, new: Configuration) -> Iterator[str]:
                 yield f"+ {kind} {name}"
             elif before[name] != thing:
                 yield f"~ {kind} {name}"
-                for difference in _differences(before[name], thing):
+                for difference in differences(before[name], thing):
                     yield f"    {difference}"
 
 
-def _differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:
-    """Differences of two values of one class, field by field."""
+def differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:
+    """`FIELD: OLD -> NEW` for each field that differs of two values of one class."""
     for name, unit in units_of(type(old)).items():
         yield from _difference(prefix + name, unit, getattr(old, name), getattr(new, name))
 
@@ -163,7 +167,7 @@ def _difference(name: str, unit: str, old: object, new: object) -> Iterator[str]
     elif isinstance(old, tuple) and isinstance(new, tuple):
         yield from _list_difference(name, unit, old, new)
     elif is_dataclass(old) and type(old) is type(new) and not isinstance(old, Command):
-        yield from _differences(old, new, f"{name}.")
+        yield from differences(old, new, f"{name}.")
     else:
         yield f"{name}: {text_of(old, unit)} -> {text_of(new, unit)}"
 
@@ -183,4 +187,4 @@ def _list_difference(
     if gone or come or not changed:
         yield f"{name}: {' '.join(gone + come) or 'in another order'}"
     for key in changed:
-        yield from _differences(before[key], after[key], f"{name}[{key}].")
+        yield from differences(before[key], after[key], f"{name}[{key}].")

@@ -25,11 +25,13 @@ from fastvrrp._engine import Engine, Note
 from fastvrrp._rtnetlink import Channel
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
+from fastvrrp.daemon.reading import Aside
+from fastvrrp.daemon.reload import Reloads, Running
 from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
 from fastvrrp.kernel.links import Links
 from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.sysctl import Sysctls
-from fastvrrp.model import Authentication, Configuration
+from fastvrrp.model import Authentication, Configuration, VirtualRouter
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.transitions import Transitions
@@ -43,40 +45,40 @@ SWITCH_INTERVAL = 0.0002
 """Seconds: a fiftieth of the shortest advert interval."""
 ENDING = (signal.SIGTERM, signal.SIGINT)
 NOT_YET = {
-    signal.SIGHUP: "a reload (SIGHUP)",
     signal.SIGUSR1: "the dump of the data (SIGUSR1)",
     signal.SIGUSR2: "the dump of the statistics (SIGUSR2)",
 }
-SIGNALS = {*ENDING, *NOT_YET}
+SIGNALS = {*ENDING, signal.SIGHUP, *NOT_YET}
 """Every signal that means something to the daemon."""
+ROOM = 262_144
+"""Virtual routers that reloads can bring it to. What is not used of the state segment takes no
+memory."""
 
 
 class Vrrpd:
-    """All virtual routers of `configuration`, in the network namespace of this process.
+    """All virtual routers of a configuration, in the network namespace of this process.
 
-    `segment` is the path of the state segment; None keeps the state private. Raises OSError where
+    `read` is what was read of the file `path`, and is emptied when it runs; the file is read again
+    on SIGHUP, with `config_id`. `segment` is the path of the state segment. Raises OSError where
     the rights to do it are missing.
     """
 
-    def __init__(self, configuration: Configuration, segment: Path | None) -> None:
-        self._configuration = configuration
+    def __init__(self, read: Aside, path: Path, config_id: str | None, segment: Path) -> None:
         self._segment = segment
-        models = configuration.virtual_routers
+        models = read.configuration.virtual_routers
+        self._read = read
         self._loop = uvloop.new_event_loop()
-        self._sysctl_file = None if segment is None else segment.with_suffix(".sysctl")
+        self._sysctl_file = segment.with_suffix(".sysctl")
         self._sysctls = Sysctls(_originals(self._sysctl_file))
         self._channel = Channel()
-        self._links = Links(
-            {
-                (address.family, address.address)
-                for model in models
-                for address in model.all_addresses
-            }
-        )
-        self._table = Table(segment, len(models))
+        virtual_addresses = {
+            (address.family, address.address) for model in models for address in model.all_addresses
+        }
+        self._links = Links(virtual_addresses)
+        self._table = Table(segment, len(models), max(ROOM, len(models)))
         self._sender = SocketSender()
-        for family in {model.family for model in models if model.unicast_peers}:
-            self._sender.open_unicast(family)
+        self._listening: set[tuple[int, int]] = set()
+        """Families and protocols that are heard."""
         self._engine = Engine(self._table, self._sender, 0)
         self._driver = Driver(self._engine, self._on_notes)
         clock = self._driver.now
@@ -89,7 +91,7 @@ class Vrrpd:
             clock,
             self._run_elsewhere,
         )
-        definitions = configuration.definitions
+        definitions = read.configuration.definitions
         self._announcer = Announcer(
             self._engine,
             self._roster.instances,
@@ -109,6 +111,23 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
+        self._reloads = Reloads(
+            self._loop,
+            str(path),
+            config_id,
+            Running(
+                definitions,
+                read.digests,
+                self._table,
+                self._engine,
+                self._driver,
+                self._roster,
+                self._transitions,
+                self._announcer,
+                virtual_addresses,
+                self._listen,
+            ),
+        )
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None
@@ -121,6 +140,7 @@ class Vrrpd:
         """
         for number in ENDING:
             self._loop.add_signal_handler(number, self._end, number)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reloads.request)
         for number, what in NOT_YET.items():
             self._loop.add_signal_handler(number, log.warning, "%s is not there yet", what)
         self._loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
@@ -140,12 +160,12 @@ class Vrrpd:
         self._links.start()
         ending.callback(self._links.close)
         ending.callback(self._sender.close)
-        if self._segment is not None:
-            ending.callback(self._segment.unlink, missing_ok=True)
+        ending.callback(self._segment.unlink, missing_ok=True)
         ending.callback(self._restore_sysctls)
         self._remove_leftovers()
         ending.callback(self._driver.close)
-        self._listen()
+        for model in self._read.configuration.virtual_routers:
+            self._listen(model)
         self._loop.add_reader(self._driver.alarm.descriptor, self._driver.on_alarm)
         self._loop.add_reader(self._links.fileno(), self._on_links)
         ending.callback(self._roster.close)
@@ -153,7 +173,10 @@ class Vrrpd:
         ending.callback(self._kernel_thread.shutdown)
         ending.callback(self._driver.settle)
         ending.callback(self._roster.stop)
-        self._roster.add(self._configuration.virtual_routers)
+        ending.callback(self._reloads.close)
+        self._roster.add(self._read.configuration.virtual_routers)
+        # Reloads change what there is: nobody must keep what there was.
+        self._read.configuration = Configuration()
         self._remember_sysctls()
         self._driver.settle()
         # What was made until now lives as long as the process: the collector need not look at it
@@ -166,31 +189,34 @@ class Vrrpd:
 
     def _remember_sysctls(self) -> None:
         """Keeps what others' kernel parameters were, for a successor if we crash."""
-        if self._sysctl_file is not None and self._sysctls.originals:
+        if self._sysctls.originals:
             self._sysctl_file.write_text(json.dumps(dict(self._sysctls.originals)))
 
     def _restore_sysctls(self) -> None:
         self._sysctls.restore()
-        if self._sysctl_file is not None:
-            self._sysctl_file.unlink(missing_ok=True)
+        self._sysctl_file.unlink(missing_ok=True)
 
     def _on_roster_changed(self) -> None:
         self._remember_sysctls()
         self._driver.settle()
 
-    def _listen(self) -> None:
-        models = self._configuration.virtual_routers
-        wanted = {(model.family, PROTO_VRRP) for model in models}
-        if any(model.authentication == Authentication.AH for model in models):
-            wanted.add((socket.AF_INET, PROTO_AH))
-        for family, protocol in sorted(wanted):
-            receiver = self._driver.listen(family, protocol)
-            self._loop.add_reader(receiver.descriptor, self._driver.on_packets, receiver)
+    def _listen(self, model: VirtualRouter) -> None:
+        """Opens the sockets that a virtual router needs, where no other has needed them."""
+        if model.unicast_peers:
+            self._sender.open_unicast(model.family)
+        wanted = [(model.family, PROTO_VRRP)]
+        if model.authentication == Authentication.AH:
+            wanted.append((socket.AF_INET, PROTO_AH))
+        for each in wanted:
+            if each not in self._listening:
+                self._listening.add(each)
+                receiver = self._driver.listen(*each)
+                self._loop.add_reader(receiver.descriptor, self._driver.on_packets, receiver)
 
     def _remove_leftovers(self) -> None:
         """Virtual addresses that an earlier daemon, ours or keepalived, has left behind."""
         unmarked = set()
-        for model in self._configuration.virtual_routers:
+        for model in self._read.configuration.virtual_routers:
             if model.priority == PRIORITY_OWNER:
                 continue  # its addresses may be the interface's own
             for address in model.all_addresses:
@@ -264,10 +290,8 @@ def claim_namespace() -> socket.socket:
     return claim
 
 
-def _originals(path: Path | None) -> dict[str, str]:
+def _originals(path: Path) -> dict[str, str]:
     """What a daemon that crashed had changed in the kernel's parameters of others."""
-    if path is None:
-        return {}
     try:
         found = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):

@@ -87,8 +87,18 @@ class AddressBatch:
         self.gate = gate
         self.addresses = tuple(addresses)
         self.ifindexes = _shared(tuple(ifindexes))
-        self.found: set[int] | None = set() if spares_found else None
-        """Positions of addresses that were there already, where that matters."""
+        self.found: dict[int, bool] | None = {} if spares_found else None
+        """By position: whether an address was there already when we came, where that matters."""
+
+    def follow(self, other: AddressBatch) -> None:
+        """Takes over what is known of the addresses of `other`, which it replaces while they stand:
+        what we have added ourselves is not found."""
+        if self.found is not None and other is not self:
+            known = other.found or {}
+            before = {place: known.get(i, False) for i, place in enumerate(other.placed)}
+            for position, place in enumerate(self.placed):
+                if place in before:
+                    self.found.setdefault(position, before[place])
 
     @property
     def placed(self) -> Iterator[tuple[VirtualAddress, int]]:
@@ -147,7 +157,8 @@ class _Entry:
 
     def must_stay(self, position: int) -> bool:
         """Whether an address is not ours to remove."""
-        return not self.add and self.batch.found is not None and position in self.batch.found
+        found = self.batch.found
+        return not self.add and found is not None and found.get(position, False)
 
 
 @dataclass(slots=True)
@@ -254,7 +265,7 @@ class AddressQueue:
         for index, errno in span.errors:
             entry, position = span.owners[span.asked[index]]
             if entry.add and errno == EEXIST and entry.batch.found is not None:
-                entry.batch.found.add(position)
+                entry.batch.found.setdefault(position, True)
             if errno not in _GOOD_ANSWERS[entry.add]:
                 entry.failures.append(Failure(entry.batch.addresses[position], errno))
         finished: list[_Entry] = []

@@ -65,6 +65,11 @@ class Announcer:
         self._free_at: dict[int, int] = {}
         """By ifindex: when the next paced message may leave."""
 
+    def pace(self, garp_interval: int, gna_interval: int) -> None:
+        """Sets other intervals between two messages on one interface (nanoseconds)."""
+        self._garp_interval = garp_interval
+        self._gna_interval = gna_interval
+
     def became_master(self, instance: Instance) -> None:
         """The addresses are in place."""
         settings = instance.model.announcements

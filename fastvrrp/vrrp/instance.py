@@ -34,6 +34,8 @@ class Lack(Enum):
 
 
 NO_ADDRESSES = AddressBatch((), ())
+VMAC_IS_COMING = -1
+"""Instead of an ifindex: the VMAC is being made, and will be told of."""
 
 
 class Instance:
@@ -61,7 +63,7 @@ class Instance:
         self.listens_on = 0
         """ifindex whose multicast group is joined for it; 0 is none."""
         self.vmac_ifindex = 0
-        """0 while there is no VMAC, or none is wanted."""
+        """0 while there is no VMAC, or none is wanted; or VMAC_IS_COMING."""
         self.vmac_is_down = False
         """Somebody set it down."""
         self.batch = NO_ADDRESSES
@@ -178,7 +180,7 @@ class Instance:
         hosts shall believe, and whether that is a VMAC's."""
         if address.interface is None and self.model.vmac is not None:
             # The VMAC has the address; the frames leave through its parent.
-            parent = links.by_name(self.model.interface) if self.vmac_ifindex else None
+            parent = links.by_name(self.model.interface) if self.vmac_ifindex > 0 else None
             return parent, self.vmac_ifindex, self.model.vmac.mac, True
         link = links.by_name(address.interface or self.model.interface)
         if link is None:

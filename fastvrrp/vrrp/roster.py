@@ -3,6 +3,9 @@
 The links' changes come in here. A router whose interface goes down or disappears fails at once;
 when everything it needs is back it starts again. What depends on an interface (frames, the places
 of addresses, the multicast membership, the VMAC) is made anew when the interface changes.
+
+A reload comes in here too, one virtual router at a time: `enter`, `change`, `remove` and, when the
+addresses are gone, `forget`. VMACs are settled once, after all of that (`settle_vmacs`).
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ from fastvrrp._table import Table
 from fastvrrp.kernel.links import IFF_UP, Change, Link, Links
 from fastvrrp.kernel.macvlan import Refusal, Vmacs, Wanted
 from fastvrrp.kernel.memberships import Memberships
-from fastvrrp.model import State, VirtualRouter
-from fastvrrp.vrrp.instance import Instance, Lack
+from fastvrrp.model import State, VirtualRouter, Vmac
+from fastvrrp.vrrp.instance import VMAC_IS_COMING, Instance, Lack
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,10 @@ class Roster:
         """Called when instances were started or failed outside of a call to the roster."""
         self._vmacs_are_stale = False
         self._vmacs_are_settling = False
+        self._vmacs_are_asked_for = False
+        """Somebody waits for them to be settled once more."""
+        self._leaving: set[int] = set()
+        """Indexes of instances that were removed, and whose addresses are not gone yet."""
         self._by_link: dict[str, list[Instance]] = {}
         """Instances that use an interface of that name, for adverts or for an address."""
 
@@ -59,12 +66,65 @@ class Roster:
         if any(model.vmac is not None for model in models):
             self._take_vmacs(self._vmacs.settle(self._wanted_vmacs()))
         for instance in added:
-            instance.place(self._engine, self._links)
-            for name in _interfaces(instance.model):
-                if name not in self._by_link:
-                    self._links.subscribe(self._on_link, name)
-                self._by_link.setdefault(name, []).append(instance)
-            self.review(instance)
+            self._begin(instance)
+
+    def enter(self, model: VirtualRouter) -> Instance:
+        """Adds one more while the others run. It takes part before its VMAC has been made."""
+        instance = self._enter(model)
+        if model.vmac is not None:
+            instance.vmac_ifindex = VMAC_IS_COMING
+            self._vmacs_are_stale = True
+        self._begin(instance)
+        return instance
+
+    def change(self, instance: Instance, model: VirtualRouter) -> bool:
+        """Gives an instance another configuration with the same identity (config/diff.py). It stays
+        in its state, and a master says at once what is new. True where the addresses of a master
+        are to be put again, or announced in another way."""
+        old = instance.model
+        self._unwatch(instance)
+        instance.model = model
+        self._watch(instance)
+        self._table.update(instance.index, model.name, model.priority)
+        self._configure(instance)
+        if model.vmac != old.vmac:
+            if model.vmac is None:
+                instance.vmac_ifindex = 0
+            elif old.vmac is None or _made_of(model.vmac) != _made_of(old.vmac):
+                # The adverts need no VMAC: they go on while it is made.
+                instance.vmac_ifindex = VMAC_IS_COMING
+            instance.vmac_is_down = False
+        self._vmacs_are_stale |= model.vmac is not None or old.vmac is not None
+        instance.place(self._engine, self._links)
+        self.review(instance)
+        self._engine.hurry(instance.index, self._clock())
+        return (model.all_addresses, model.vmac, model.announcements) != (
+            old.all_addresses,
+            old.vmac,
+            old.announcements,
+        )
+
+    def remove(self, instance: Instance) -> None:
+        """Ends an instance: a master resigns. It is to be forgotten when its addresses are gone."""
+        self._engine.stop(instance.index, self._clock())
+        self._engine.detach(instance.index)
+        self._unwatch(instance)
+        self._listen(instance, 0)
+        self._leaving.add(instance.index)
+        self._vmacs_are_stale |= instance.model.vmac is not None
+
+    def forget(self, index: int) -> None:
+        """Gives back what a removed instance had in the table and in the engine."""
+        self._leaving.discard(index)
+        self._engine.forget(index)
+        self._table.remove(index)
+        del self.instances[index]
+
+    def settle_vmacs(self) -> None:
+        """Makes and removes VMACs in the other thread, where a change made that necessary."""
+        if self._vmacs_are_stale:
+            self._vmacs_are_asked_for = True
+            self.catch_up()
 
     def review(self, instance: Instance) -> None:
         """Compares what the router needs with what there is, and starts or fails it."""
@@ -94,6 +154,7 @@ class Roster:
         """Makes anew what links took with them, once for many links that changed together."""
         if self._vmacs_are_stale and not self._vmacs_are_settling:
             self._vmacs_are_stale, self._vmacs_are_settling = False, True
+            self._vmacs_are_asked_for = False
             wanted = self._wanted_vmacs()
             refusals: list[Refusal] = []
 
@@ -116,6 +177,8 @@ class Roster:
             if self._table.state(instance.index) == State.MASTER:
                 self.on_moved(instance)
         self.on_changed()
+        if self._vmacs_are_asked_for:
+            self.catch_up()
 
     def stop(self) -> None:
         """Ends every virtual router: masters resign."""
@@ -132,8 +195,15 @@ class Roster:
         index = self._table.add(
             model.name, model.interface, 0, 6 if is_ipv6 else 4, model.vrid, model.priority
         )
+        instance = Instance(model, index)
+        self.instances[index] = instance
+        self._configure(instance)
+        return instance
+
+    def _configure(self, instance: Instance) -> None:
+        model = instance.model
         self._engine.configure(
-            index,
+            instance.index,
             version=model.version,
             advert_interval=model.advert_interval,
             addresses=b"".join(address.address for address in model.addresses),
@@ -154,14 +224,35 @@ class Roster:
             # Adverts with AH come a second or more apart, so that the clock stays ahead of them.
             ah_sequence=int(time.time()) & 0xFFFFFFFF,
         )
-        instance = Instance(model, index)
-        self.instances[index] = instance
-        return instance
+
+    def _begin(self, instance: Instance) -> None:
+        """Starts it, or says what it lacks."""
+        instance.place(self._engine, self._links)
+        self._watch(instance)
+        self.review(instance)
+
+    def _watch(self, instance: Instance) -> None:
+        """Hears of changes of every link that concerns it."""
+        for name in _interfaces(instance.model):
+            if name not in self._by_link:
+                self._links.subscribe(self._on_link, name)
+                self._by_link[name] = []
+            self._by_link[name].append(instance)
+
+    def _unwatch(self, instance: Instance) -> None:
+        for name in _interfaces(instance.model):
+            watching = self._by_link[name]
+            watching.remove(instance)
+            if not watching:
+                del self._by_link[name]
+                self._links.unsubscribe(self._on_link, name)
 
     def _wanted_vmacs(self) -> list[Wanted]:
         """The VMACs of every instance whose interface exists."""
         wanted: list[Wanted] = []
         for instance in self.instances.values():
+            if instance.index in self._leaving:
+                continue
             vmac = instance.model.vmac
             parent = self._links.by_name(instance.model.interface)
             if vmac is not None and parent is not None:
@@ -180,9 +271,11 @@ class Roster:
                 log.error("%s", refusal.reason)
         changed: list[Instance] = []
         for instance in self.instances.values():
-            if instance.model.vmac is None:
+            if instance.model.vmac is None or instance.index in self._leaving:
                 continue
             ifindex = self._vmacs.indexes.get(instance.model.vmac.name, 0)
+            if self._vmacs_are_stale and instance.vmac_ifindex == VMAC_IS_COMING:
+                continue  # this was not the time when it was made
             if ifindex != instance.vmac_ifindex:
                 instance.vmac_ifindex = ifindex
                 changed.append(instance)
@@ -218,7 +311,7 @@ class Roster:
             if vmac is not None and vmac.name == link.name:
                 # It comes up with its parent, and is not up yet when it appears.
                 instance.vmac_is_down = change is Change.DOWN and not link.flags & IFF_UP
-                if change is Change.VANISHED:
+                if change is Change.VANISHED and instance.vmac_ifindex != VMAC_IS_COMING:
                     instance.vmac_ifindex = 0
             if change in (Change.APPEARED, Change.VANISHED, Change.MAC):
                 instance.place(self._engine, self._links)
@@ -237,3 +330,8 @@ def _interfaces(model: VirtualRouter) -> set[str]:
         if address.interface is not None:
             names.add(address.interface)
     return names
+
+
+def _made_of(vmac: Vmac) -> tuple[str, bytes]:
+    """What cannot be changed without making it anew."""
+    return vmac.name, vmac.mac

@@ -13,6 +13,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from fastvrrp._engine import Engine, Note
 from fastvrrp.kernel.addresses import AddressQueue, Applied, Span
@@ -24,6 +25,13 @@ log = logging.getLogger(__name__)
 
 SLICE = 2_000_000
 """Nanoseconds of one slice: a fifth of the shortest advert interval."""
+
+
+class _End(NamedTuple):
+    """A virtual router was removed: what waits after its last note."""
+
+    router: int
+    then: Callable[[int], None]
 
 
 class Transitions:
@@ -50,7 +58,8 @@ class Transitions:
         self._clock = clock
         self._wake = wake
         self._run_elsewhere = run_elsewhere
-        self._notes: deque[Note] = deque()
+        self._notes: deque[Note | _End] = deque()
+        self._ends: dict[int, _End] = {}
         self._on_its_way: Span | None = None
         self._standing: dict[int, dict[bytes, int]] = {}
         """Addresses of masters, by ifindex: whose they are."""
@@ -61,11 +70,28 @@ class Transitions:
         self._notes.extend(notes)
         self._wake()
 
+    def end(self, instance: Instance, then: Callable[[int], None]) -> None:
+        """Calls `then` with the index of an instance that was stopped, when its addresses are gone
+        and nothing about it is queued any more. Its last notes must have been taken."""
+        self._notes.append(_End(instance.index, then))
+        self._wake()
+
     def put_again(self, instance: Instance) -> None:
         """Moves a master's addresses to where they belong now; those that are there stay."""
+        self.take_off(instance)
+        self.put_on(instance)
+
+    def take_off(self, instance: Instance) -> None:
+        """Removes a master's addresses from where they do not belong any more. Where addresses go
+        from one master to another, every `take_off` has to come before the first `put_on`."""
         moved = instance.standing.without(instance.batch)
         if moved.addresses:
             self.addresses.put((instance.index, "moved"), moved, add=False)
+            self._wake()
+
+    def put_on(self, instance: Instance) -> None:
+        """Adds a master's addresses where they belong now, and announces them."""
+        instance.batch.follow(instance.standing)
         self._stand(instance)
         self._wake()
 
@@ -113,9 +139,15 @@ class Transitions:
             self.addresses.finish(span)
         self._wake()
 
-    def _carry_on(self, note: Note) -> None:
+    def _carry_on(self, note: Note | _End) -> None:
         instance = self._instances.get(note.router)
         if instance is None:
+            return
+        if isinstance(note, _End):
+            # Behind everything that is queued for it. What is gone already is no error.
+            self._ends[note.router] = note
+            self._forget(instance)
+            self.addresses.put((note.router, "end"), instance.standing, add=False)
             return
         if note.reannounces and not self._announcer.heard_lower_priority(instance):
             return
@@ -141,10 +173,17 @@ class Transitions:
 
     def _forget(self, instance: Instance) -> None:
         for address, ifindex in instance.standing.placed:
-            self._standing.get(ifindex, {}).pop(address.address, None)
+            # Another one may have taken it over meanwhile.
+            standing = self._standing.get(ifindex, {})
+            if standing.get(address.address) == instance.index:
+                del standing[address.address]
 
     def _on_applied(self, applied: Applied) -> None:
         if not isinstance(applied.key, int):
+            assert isinstance(applied.key, tuple)
+            index, why = applied.key
+            if why == "end":
+                self._ends.pop(index).then(index)
             return  # what moved elsewhere is a matter of the new place
         instance = self._instances[applied.key]
         for failure in applied.failures:

@@ -1,0 +1,82 @@
+"""The process that reads a configuration for the daemon: `python -m fastvrrp.daemon.reader`.
+
+Arguments: `start` or `reload`, the file, and the configuration's ID or nothing. A reload's stdin
+has the digests of what runs. What is to be said goes to stdout, as daemon/reading.py has it.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+from fastvrrp.config import Reading, Severity, read
+from fastvrrp.daemon.reading import (
+    DIGEST_SIZE,
+    NICENESS,
+    PART_ITEMS,
+    PART_ROUTERS,
+    UNUSED,
+    Digester,
+    Part,
+    PartWriter,
+    Summary,
+    in_parts,
+)
+from fastvrrp.model import VirtualRouter
+
+LEVELS = {Severity.WARNING: logging.WARNING, Severity.ERROR: logging.ERROR}
+
+
+def main(arguments: list[str]) -> None:
+    """Reads, says what there is to be said, and ends."""
+    occasion, path, config_id = arguments
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.disable()  # it lives for one reading
+    is_reload = occasion == "reload"
+    if is_reload:
+        os.nice(NICENESS)
+    known = sys.stdin.buffer.read() if is_reload else b""
+    reading = read(path, config_id or None)
+    with os.fdopen(os.dup(1), "wb", buffering=1 << 16) as file:
+        say(PartWriter(file), reading, known, is_reload)
+    os._exit(0)  # the memory goes faster when nobody tidies it up
+
+
+def say(stream: PartWriter, reading: Reading, known: bytes, is_reload: bool) -> None:
+    """Writes the whole stream; of a reload with an error nothing but the complaints."""
+    complaints = [(LEVELS[each.severity], str(each)) for each in reading.complaints]
+    for part in in_parts(complaints, PART_ITEMS):
+        stream.write(Part.COMPLAINTS, part)
+    configuration = reading.configuration
+    models = configuration.virtual_routers
+    stream.write(Part.SUMMARY, Summary(configuration.definitions, reading.has_errors, len(models)))
+    if not (is_reload and reading.has_errors):
+        running = {
+            known[start : start + DIGEST_SIZE]: start // DIGEST_SIZE
+            for start in range(0, len(known), DIGEST_SIZE)
+        }
+        running.pop(UNUSED, None)
+        for part in in_parts(changed(models, running), PART_ROUTERS):
+            stream.write(Part.ROUTERS, part)
+        for part in in_parts(running.values(), PART_ITEMS):
+            stream.write(Part.GONE, part)
+    stream.write(Part.END, None)
+
+
+def changed(
+    models: tuple[VirtualRouter, ...], running: dict[bytes, int]
+) -> Iterator[tuple[VirtualRouter, bytes]]:
+    """What does not run as it should, with its digest; takes the others out of `running`."""
+    digester = Digester()
+    for model in models:
+        digest = digester.digest(model)
+        if running.pop(digest, None) is None:
+            yield model, digest
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,309 @@
+"""A configuration read by another process: what the reader says, and how it is heard.
+
+Reading takes seconds and hundreds of megabytes where there are many virtual routers. In a process
+of its own it keeps no advert waiting, and its memory is gone when it ends. It is a new interpreter,
+not a fork: that would copy page by page what the daemon writes meanwhile.
+
+The daemon tells the reader what it runs, one digest a virtual router, so that nothing but what is
+different comes back. It comes in parts, each small enough to be taken between two adverts; one part
+is a length (four bytes, in the machine's order) and a pickle. All pickles of a stream share what
+they have in common, as the reader's model does.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from hashlib import blake2b
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import fastvrrp
+from fastvrrp.model import Configuration, GlobalDefinitions, VirtualRouter
+
+if TYPE_CHECKING:
+    import asyncio
+
+DIGEST_SIZE = 16
+UNUSED = bytes(DIGEST_SIZE)
+"""Instead of a digest: no virtual router runs at this index."""
+LENGTH = struct.Struct("=I")
+PART_ROUTERS = 32
+"""Virtual routers in one part: to take one takes less than a millisecond."""
+PART_ITEMS = 512
+READ_SIZE = 65536
+NICENESS = 10
+"""Of the reader while the daemon runs: adverts come first."""
+TIME_LIMIT = 300.0
+"""Seconds that a reload's reader has."""
+
+
+class Part(IntEnum):
+    """What a part of the stream is."""
+
+    COMPLAINTS = 0
+    """A list of (level of `logging`, line)."""
+    SUMMARY = 1
+    GONE = 2
+    """A list of indexes whose digest is not in the new configuration."""
+    ROUTERS = 3
+    """A list of (model, digest) of what does not run yet as it should."""
+    END = 4
+    """Everything was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the reader says of the whole."""
+
+    definitions: GlobalDefinitions
+    has_errors: bool
+    routers: int
+    """Virtual routers in the new configuration."""
+
+
+class ReaderError(Exception):
+    """The reader did not say everything; why, for a person."""
+
+
+class Digester:
+    """Digests of models: equal ones, and as good as only those, have the same."""
+
+    def __init__(self) -> None:
+        self._buffer = BytesIO()
+        self._pickler = pickle.Pickler(self._buffer, pickle.HIGHEST_PROTOCOL)
+        # Without its memo a pickle depends on values alone, and not on which of them are shared.
+        self._pickler.fast = True
+
+    def digest(self, model: VirtualRouter) -> bytes:
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        self._pickler.dump(model)
+        return blake2b(self._buffer.getbuffer(), digest_size=DIGEST_SIZE).digest()
+
+
+class PartWriter:
+    """The reader's end of the stream."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._buffer = BytesIO()
+        self._pickler = pickle.Pickler(self._buffer, pickle.HIGHEST_PROTOCOL)
+
+    def write(self, part: Part, value: object) -> None:
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        self._pickler.dump((int(part), value))
+        self._file.write(LENGTH.pack(self._buffer.tell()))
+        self._file.write(self._buffer.getbuffer())
+
+
+class PartReader:
+    """The daemon's end: `feed` it what comes."""
+
+    def __init__(self) -> None:
+        self._waiting = bytearray()
+        self._buffer = BytesIO()
+        self._unpickler = pickle.Unpickler(self._buffer)
+
+    def feed(self, data: bytes) -> Iterator[tuple[Part, Any]]:
+        """The parts that are whole now."""
+        self._waiting += data
+        while len(self._waiting) >= LENGTH.size:
+            end = LENGTH.size + LENGTH.unpack_from(self._waiting)[0]
+            if len(self._waiting) < end:
+                return
+            self._buffer.seek(0)
+            self._buffer.truncate()
+            self._buffer.write(self._waiting[LENGTH.size : end])
+            self._buffer.seek(0)
+            del self._waiting[:end]
+            number, value = self._unpickler.load()
+            yield Part(number), value
+
+
+@dataclass(slots=True)
+class Aside:
+    """What a start's reader has said."""
+
+    configuration: Configuration
+    digests: bytearray
+    """Of its virtual routers, one after the other."""
+    has_errors: bool
+
+
+def read_aside(path: str, config_id: str | None, on_complaint: Callable[[str], object]) -> Aside:
+    """Reads a configuration in another process and waits for it; `on_complaint` hears every line
+    that `fastvrrp check` would print. Raises ReaderError."""
+    process = _spawn(path, config_id, None, 0)
+    assert process.stdout is not None
+    summary: Summary | None = None
+    routers: list[VirtualRouter] = []
+    digests = bytearray()
+    is_whole = False
+    stream = PartReader()
+    gc.disable()  # everything that comes stays: there is nothing to find
+    with process:
+        while data := process.stdout.read1(READ_SIZE):  # type: ignore[attr-defined]
+            for part, value in stream.feed(data):
+                if part is Part.COMPLAINTS:
+                    for _, line in value:
+                        on_complaint(line)
+                elif part is Part.SUMMARY:
+                    summary = value
+                elif part is Part.ROUTERS:
+                    for model, digest in value:
+                        routers.append(model)
+                        digests += digest
+                elif part is Part.END:
+                    is_whole = True
+    gc.enable()
+    if summary is None or not is_whole:
+        raise ReaderError(_ended(process.returncode))
+    return Aside(Configuration(summary.definitions, tuple(routers)), digests, summary.has_errors)
+
+
+@dataclass(slots=True)
+class News:
+    """What a reload's reader has said."""
+
+    complaints: list[tuple[int, str]] = field(default_factory=list)
+    summary: Summary | None = None
+    gone: list[int] = field(default_factory=list)
+    routers: list[tuple[VirtualRouter, bytes]] = field(default_factory=list)
+    is_whole: bool = False
+
+
+class Reader:
+    """A reload's reader, heard from within an event loop. `on_end` is called once with what it has
+    said, or with a ReaderError; never after `close`."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        path: str,
+        config_id: str | None,
+        known: bytes | bytearray,
+        on_end: Callable[[News | ReaderError], object],
+        time_limit: float = TIME_LIMIT,
+    ) -> None:
+        """`known` has the digests of what runs, one after the other. Raises OSError where no
+        process can be made."""
+        self._loop = loop
+        self._on_end = on_end
+        self._news = News()
+        self._stream = PartReader()
+        self._said = os.memfd_create("said")
+        """Its stderr."""
+        handover = os.memfd_create("known")
+        try:
+            os.write(handover, known)
+            os.lseek(handover, 0, os.SEEK_SET)
+            self._process = _spawn(path, config_id, handover, self._said)
+        except OSError:
+            os.close(self._said)
+            raise
+        finally:
+            os.close(handover)
+        assert self._process.stdout is not None
+        self._pipe = self._process.stdout.fileno()
+        os.set_blocking(self._pipe, False)
+        loop.add_reader(self._pipe, self._on_readable)
+        self._alarm = loop.call_later(time_limit, self._give_up, time_limit)
+        self._is_open = True
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def close(self) -> None:
+        """Ends it."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._alarm.cancel()
+        self._loop.remove_reader(self._pipe)
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        os.close(self._said)
+
+    def _on_readable(self) -> None:
+        try:
+            data = os.read(self._pipe, READ_SIZE)
+        except BlockingIOError:
+            return
+        if not data:
+            status = self._process.wait()
+            self._finish(ReaderError(_ended(status, self._last_words())))
+            return
+        for part, value in self._stream.feed(data):
+            if part is Part.COMPLAINTS:
+                self._news.complaints += value
+            elif part is Part.SUMMARY:
+                self._news.summary = value
+            elif part is Part.GONE:
+                self._news.gone += value
+            elif part is Part.ROUTERS:
+                self._news.routers += value
+            elif part is Part.END:
+                self._news.is_whole = True
+                self._finish(self._news)
+                return
+
+    def _give_up(self, time_limit: float) -> None:
+        self._finish(ReaderError(f"it was not read in {time_limit:g} s"))
+
+    def _finish(self, what: News | ReaderError) -> None:
+        self.close()
+        self._on_end(what)
+
+    def _last_words(self) -> str:
+        """The last line that it wrote to stderr."""
+        size = os.fstat(self._said).st_size
+        said = os.pread(self._said, 4096, max(0, size - 4096)).decode(errors="replace")
+        return next((line for line in reversed(said.splitlines()) if line.strip()), "")
+
+
+def _spawn(
+    path: str, config_id: str | None, known: int | None, stderr: int
+) -> subprocess.Popen[bytes]:
+    """Starts a reader. With `known` (a file of digests) it is a reload's."""
+    home = str(Path(fastvrrp.__file__).parent.parent)  # this version, wherever it was started
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-P", "-m", "fastvrrp.daemon.reader"),
+            *("start" if known is None else "reload", path, config_id or ""),
+        ],
+        stdin=subprocess.DEVNULL if known is None else known,
+        stdout=subprocess.PIPE,
+        stderr=stderr or None,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+    )
+
+
+def _ended(status: int, said: str = "") -> str:
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    return f"the process that reads it {how}{': ' if said else ''}{said}"
+
+
+def in_parts(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of up to `size` items each."""
+    part: list[Any] = []
+    for item in items:
+        part.append(item)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part

@@ -1,0 +1,289 @@
+"""SIGHUP: the configuration is read again, and what is different is carried out, between adverts.
+
+The file is read and compared by another process (daemon/reading.py). An error in it refuses the
+reload as a whole: everything goes on as it was. Otherwise what comes back is what is different, and
+is carried out in slices, in this order: what is removed resigns; what is changed keeps its state,
+and its addresses leave where they do not belong any more; then they are put where they belong now;
+then what is new begins. What did not change is not looked at.
+
+Which virtual router goes on as which is the rule of config/diff.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from time import monotonic
+
+from fastvrrp._driver import Driver
+from fastvrrp._engine import Engine
+from fastvrrp._table import Table
+from fastvrrp.config.diff import Identity, differences, identities
+from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError
+from fastvrrp.model import GlobalDefinitions, State, VirtualRouter
+from fastvrrp.vrrp.announcer import Announcer
+from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.roster import Roster
+from fastvrrp.vrrp.transitions import Transitions
+
+log = logging.getLogger(__name__)
+
+SLICE = 2_000_000
+"""Nanoseconds of one slice, as of transitions.py: a fifth of the shortest advert interval."""
+GROWTH = 8
+"""When the table has to grow, there is room for one in so many more than is needed."""
+
+
+class Running:
+    """What runs: the rooms that a reload changes, and the digests of their virtual routers."""
+
+    def __init__(
+        self,
+        definitions: GlobalDefinitions,
+        digests: bytearray,
+        table: Table,
+        engine: Engine,
+        driver: Driver,
+        roster: Roster,
+        transitions: Transitions,
+        announcer: Announcer,
+        virtual_addresses: set[tuple[int, bytes]],
+        listen: Callable[[VirtualRouter], None],
+    ) -> None:
+        """`digests` are by the table's index, `virtual_addresses` is the set that the links ask,
+        and `listen` opens the sockets that a virtual router needs."""
+        self.definitions = definitions
+        self.digests = digests
+        self.table = table
+        self.engine = engine
+        self.driver = driver
+        self.roster = roster
+        self.transitions = transitions
+        self.announcer = announcer
+        self.virtual_addresses = virtual_addresses
+        self.listen = listen
+
+    def set_digest(self, index: int, digest: bytes) -> None:
+        start = index * DIGEST_SIZE
+        if start > len(self.digests):
+            self.digests += bytes(start - len(self.digests))
+        self.digests[start : start + DIGEST_SIZE] = digest
+
+
+class Reloads:
+    """All reloads of a daemon, one at a time."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        path: str,
+        config_id: str | None,
+        running: Running,
+    ) -> None:
+        """`path` is absolute: the daemon's folder is another than its caller's."""
+        self._loop = loop
+        self._path = path
+        self._config_id = config_id
+        self._running = running
+        self._reader: Reader | None = None
+        self._work: Iterator[None] | None = None
+        self._next_slice: asyncio.Handle | None = None
+        self._is_wanted_again = False
+        self._began = 0.0
+
+    def request(self) -> None:
+        """Reloads; where a reload is under way, once more after it."""
+        if self._reader is not None or self._work is not None:
+            self._is_wanted_again = True
+            return
+        self._is_wanted_again = False
+        self._began = monotonic()
+        log.info("Reloading %s", self._path)
+        try:
+            self._reader = Reader(
+                self._loop, self._path, self._config_id, self._running.digests, self._on_read
+            )
+        except OSError as error:
+            _refuse(f"no process can be started to read it: {error.strerror}")
+
+    def close(self) -> None:
+        """Leaves undone what is under way: the daemon stops."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if self._next_slice is not None:
+            self._next_slice.cancel()
+        self._work = None
+        self._is_wanted_again = False
+
+    def _on_read(self, found: News | ReaderError) -> None:
+        self._reader = None
+        self._work = self._refused(found) if isinstance(found, ReaderError) else self._judge(found)
+        gc.disable()  # it would look at everything that comes now, in the middle of a slice
+        self._do_slice()
+
+    def _do_slice(self) -> None:
+        assert self._work is not None
+        clock = self._running.driver.now
+        until = clock() + SLICE
+        is_over = False
+        try:
+            while not is_over and clock() < until:
+                is_over = next(self._work, self) is self
+        except Exception:
+            # What was carried out stands, and the next reload begins from there.
+            log.exception("the reload of %s ended before its time", self._path)
+            is_over = True
+        self._running.driver.settle()
+        if not is_over:
+            self._next_slice = self._loop.call_soon(self._do_slice)
+            return
+        self._work = self._next_slice = None
+        gc.freeze()  # what has come lives long
+        gc.enable()
+        if self._is_wanted_again:
+            self.request()
+
+    def _refused(self, error: ReaderError) -> Iterator[None]:
+        _refuse(str(error))
+        yield
+
+    def _judge(self, news: News) -> Iterator[None]:
+        for level, line in news.complaints:
+            log.log(level, "%s", line)
+            yield
+        summary = news.summary
+        assert summary is not None
+        room = self._running.table.room
+        if summary.has_errors:
+            _refuse("it has errors")
+        elif self._running.table.count + len(news.routers) > room:
+            _refuse(f"there is room for {room} virtual routers until the daemon starts anew")
+        else:
+            yield from self._carry_out(news)
+
+    def _carry_out(self, news: News) -> Iterator[None]:
+        summary = news.summary
+        assert summary is not None
+        running = self._running
+        running.announcer.pace(summary.definitions.garp_interval, summary.definitions.gna_interval)
+        if log.isEnabledFor(logging.DEBUG):
+            for line in differences(running.definitions, summary.definitions):
+                log.debug("global_defs: %s", line)
+        running.definitions = summary.definitions
+        plan = _Plan()
+        yield from plan.pair(news, running.roster.instances)
+        yield from self._remove(plan)
+        yield from self._change(plan)
+        yield from self._add(plan)
+        running.roster.settle_vmacs()
+        yield from self._forget_addresses(plan)
+        log.info(
+            "Reloaded %s: %d added, %d removed, %d changed, %d unchanged; %.2f s",
+            self._path,
+            len(plan.added),
+            len(plan.removed),
+            len(plan.changed),
+            summary.routers - len(plan.added) - len(plan.changed),
+            monotonic() - self._began,
+        )
+
+    def _remove(self, plan: _Plan) -> Iterator[None]:
+        running = self._running
+        for instance in plan.removed:
+            log.debug("(%s) is removed", instance.model.name)
+            running.set_digest(instance.index, UNUSED)
+            running.roster.remove(instance)
+            running.driver.settle()  # its last note comes before its end
+            running.transitions.end(instance, running.roster.forget)
+            yield
+
+    def _change(self, plan: _Plan) -> Iterator[None]:
+        running = self._running
+        moved: list[Instance] = []
+        for instance, model, digest in plan.changed:
+            if log.isEnabledFor(logging.DEBUG):
+                for line in differences(instance.model, model):
+                    log.debug("(%s) %s", model.name, line)
+            self._announce(plan, instance.model, model)
+            is_moved = running.roster.change(instance, model)
+            running.set_digest(instance.index, digest)
+            if is_moved and running.table.state(instance.index) == State.MASTER:
+                running.transitions.take_off(instance)
+                moved.append(instance)
+            yield
+        for instance in moved:
+            if running.table.state(instance.index) == State.MASTER:
+                running.transitions.put_on(instance)
+            yield
+
+    def _add(self, plan: _Plan) -> Iterator[None]:
+        running = self._running
+        needed = running.table.count + len(plan.added)
+        if needed > running.table.capacity:
+            running.table.grow(min(needed + needed // GROWTH, running.table.room))
+            running.engine.grow()
+        for model, digest in plan.added:
+            log.debug("(%s) is added", model.name)
+            self._announce(plan, None, model)
+            running.set_digest(running.roster.enter(model).index, digest)
+            yield
+
+    def _announce(self, plan: _Plan, old: VirtualRouter | None, new: VirtualRouter) -> None:
+        """Says what else has to know of a virtual router before it is there."""
+        addresses = {(address.family, address.address) for address in new.all_addresses}
+        self._running.virtual_addresses.update(addresses)
+        if old is not None:
+            before = {(address.family, address.address) for address in old.all_addresses}
+            plan.lost_addresses.update(before - addresses)
+        self._running.listen(new)
+
+    def _forget_addresses(self, plan: _Plan) -> Iterator[None]:
+        """Addresses that no virtual router has any more are like all others."""
+        for instance in plan.removed:
+            for address in instance.model.all_addresses:
+                plan.lost_addresses.add((address.family, address.address))
+        if not plan.lost_addresses:
+            return
+        leaving = {instance.index for instance in plan.removed}
+        for instance in list(self._running.roster.instances.values()):
+            if instance.index not in leaving:
+                for address in instance.model.all_addresses:
+                    plan.lost_addresses.discard((address.family, address.address))
+            yield
+        self._running.virtual_addresses -= plan.lost_addresses
+
+
+class _Plan:
+    """What goes, what changes and what comes."""
+
+    def __init__(self) -> None:
+        self.removed: list[Instance] = []
+        self.changed: list[tuple[Instance, VirtualRouter, bytes]] = []
+        self.added: list[tuple[VirtualRouter, bytes]] = []
+        self.lost_addresses: set[tuple[int, bytes]] = set()
+
+    def pair(self, news: News, instances: dict[int, Instance]) -> Iterator[None]:
+        """Finds out which of the new goes on as which of those that run otherwise."""
+        waiting = {index: instances[index] for index in news.gone}
+        by_identity: dict[Identity, Instance] = {}
+        for instance in waiting.values():
+            by_identity.update(dict.fromkeys(identities(instance.model), instance))
+            yield
+        for model, digest in news.routers:
+            for key in identities(model):
+                before = by_identity.get(key)
+                if before is not None and before.index in waiting:
+                    del waiting[before.index]
+                    self.changed.append((before, model, digest))
+                    break
+            else:
+                self.added.append((model, digest))
+            yield
+        self.removed = list(waiting.values())
+
+
+def _refuse(why: str) -> None:
+    log.error("The configuration is not reloaded: %s. Everything goes on as it was", why)
