@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,15 +163,15 @@ def test_a_command_is_run_once(scripts: Scripts, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="runs scripts as another user")
-def test_a_script_runs_as_its_user(scripts: Scripts, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.touch()
-    out.chmod(0o666)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    command = shell(f"(id -u; id -g; id -G) >{out}")
-    scripts.run(command._replace(credentials=Credentials(65534, 65533, (4, 20))))
-    wait_until(lambda: out.read_text().split() == ["65534", "65533", "65533", "4", "20"])
+def test_a_script_runs_as_its_user(scripts: Scripts) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+        Path(folder).chmod(0o755)
+        out = Path(folder, "out")
+        out.touch()
+        out.chmod(0o666)
+        command = shell(f"(id -u; id -g; id -G) >{out}")
+        scripts.run(command._replace(credentials=Credentials(65534, 65533, (4, 20))))
+        wait_until(lambda: out.read_text().split() == ["65534", "65533", "65533", "4", "20"])
 
 
 def test_the_own_user_needs_no_help() -> None:
