@@ -110,7 +110,7 @@ def test_errors_of_the_event_loop_are_said_with_their_traceback(pipe: Pipe) -> N
     assert "of no interest" not in text
 
 
-def test_who_logs_does_not_wait_and_hears_once_how_much_was_dropped(
+def test_who_logs_does_not_wait_and_hears_how_much_was_dropped(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logs, "CAPACITY", 10)
@@ -122,11 +122,12 @@ def test_who_logs_does_not_wait_and_hears_once_how_much_was_dropped(
     text = read_to_the_end(pipe, set_up)
     said = [int(number) for number in re.findall(r"message (\d+)\n", text)]
     dropped = re.findall(r"(\d+) log messages were dropped", text)
-    # The queue is full of the first ones, and of another when the thread has taken one.
+    # The queue is full of the first ones, and of others when the thread has taken some.
     assert said[:10] == list(range(10))
     assert said == sorted(said)
-    assert len(said) <= 11
-    assert dropped == [str(1000 - len(said))]
+    assert len(said) <= 10 + logs.TOGETHER
+    assert sum(map(int, dropped)) == 1000 - len(said)
+    assert len(dropped) <= 2
     assert "dropped" in text.splitlines()[-1]
 
 
