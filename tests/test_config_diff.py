@@ -151,14 +151,14 @@ def test_notifications_and_options_are_said_field_by_field() -> None:
     old = replace(ROUTER, options=InstanceOptions(hmac=hmac))
     new = replace(
         ROUTER,
-        notifications=Notifications(master=command),
         options=InstanceOptions(
-            hmac=Hmac((HmacKey(1, "the new secret"), HmacKey(2, "another secret")), 2)
+            Notifications(master=command),
+            hmac=Hmac((HmacKey(1, "the new secret"), HmacKey(2, "another secret")), 2),
         ),
     )
     said = lines_of([old], [new])
     assert said[1:-1] == [
-        "    notifications.master: none -> /bin/tell me (as root)",
+        "    options.notifications.master: none -> /bin/tell me (as root)",
         "    options.hmac.keys: +2",
         "    options.hmac.keys[1].key: changed",
         "    options.hmac.active_key: 1 -> 2",

@@ -461,9 +461,9 @@ def test_what_is_right_in_a_configuration_runs_and_the_rest_is_said(lab: Laborat
         ("vrrp_instance VI {\n virtual_router_id 256\n}\n", [], 2, "256 is outside 1-255"),
         ("vrrp_instance VI {\n virtual_router_id 256\n}\n", ["-t"], 5, "256 is outside 1-255"),
         ("vrrp_instance VI {\n", [], 2, "error"),
-        ("frobnicate yes\n", ["-t"], 0, "warning: "),
+        ("frobnicate yes\n", ["-t"], 5, "warning: "),
         ("include missing.conf\n", ["-t"], 0, "warning: "),
-        ("@one frobnicate yes\n", ["-t", "-i", "one"], 0, "frobnicate"),
+        ("@one frobnicate yes\n", ["-t", "-i", "one"], 5, "frobnicate"),
         ("", ["-v"], 0, "fastvrrp 0."),
     ],
 )

@@ -7,7 +7,7 @@ file is read once more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -54,11 +54,12 @@ class _Builders:
         vmac_names: frozenset[str],
         trackers: Mapping[tuple[Tracker, str], object],
         servers: VirtualServers,
+        left_out: Container[Entry],
         complaints: Complaints,
     ) -> None:
         self.known = dict(defaults.written)
         self.names = VmacNames(defaults.text("vmac_prefix") or "", vmac_names)
-        self.users = ScriptUsers(*defaults.script_user())
+        self.users = ScriptUsers.of(defaults)
         self.notifications = NotificationBuilder(
             self.users,
             defaults.sends_mail("vrrp") is True,
@@ -66,7 +67,9 @@ class _Builders:
         )
         self.routers = Builder(defaults, self.names, self.notifications, complaints)
         self.interface = defaults.text("default_interface") or ""
-        checkers = CheckerBuilder(self.users, defaults.is_on("checker_log_all_failures"), trackers)
+        checkers = CheckerBuilder(
+            self.users, defaults.is_on("checker_log_all_failures"), trackers, left_out
+        )
         self.servers = ServerBuilder(
             checkers, self.users, defaults.sends_mail("checker"), servers, complaints
         )
@@ -119,6 +122,7 @@ class Assembly:
             self._vmac_names,
             self._references.trackers,
             self._server_checks,
+            self._checker_checks.left_out,
             self._complaints,
         )
 
@@ -200,8 +204,9 @@ class Assembly:
         self._script_checks.take_definitions(entry)
 
     def _take_garp_group(self, entry: Entry) -> None:
-        self._garp_checks.take(entry)
-        self._garp_groups.append(garp_group(entry))
+        interfaces = self._garp_checks.take(entry)
+        if interfaces is not None:
+            self._garp_groups.append(garp_group(entry, interfaces))
 
     def _take_server(self, entry: Entry) -> None:
         self._checker_checks.check(entry)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fastvrrp.config.arguments import seconds_text
 from fastvrrp.config.building.block import Block
-from fastvrrp.config.building.notification import NOTIFICATION_KEYWORDS, NotificationBuilder
+from fastvrrp.config.building.notification import NotificationBuilder
 from fastvrrp.config.building.options import OPTION_KEYWORDS, OptionsBuilder
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import Defaults
@@ -26,7 +26,6 @@ from fastvrrp.model import (
     Announcements,
     Authentication,
     InstanceOptions,
-    Notifications,
     State,
     VirtualAddress,
     VirtualRouter,
@@ -72,9 +71,7 @@ class Builder:
     ) -> None:
         self._names = names
         self._complaints = complaints
-        self._notifications = notifications
-        self._no_notifications = notifications.build({})
-        self._options = OptionsBuilder(defaults.is_on("vrrp_strict"), complaints)
+        self._options = OptionsBuilder(notifications, defaults.is_on("vrrp_strict"), complaints)
         self._no_options = self._options.default
         self._announcements = defaults.announcements()
         self._shared: dict[object, Announcements] = {}
@@ -193,7 +190,6 @@ class Builder:
             written.is_on("v3_checksum_as_v2", self._v3_checksum_as_v2),
             self._announcements_of(written.garp),
             (),
-            self._notifications_of(instance, last),
             self._options_of(instance, last, interval),
         )
         return Draft(
@@ -201,11 +197,6 @@ class Builder:
             instance.statement,
             tuple([statement for _, statement in addresses + excluded]),
         )
-
-    def _notifications_of(self, instance: Entry, last: dict[str, Entry]) -> Notifications:
-        if NOTIFICATION_KEYWORDS.isdisjoint(last):
-            return self._no_notifications
-        return self._notifications.build(Block.of(instance).written)
 
     def _options_of(
         self, instance: Entry, last: dict[str, Entry], interval: int

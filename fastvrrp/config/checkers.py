@@ -22,6 +22,8 @@ class Checkers:
     """Checks checkers with the names that were given so far."""
 
     complaints: Complaints
+    left_out: set[Entry] = field(default_factory=set)
+    """Checkers, and parts of them, that are not taken."""
     _files: set[str] = field(default_factory=set)
     _sessions: set[str] = field(default_factory=set)
 
@@ -51,35 +53,43 @@ class Checkers:
                     self._check_session(checker, sessions)
                 elif kind == "MISC_CHECK":
                     if not any(entry.keyword.name == "misc_path" for entry in checker.entries):
-                        self._leave_out(checker, 0, "MISC_CHECK has no misc_path")
+                        self._leave_out(checker, "MISC_CHECK has no misc_path")
                 elif kind == "UDP_CHECK":
                     self._check_reply(checker)
                 if checker.keyword.is_block:
                     self._check_ends(checker, server.value[0])
 
-    def _leave_out(self, entry: Entry, index: int, text: str) -> None:
-        self.complaints.error(entry.statement, index, f"{text}; it is left out")
+    def _leave_out(
+        self, entry: Entry, text: str, *, part: Entry | None = None, index: int = 0
+    ) -> None:
+        """Take no more account of an entry, for the fault of one of its parts where there is one.
+
+        `index` is the word at fault.
+        """
+        self.left_out.add(entry)
+        self.complaints.error((part or entry).statement, index, f"{text}; it is left out")
 
     def _check_urls(self, checker: Entry) -> None:
         urls = [entry for entry in checker.entries if entry.keyword.name == "url"]
         if not urls:
-            self._leave_out(checker, 0, f"{checker.keyword.name} has no url")
+            self._leave_out(checker, f"{checker.keyword.name} has no url")
         for url in urls:
             if not any(entry.keyword.name == "path" for entry in url.entries):
-                self._leave_out(url, 0, "url has no path")
+                self._leave_out(url, "url has no path")
 
     def _check_name(self, checker: Entry, keyword: str, block: str, given: set[str]) -> str | None:
         """The name that a checker uses, where a block gave it before."""
         named = [entry for entry in checker.entries if entry.keyword.name == keyword]
         if not named:
-            self._leave_out(checker, 0, f"{checker.keyword.name} has no {keyword}")
+            self._leave_out(checker, f"{checker.keyword.name} has no {keyword}")
         elif (name := named[-1].value) is not None:
             if name in given:
                 return str(name)
             self._leave_out(
-                named[-1],
-                1,
+                checker,
                 f"{block} {name} of {checker.keyword.name} does not stand before it",
+                part=named[-1],
+                index=1,
             )
         return None
 
@@ -88,9 +98,7 @@ class Checkers:
         if name is None:
             return
         if name in sessions:
-            self._leave_out(
-                checker, 0, f"bfd_instance {name} is checked for this real server already"
-            )
+            self._leave_out(checker, f"bfd_instance {name} is checked for this real server already")
         sessions.add(name)
 
     def _check_reply(self, checker: Entry) -> None:
@@ -126,7 +134,7 @@ class Checkers:
             ):
                 self._leave_out(
                     entry,
-                    1,
                     f"bindto {address_text(entry.value)} is of another family than"
                     f" {address_text(target)}, which is checked",
+                    index=1,
                 )

@@ -301,7 +301,7 @@ DAEMON = Table().add(
     ),
     later(
         "vrrp_rx_bufs_multiplier",
-        One(Integer(1, 2**32 - 1)),
+        One(Integer(1, 2**32 - 1), is_alone=True),
         "Times that size.",
         "3",
         since="2.0.3",

@@ -16,27 +16,37 @@ class GarpGroups:
     complaints: Complaints
     _holders: dict[str, Statement] = field(default_factory=dict)
 
-    def take(self, group: Entry) -> None:
-        """Complain of a group without a gap, and of interfaces that are in a group already."""
+    def take(self, group: Entry) -> tuple[str, ...] | None:
+        """The interfaces of a group, or None where it is left out.
+
+        Complains of a group without a gap, and of interfaces that are in a group already.
+        """
         keywords = {entry.keyword.name for entry in group.entries}
-        if not keywords & {"garp_interval", "gna_interval"}:
+        has_gap = bool(keywords & {"garp_interval", "gna_interval"})
+        if not has_gap:
             self.complaints.error(
                 group.statement,
                 0,
                 "garp_group has no garp_interval and no gna_interval; it is left out",
             )
+        interfaces: list[str] = []
         for entry in group.entries:
-            if entry.keyword.name == "interface":
-                self._take_interface(entry.value, entry.statement, 1)
+            if entry.keyword.name == "interface" and isinstance(entry.value, str):
+                if self._is_free(entry.value, entry.statement, 1):
+                    interfaces.append(entry.value)
             elif entry.keyword.name == "interfaces":
-                for _, statement in entry.items:
-                    for index, word in enumerate(statement.words):
-                        self._take_interface(word, statement, index)
+                interfaces += [
+                    word
+                    for _, statement in entry.items
+                    for index, word in enumerate(statement.words)
+                    if self._is_free(word, statement, index)
+                ]
+        return tuple(interfaces) if has_gap else None
 
-    def _take_interface(self, name: object, statement: Statement, index: int) -> None:
-        if not isinstance(name, str):
-            return
-        if name in self._holders:
+    def _is_free(self, name: str, statement: Statement, index: int) -> bool:
+        """Take an interface; False, after a complaint, where a group has it already."""
+        is_free = name not in self._holders
+        if not is_free:
             self.complaints.error(
                 statement,
                 index,
@@ -44,3 +54,4 @@ class GarpGroups:
                 " ignored here",
             )
         self._holders.setdefault(name, statement)
+        return is_free

@@ -145,6 +145,14 @@ class VirtualAddressLine:
                         complaints.error(
                             statement, index - 1, f"scope {value} is unknown; write {_scopes()}"
                         )
+                    elif scope and len(plain.address) != INET_LENGTH:
+                        complaints.error(
+                            statement,
+                            index - 2,
+                            f"scope is ignored: {words[0]} is IPv6, whose addresses say their scope"
+                            " themselves",
+                        )
+                        scope = None
                 elif word == "preferred_lft":
                     lifetime_given = True
                     lifetime = _lifetime(statement, index - 1, complaints)

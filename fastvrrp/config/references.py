@@ -107,7 +107,8 @@ class References:
     """Everything named and used so far."""
 
     complaints: Complaints
-    _instances: set[str] = field(default_factory=set)
+    _instances: dict[str, str] = field(default_factory=dict)
+    """Names of instances, and the interface of each that counts by itself, or nothing."""
     _dropped: set[str] = field(default_factory=set)
     """Names of instances that were dropped: of them enough was said."""
     trackers: dict[tuple[Tracker, str], AnyTracker] = field(default_factory=dict)
@@ -142,10 +143,10 @@ class References:
         if key in self._given:
             self._already_given(entry, name, self._given[key], is_ours=True)
             return
+        self._given[key] = entry.statement
         tracker = _tracker(entry, users)
         if tracker is not None:
             self.trackers[key] = tracker
-            self._given[key] = entry.statement
 
     def take_static(self, entry: Entry, interface: str) -> None:
         """Remember static things; addresses that name no interface go to `interface`."""
@@ -177,7 +178,8 @@ class References:
         if draft is None:
             self._dropped.add(name)
             return
-        self._instances.add(name)
+        router = draft.router
+        self._instances[name] = router.interface if router.tracks_interface else ""
         tracked = _tracked(entry)
         if tracked:
             self._uses.append(_Uses(name, tracked, self._missing(tracked), draft))
@@ -209,6 +211,7 @@ class References:
         tracked: dict[str, tuple[Tracked, ...]] = {}
         for group in self._groups.values():
             known = self._known_uses(group.uses)
+            self._check_own_interfaces(group, known)
             group.tracked = tuple([self._resolved(use) for use in known])
         for uses in self._uses:
             assert uses.draft is not None
@@ -265,7 +268,9 @@ class References:
     def _has(self, kind: Tracker, name: str) -> bool:
         """Whether such a tracker was given for virtual routers."""
         tracker = self.trackers.get((kind, name))
-        return tracker is not None and getattr(tracker, "tells_vrrp", True) is True
+        if isinstance(tracker, BfdInstance):
+            return tracker.tells_vrrp
+        return (kind, name) in self._given
 
     def _missing(self, tracked: list[Use]) -> frozenset[tuple[Tracker, str]]:
         """Trackers that no block has given so far."""
@@ -362,8 +367,23 @@ class References:
                 )
         return group_of
 
+    def _check_own_interfaces(self, group: _Group, uses: list[Use]) -> None:
+        """Complain of interfaces that a group tracks and a member has as its own."""
+        for keyword, reference, statement in uses:
+            for member in group.names:
+                if keyword == "track_interface" and self._instances[member] == reference.name:
+                    self.complaints.warning(
+                        statement,
+                        0,
+                        f"track_interface {reference.name} of {group.uses.name} is the interface of"
+                        f" {member}, which counts already; remove one of them",
+                    )
+
     def _known_uses(self, uses: _Uses) -> list[Use]:
-        """Uses without those of trackers that do not exist, and those that are named twice."""
+        """Uses without those of trackers that do not exist, and those that are named twice.
+
+        Of a tracker that is left out of the model enough was said where it stands.
+        """
         seen: set[tuple[Tracker, str]] = set()
         known: list[Use] = []
         for keyword, reference, statement in uses.tracked:
@@ -389,7 +409,7 @@ class References:
                     0,
                     f"{keyword} {reference.name} is in {uses.name} already; it is ignored here",
                 )
-            else:
+            elif kind == Tracker.INTERFACE or key in self.trackers:
                 known.append((keyword, reference, statement))
             seen.add(key)
         return known

@@ -8,22 +8,20 @@ which `keepalived -t` exits with 6.
 
 from __future__ import annotations
 
-import grp
 import pwd
 import shutil
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fastvrrp.config.accounts import DEFAULT_USER, is_group, is_user
 from fastvrrp.config.commands import IN_BLOCKS
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
 from fastvrrp.model import Command
 
-DEFAULT_USER = "keepalived_script"
-"""Who runs scripts where nothing is written, if that user exists; else it is root."""
 CONNECTION = "</dev/tcp/"
 """Begins what keepalived does itself: to try whether a TCP port can be connected to."""
 
@@ -96,9 +94,9 @@ class ScriptChecks:
         """Whether the user at word `index` and the group after him are known here."""
         user, *rest = line.words[index : index + 2]
         missing = ""
-        if not _is_named(pwd.getpwnam, user):
+        if not is_user(user):
             missing = f"user {user}"
-        elif rest and not _is_named(grp.getgrnam, rest[0].removeprefix(":")):
+        elif rest and not is_group(rest[0].removeprefix(":")):
             missing = f"group {rest[0]}"
             index += 1
         if missing:
@@ -114,7 +112,7 @@ class ScriptChecks:
         """Whether somebody runs a script that names nobody."""
         if self._default is not None or not self._is_secure:
             return self._has_default
-        if _is_named(pwd.getpwnam, DEFAULT_USER):
+        if is_user(DEFAULT_USER):
             return True
         self.complaints.warning(
             line,
@@ -178,19 +176,10 @@ class ScriptChecks:
         return _path_of(command.arguments[0]) is not None
 
 
-def _is_named(look_up: Callable[[str], object], name: str) -> bool:
-    """Whether a database of users or groups has a name."""
-    try:
-        look_up(name)
-    except (KeyError, ValueError, UnicodeError):
-        return False
-    return True
-
-
 def _is_root(user: str | None) -> bool:
     """Whether a user is root, who stands in for one that is nowhere named."""
     if user is None:
-        return not _is_named(pwd.getpwnam, DEFAULT_USER)
+        return not is_user(DEFAULT_USER)
     return pwd.getpwnam(user).pw_uid == 0
 
 

@@ -53,10 +53,27 @@ class Kind:
                 ports.append(value[1] or 0)
         return cls(tuple(ports), has_mark, has_family)
 
+    def port(self, written: int | None, method: str) -> int:
+        """The port of a server that has this one written: without NAT a packet keeps its own.
+
+        0 is every port, or that of the packet.
+        """
+        if not written:
+            return self.ports[0] if len(set(self.ports)) == 1 and not self.has_mark else 0
+        if method == "NAT":
+            return written
+        if self.has_mark:
+            return 0
+        others = [port for port in self.ports if port != written]
+        return others[0] if others else written
+
 
 class Sound(NamedTuple):
     """What is left of a virtual server."""
 
+    kind: Kind
+    entries: list[Entry]
+    """Its keywords without those that are ignored."""
     real_servers: list[Entry]
     sorry: Entry | None
     quorum: int
@@ -78,7 +95,7 @@ def check_virtual_server(entry: Entry, kind: Kind, complaints: Complaints) -> So
         return None
     quorum, hysteresis = _check_quorum(entry, servers, name, last, complaints)
     _check_defaults(entry, name, kind, last, complaints)
-    _check_options(entry, last, complaints)
+    entries = _effective(entry, last, complaints)
     ends: list[Server] = [_server(server) for server, _ in servers]
     sorry = last.get("sorry_server")
     if sorry is not None and not isinstance(sorry.value, tuple):
@@ -96,8 +113,9 @@ def check_virtual_server(entry: Entry, kind: Kind, complaints: Complaints) -> So
         else:
             ends.append(end)
     if method != "NAT":
-        _check_ports(ends, name, kind, complaints)
-    return Sound([server for server, _ in servers], sorry, quorum, hysteresis)
+        _check_ports(ends, name, kind, method, complaints)
+    real_servers = [server for server, _ in servers]
+    return Sound(kind, entries, real_servers, sorry, quorum, hysteresis)
 
 
 def _family(entry: Entry, last: dict[str, Entry], complaints: Complaints) -> int | None:
@@ -172,10 +190,15 @@ def _real_servers(
                 " it is left out here",
             )
             continue
-        weights = [each.value for each in inner.entries if each.keyword.name == "weight"]
-        weight = weights[-1] if weights else 1
-        servers.append((inner, weight if isinstance(weight, int) else 1))
+        servers.append((inner, _weight(inner, _weight(entry, 1))))
     return servers if was_written else None, family
+
+
+def _weight(entry: Entry, otherwise: int) -> int:
+    for inner in reversed(entry.entries):
+        if inner.keyword.name == "weight" and isinstance(inner.value, int):
+            return inner.value
+    return otherwise
 
 
 def _check_quorum(
@@ -251,9 +274,10 @@ def _check_defaults(
         )
 
 
-def _check_options(entry: Entry, last: dict[str, Entry], complaints: Complaints) -> None:
-    """Options that need another one, some of them before."""
+def _effective(entry: Entry, last: dict[str, Entry], complaints: Complaints) -> list[Entry]:
+    """Keywords without options that need another one, some of them before."""
     seen: dict[str, object] = {}
+    ignored: set[Entry] = set()
     for option in entry.entries:
         keyword = MODERN.get(option.keyword.name, option.keyword.name)
         seen[keyword] = option.value
@@ -264,24 +288,26 @@ def _check_options(entry: Entry, last: dict[str, Entry], complaints: Complaints)
             fault = "it needs sorry_server before it"
         if fault:
             complaints.warning(option.statement, 0, f"{keyword} is ignored: {fault}")
+            ignored.add(option)
     ops = last.get("ops")
     protocol = last.get("protocol")
     if ops is not None and protocol is not None and protocol.value in ("TCP", "SCTP"):
         complaints.warning(ops.statement, 0, "ops is ignored: it needs protocol UDP")
+        ignored.update(option for option in entry.entries if option.keyword.name == "ops")
+    return [option for option in entry.entries if option not in ignored]
 
 
-def _check_ports(servers: list[Server], name: str, kind: Kind, complaints: Complaints) -> None:
+def _check_ports(
+    servers: list[Server], name: str, kind: Kind, method: str, complaints: Complaints
+) -> None:
     """Without NAT a packet keeps its port."""
     for statement, _, written in servers:
         if not written:
             continue
-        others = [port for port in kind.ports if port != written]
-        if kind.has_mark:
-            remedy = "no port can be chosen"
-        elif others:
-            remedy = f"{others[0]} is taken"
-        else:
+        port = kind.port(written, method)
+        if port == written:
             continue
+        remedy = "no port can be chosen" if kind.has_mark else f"{port} is taken"
         complaints.warning(
             statement,
             2,

@@ -66,11 +66,16 @@ class Switch:
 
 
 class One:
-    """A keyword with one argument; its value is the argument's."""
+    """A keyword with one argument; its value is the argument's.
 
-    def __init__(self, argument: Argument) -> None:
+    Further words are passed over, or with `is_alone` leave it without a value, as keepalived does
+    with a few keywords.
+    """
+
+    def __init__(self, argument: Argument, *, is_alone: bool = False) -> None:
         self._argument = argument
         self._read = argument.read
+        self._is_alone = is_alone
 
     @property
     def shape(self) -> str:
@@ -85,6 +90,12 @@ class One:
                 return read_word(statement, 1, self._argument, complaints)
         if len(words) == 1:
             complaints.error(statement, 1, f"{words[0]} needs a value: {self.shape}")
+            return None
+        if self._is_alone:
+            rest = " ".join(words[2:])
+            complaints.error(
+                statement, 2, f"{words[0]} is ignored: it has one value; remove {rest!r}"
+            )
             return None
         ignore_rest(statement, 2, complaints)
         return read_word(statement, 1, self._argument, complaints)

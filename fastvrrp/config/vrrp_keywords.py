@@ -138,7 +138,7 @@ GLOBAL_DEFINITIONS = Table().add(
         "Time between announcements on interfaces other than the instance's.",
         fallback="none",
     ),
-    later(
+    Keyword(
         "vrrp_vmac_garp_intvl",
         GarpExtraInterfaces(1),
         "Time between announcements on interfaces other than the instance's.",
@@ -459,7 +459,7 @@ INSTANCE = Table().add(
     ),
     later(
         "kernel_rx_buf_size",
-        One(Integer(0, 2**32 - 1)),
+        One(Integer(0, 2**32 - 1), is_alone=True),
         "Size of the receive buffer.",
         fallback="vrrp_rx_bufs_policy",
         since="2.0.3",

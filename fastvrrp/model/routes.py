@@ -108,8 +108,6 @@ class NextHop:
     """The gateway is taken to be on the link."""
     realms: int = 0
     """Realm of the source in the upper half, of the destination in the lower."""
-    new_destination: Address | None = None
-    """`as`."""
     encapsulation: Encapsulation | None = None
 
 

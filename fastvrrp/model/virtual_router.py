@@ -99,6 +99,7 @@ class Ipvlan:
 class InstanceOptions:
     """What few instances write; equal ones are one object."""
 
+    notifications: Notifications = Notifications()
     routes: tuple[Route, ...] = ()
     """`virtual_routes`: routes that the master has."""
     rules: tuple[Rule, ...] = ()
@@ -178,9 +179,13 @@ class VirtualRouter:
     announcements: Announcements = Announcements()
     tracked: tuple[Tracked, ...] = ()
     """What it tracks, in the order of the configuration."""
-    notifications: Notifications = Notifications()
     options: InstanceOptions = InstanceOptions()
     """What is written rarely."""
+
+    @property
+    def notifications(self) -> Notifications:
+        """Who is told of its changes of state."""
+        return self.options.notifications
 
     @property
     def all_addresses(self) -> tuple[VirtualAddress, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from fastvrrp.config.building.block import Block
@@ -45,6 +45,7 @@ class Server(NamedTuple):
 
     address: bytes
     port: int
+    """As it is written: checks go there, whatever port packets are sent on to."""
     real: Block
     virtual: Block
 
@@ -62,31 +63,35 @@ class CheckerBuilder:
         users: ScriptUsers,
         logs_all_failures: bool,
         trackers: Mapping[tuple[Tracker, str], object],
+        left_out: Container[Entry],
     ) -> None:
         self._users = users
         self._logs_all_failures = logs_all_failures
         self._trackers = trackers
+        self._left_out = left_out
         self._timings: dict[CheckTiming, CheckTiming] = {}
 
     def build(self, entry: Entry, server: Server) -> Checker | None:
         """One checker that was checked (`config.checkers`); None where it cannot be."""
+        if entry in self._left_out:
+            return None
         kind = entry.keyword.name
-        block = Block.of(entry)
+        block = self._block(entry)
         if kind == "BFD_CHECK":
             return self._bfd(block)
         if kind == "FILE_CHECK":
             return self._file(block)
         hosts = [inner for inner in entry.entries if inner.keyword.name == "host"]
-        blocks = (*(Block.of(host) for host in hosts[-1:]), block)
+        blocks = (*(self._block(host) for host in hosts[-1:]), block)
         timing = self._timing(kind, blocks, server)
         if kind == "MISC_CHECK":
             return self._misc(block, timing)
         target = _target(block, server)
         if kind in ("HTTP_GET", "SSL_GET"):
-            return _http(entry, block, target, timing, server)
+            return self._http(entry, block, target, timing, server)
         if kind == "SMTP_CHECK":
             if hosts:
-                target = _target(Block.of(hosts[-1]), server, target)
+                target = _target(blocks[0], server, target)
             return SmtpCheck(target, timing, block.text("helo_name"))
         if kind == "DNS_CHECK":
             return DnsCheck(
@@ -95,6 +100,12 @@ class CheckerBuilder:
         if kind == "UDP_CHECK":
             return _udp(block, target, timing)
         return PingCheck(target, timing) if kind == "PING_CHECK" else TcpCheck(target, timing)
+
+    def _block(self, entry: Entry) -> Block:
+        """A block without its parts that are left out."""
+        assert entry.keyword.block is not None
+        kept = (inner for inner in entry.entries if inner not in self._left_out)
+        return Block(entry.keyword.block, kept)
 
     def _timing(self, kind: str, blocks: tuple[Block, ...], server: Server) -> CheckTiming:
         """Timing of a checker, from the innermost of its own blocks outwards."""
@@ -125,13 +136,38 @@ class CheckerBuilder:
         )
         return self._timings.setdefault(timing, timing)
 
+    def _http(
+        self, entry: Entry, block: Block, target: CheckTarget, timing: CheckTiming, server: Server
+    ) -> HttpCheck | None:
+        is_tls = entry.keyword.name == "SSL_GET"
+        host = block.text("virtualhost") or server.virtualhost
+        is_compliant = is_tls and block.is_on("tls_compliant")
+        urls = tuple(
+            _url(self._block(inner), host, is_compliant)
+            for inner in entry.entries
+            if inner.keyword.name == "url" and inner not in self._left_out
+        )
+        if not urls:
+            return None
+        return HttpCheck(
+            target,
+            timing,
+            is_tls,
+            urls,
+            HttpVersion((block.text("http_protocol") or "1.0").upper()),
+            block.is_on("fast_recovery"),
+            block.is_on("enable_sni"),
+            block.text("sni_name") if is_tls else None,
+        )
+
     def _misc(self, block: Block, timing: CheckTiming) -> MiscCheck | None:
-        command = block.command("misc_path")
+        written = block.command("misc_path")
+        command = None if written is None else self._users.run_by(written, block.value("user"))
         if command is None:
             return None
         return MiscCheck(
             timing,
-            self._users.run_by(command, block.value("user")),
+            command,
             block.number("misc_timeout", timing.interval),
             block.is_on("misc_dynamic"),
         )
@@ -174,32 +210,6 @@ def _target(block: Block, server: Server, around: CheckTarget | None = None) -> 
         block.number("bind_port", around.source_port),
         block.text("bind_if") or around.interface,
         block.number("fwmark", around.mark),
-    )
-
-
-def _http(
-    entry: Entry, block: Block, target: CheckTarget, timing: CheckTiming, server: Server
-) -> HttpCheck | None:
-    is_tls = entry.keyword.name == "SSL_GET"
-    host = block.text("virtualhost") or server.virtualhost
-    is_compliant = is_tls and block.is_on("tls_compliant")
-    urls = tuple(
-        _url(Block.of(inner), host, is_compliant)
-        for inner in entry.entries
-        if inner.keyword.name == "url"
-        and any(line.keyword.name == "path" for line in inner.entries)
-    )
-    if not urls:
-        return None
-    return HttpCheck(
-        target,
-        timing,
-        is_tls,
-        urls,
-        HttpVersion((block.text("http_protocol") or "1.0").upper()),
-        block.is_on("fast_recovery"),
-        is_tls and block.is_on("enable_sni"),
-        block.text("sni_name") if is_tls else None,
     )
 
 

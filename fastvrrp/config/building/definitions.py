@@ -43,7 +43,7 @@ CLASSES = {"U": 6, "G": 3, "O": 0}
 
 def global_definitions(defaults: Defaults) -> GlobalDefinitions:
     """Everything of `global_defs` and of the keywords at the top."""
-    users = ScriptUsers(*defaults.script_user())
+    users = ScriptUsers.of(defaults)
     return GlobalDefinitions(
         router_id=defaults.text("router_id") or "",
         garp_interval=defaults.number("vrrp_garp_interval"),

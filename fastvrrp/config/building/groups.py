@@ -10,17 +10,10 @@ from fastvrrp.config.tree import Entry
 from fastvrrp.model import GarpGroup, InterfaceDelay, LinkbeatInterface, LinkPolling
 
 
-def garp_group(entry: Entry) -> GarpGroup:
+def garp_group(entry: Entry, interfaces: tuple[str, ...]) -> GarpGroup:
     """A `garp_group`; interfaces that are not in one have the gaps of `global_defs`."""
     block = Block.of(entry)
-    interfaces: dict[str, None] = {}
-    for inner in entry.entries:
-        if inner.keyword.name == "interface" and isinstance(inner.value, str):
-            interfaces[inner.value] = None
-        for names, _ in inner.items:
-            assert isinstance(names, tuple)
-            interfaces.update(dict.fromkeys(names))
-    return GarpGroup(tuple(interfaces), block.number("garp_interval"), block.number("gna_interval"))
+    return GarpGroup(interfaces, block.number("garp_interval"), block.number("gna_interval"))
 
 
 def linkbeat_interfaces(entry: Entry) -> Iterator[LinkbeatInterface]:

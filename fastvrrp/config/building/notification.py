@@ -39,7 +39,7 @@ class NotificationBuilder:
 
         def command(keyword: str) -> Command | None:
             value = written.get(keyword)
-            return self._users.command(value) if isinstance(value, Command) else None
+            return self._users.settled(value) if isinstance(value, Command) else None
 
         def is_on(keyword: str, otherwise: bool) -> bool:
             value = written.get(keyword)

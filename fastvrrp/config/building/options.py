@@ -1,11 +1,14 @@
-"""What few instances write: routes, rules, VRF, HMAC and single switches; equal ones are one
-object."""
+"""What few instances write: who is told, routes, rules, VRF, HMAC and single switches.
+
+Equal ones are one object.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from fastvrrp.config.building.block import Block
+from fastvrrp.config.building.notification import NOTIFICATION_KEYWORDS, NotificationBuilder
 from fastvrrp.config.building.routes import route, rule
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.grammar import VmacWords
@@ -25,6 +28,7 @@ from fastvrrp.model import (
 
 OPTION_KEYWORDS = frozenset(
     {
+        *NOTIFICATION_KEYWORDS,
         "virtual_routes",
         "virtual_rules",
         "strict_mode",
@@ -53,9 +57,12 @@ WINDOW_ADVERTS = 3
 class OptionsBuilder:
     """Builds the rare options of instances."""
 
-    def __init__(self, is_strict: bool, complaints: Complaints) -> None:
+    def __init__(
+        self, notifications: NotificationBuilder, is_strict: bool, complaints: Complaints
+    ) -> None:
+        self._notifications = notifications
         self._complaints = complaints
-        self.default = InstanceOptions(is_strict=is_strict)
+        self.default = InstanceOptions(notifications.build({}), is_strict=is_strict)
         """Of an instance that writes none of them."""
         self._shared: dict[InstanceOptions, InstanceOptions] = {}
 
@@ -78,6 +85,7 @@ class OptionsBuilder:
         vmac = block.value("use_vmac")
         words = vmac if isinstance(vmac, VmacWords) else VmacWords()
         options = InstanceOptions(
+            self._notifications.build(block.written),
             routes,
             rules,
             block.is_on("strict_mode", self.default.is_strict),

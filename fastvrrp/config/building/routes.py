@@ -63,7 +63,6 @@ IN_NEXT_HOP = {
     "weight": "weight",
     "onlink": "is_on_link",
     "realms": "realms",
-    "as": "new_destination",
 }
 TIMES = {"rtt": 8, "rttvar": 4, "rto_min": 1}
 """Metrics that are times, and how many of the kernel's units are a millisecond."""
@@ -179,7 +178,6 @@ class _RouteOptions:
                     _typed(int, hop.get("weight")) or 1,
                     hop.get("is_on_link") is True,
                     _typed(int, hop.get("realms")) or 0,
-                    _typed(bytes, hop.get("new_destination")),
                     _encapsulation(encapsulation) if isinstance(encapsulation, dict) else None,
                 )
             )

@@ -15,13 +15,11 @@ from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.lvs_keywords import CHECKERS
 from fastvrrp.config.options import Options
 from fastvrrp.config.server_groups import VirtualServers
-from fastvrrp.config.servers import Sound
+from fastvrrp.config.servers import Kind, Sound
 from fastvrrp.config.tree import Entry
 from fastvrrp.model import (
     SECOND,
     AddressRange,
-    BfdCheck,
-    Checker,
     Forwarding,
     ForwardingMethod,
     Mark,
@@ -126,10 +124,9 @@ class ServerBuilder:
         kind = first if isinstance(first, str) else "address"
         if kind == "group" and second not in self._checks.groups:
             return None
-        block = Block.of(entry)
+        assert entry.keyword.block is not None
+        block = Block(entry.keyword.block, sound.entries)
         forwarding = self._forwarding(block.value("lvs_method"))
-        port = second or 0 if kind == "address" else 0
-        ports = _Ports(kind, port, forwarding.method)
         family = self._family(kind, first, block, sound, forwarding)
         protocol = block.text("protocol")
         flags = SchedulerFlag.NONE
@@ -138,7 +135,7 @@ class ServerBuilder:
                 flags |= flag
         return VirtualServer(
             address=first if isinstance(first, bytes) else None,
-            port=port,
+            port=second or 0 if kind == "address" else 0,
             mark=second if kind == "fwmark" else None,
             group=second if kind == "group" else None,
             family=family,
@@ -148,7 +145,7 @@ class ServerBuilder:
             is_one_packet=block.is_on("ops"),
             forwarding=forwarding,
             persistence_engine=block.text("persistence_engine"),
-            persistence_timeout=_persistence(block, kind == "address" and not port),
+            persistence_timeout=_persistence(block, 0 in sound.kind.ports),
             persistence_mask=self._mask(entry, block, family),
             is_down_at_first=block.is_on("alpha"),
             runs_scripts_at_end=block.is_on("omega"),
@@ -159,9 +156,9 @@ class ServerBuilder:
             quorum_down=self._users.settled(block.command("quorum_down")),
             sends_mail=block.is_on("smtp_alert", self._sends_mail is True),
             snmp_name=block.text("snmp_name"),
-            sorry_server=self._sorry(sound.sorry, block, ports, forwarding),
+            sorry_server=self._sorry(sound, block, forwarding),
             real_servers=tuple(
-                [self._real(each, block, ports, forwarding) for each in sound.real_servers]
+                [self._real(each, sound.kind, block, forwarding) for each in sound.real_servers]
             ),
         )
 
@@ -182,23 +179,19 @@ class ServerBuilder:
                 return family_of(entry.value[0])
         return FAMILIES[block.text("ip_family") or "inet"]
 
-    def _real(
-        self, entry: Entry, virtual: Block, ports: _Ports, forwarding: Forwarding
-    ) -> RealServer:
+    def _real(self, entry: Entry, kind: Kind, virtual: Block, forwarding: Forwarding) -> RealServer:
         assert isinstance(entry.value, tuple)
         address, written = entry.value
-        port = ports.of(written)
+        port = kind.port(written, forwarding.method.name)
         block = Block.of(entry)
-        server = Server(address, port, block, virtual)
+        server = Server(address, written or port, block, virtual)
         method = block.written.get("lvs_method")
-        checkers: list[Checker] = []
-        for inner in entry.entries:
-            if inner.keyword.name not in CHECKER_NAMES:
-                continue
-            checker = self._checkers.build(inner, server)
-            is_twice = isinstance(checker, BfdCheck) and checker in checkers
-            if checker is not None and not is_twice:
-                checkers.append(checker)
+        checkers = [
+            checker
+            for inner in entry.entries
+            if inner.keyword.name in CHECKER_NAMES
+            and (checker := self._checkers.build(inner, server)) is not None
+        ]
         return RealServer(
             address=address,
             port=port,
@@ -215,17 +208,15 @@ class ServerBuilder:
             checkers=tuple(checkers),
         )
 
-    def _sorry(
-        self, entry: Entry | None, block: Block, ports: _Ports, forwarding: Forwarding
-    ) -> SorryServer | None:
-        if entry is None:
+    def _sorry(self, sound: Sound, block: Block, forwarding: Forwarding) -> SorryServer | None:
+        if sound.sorry is None:
             return None
-        assert isinstance(entry.value, tuple)
-        address, port = entry.value
+        assert isinstance(sound.sorry.value, tuple)
+        address, port = sound.sorry.value
         method = block.written.get("sorry_server_lvs_method")
         return SorryServer(
             address,
-            ports.of(port),
+            sound.kind.port(port, forwarding.method.name),
             forwarding if method is None else self._forwarding(method),
             block.is_on("sorry_server_inhibit"),
         )
@@ -268,18 +259,6 @@ class ServerBuilder:
             statement, 1, f"persistence_granularity {word} is no mask; every client is by itself"
         )
         return None
-
-
-class _Ports:
-    """Ports of real servers, as their virtual server leaves them."""
-
-    def __init__(self, kind: str, port: int, method: ForwardingMethod) -> None:
-        self._port = port
-        self._is_free = kind == "group" or method == ForwardingMethod.NAT
-
-    def of(self, written: int | None) -> int:
-        """Port of a server that has this one written; without NAT a packet keeps its own."""
-        return written or self._port if self._is_free else self._port
 
 
 def _persistence(block: Block, is_needed: bool) -> int:

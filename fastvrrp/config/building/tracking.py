@@ -18,16 +18,17 @@ MATCHES = {"initial": ParameterMatch.INITIAL, "partial": ParameterMatch.PARTIAL}
 
 
 def track_script(entry: Entry, users: ScriptUsers) -> TrackScript | None:
-    """A `vrrp_script`; None where it has no sound command."""
+    """A `vrrp_script`; None where it has no sound command, or nobody to run it."""
     block = Block.of(entry)
-    command = block.command("script")
+    written = block.command("script")
+    command = None if written is None else users.run_by(written, block.value("user"))
     if command is None:
         return None
     weight, is_reversed = _weight(block)
     interval = block.number("interval")
     return TrackScript(
         str(entry.value),
-        users.run_by(command, block.value("user")),
+        command,
         interval,
         block.number("timeout", interval),
         weight,
