@@ -44,7 +44,10 @@ def test_exactly_one_master_within_a_master_down_interval_of_the_last_event(
 ) -> None:
     if family == 6:
         version = 3
-    if version == 2:  # RFC 3768 refuses an advert with another interval
+    # RFC 3768 refuses an advert with another interval. In VRRPv3 a backup learns the interval of
+    # whom it hears: from a master's last words, sent because it yields to another, one that is too
+    # short for that other, and so it takes over as it should.
+    if version == 2 or any(each["higher_prio_send_advert"] for each in options):
         options = [{**each, "advert_interval": SECOND} for each in options]
     routers = [Router(f"r{i}", i + 1) for i in range(len(options))]
     for router, chosen in zip(routers, options, strict=True):
