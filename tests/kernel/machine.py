@@ -61,7 +61,8 @@ def run(
     with tempfile.TemporaryFile() as console:
         guest = subprocess.Popen(
             [
-                *("setpriv", "--pdeathsig", "KILL", "--"),
+                # Politely: others measure milliseconds meanwhile.
+                *("nice", "-n", "19", "setpriv", "--pdeathsig", "KILL", "--"),
                 *(KERNEL, f"mem={memory}M", "quiet"),
                 *("rootfstype=hostfs", "rootflags=/", "ro", f"init={BOOT}"),
                 *(f"RESULTS={results}", f"MODULES={','.join(MODULES)}"),
