@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from socket import AF_INET, AF_INET6
 
 import pytest
@@ -183,3 +184,23 @@ def test_what_is_due_is_begun_in_slices() -> None:
     stage.now = SECOND
     assert [stage.announcer.work(0) for _ in range(3)] == [True, True, False]
     assert len(stage.router.recorder.take_frames()) == 3
+
+
+def test_a_reload_that_ends_the_refreshing_ends_it() -> None:
+    stage = Stage(Announcements(master_delay=0, master_refresh=10 * SECOND))
+    instance = stage.instances[0]
+    stage.announcer.became_master(instance)
+    assert times(stage.sent_until(15 * SECOND)) == [0] * 5 + [10]
+    instance.model = replace(instance.model, announcements=Announcements(master_delay=0))
+    assert stage.sent_until(100 * SECOND) == []
+    assert stage.announcer.next_due() is None
+
+
+def test_who_gets_the_index_of_another_does_not_get_what_waited_for_it() -> None:
+    stage = Stage(Announcements(master_delay=0, master_refresh=10 * SECOND))
+    stage.announcer.became_master(stage.instances[0])
+    stage.sent_until(5 * SECOND)
+    model = replace(stage.instances[0].model, announcements=Announcements(master_delay=0))
+    stage.instances[0] = Instance(model, 0)
+    stage.announcer.became_master(stage.instances[0])
+    assert times(stage.sent_until(100 * SECOND)) == [5] * 5

@@ -224,6 +224,42 @@ class TestQueue:
         assert lab.here() == set()
 
 
+class TestOwner:
+    """An address owner's addresses may be the machine's own, and then stay."""
+
+    def own(self, lab: Lab, *texts: str) -> AddressBatch:
+        indexes = [lab.index] * len(texts)
+        return AddressBatch(map(virtual, texts), indexes, spares_found=True)
+
+    def test_what_we_added_is_ours_also_when_it_is_added_again(self, lab: Lab) -> None:
+        ip("address add 10.0.0.1/32 dev a0")
+        batch = self.own(lab, "10.0.0.1/32", "10.0.0.2/32")
+        for add in (True, True, False):
+            lab.queue.put("owner", batch, add)
+            lab.queue.drain(FOREVER)
+        assert lab.here() == {"10.0.0.1"}
+
+    def test_what_was_added_meanwhile_is_the_machines(self, lab: Lab) -> None:
+        batch = self.own(lab, "10.0.0.1/32")
+        for add in (True, False):
+            lab.queue.put("owner", batch, add)
+            lab.queue.drain(FOREVER)
+        ip("address add 10.0.0.1/32 dev a0")
+        for add in (True, False):
+            lab.queue.put("owner", batch, add)
+            lab.queue.drain(FOREVER)
+        assert lab.here() == {"10.0.0.1"}
+
+    def test_a_part_of_them_stays_the_machines(self, lab: Lab) -> None:
+        ip("address add 10.0.0.1/32 dev a0")
+        batch = self.own(lab, "10.0.0.2/32", "10.0.0.1/32")
+        lab.queue.put("owner", batch, True)
+        lab.queue.drain(FOREVER)
+        lab.queue.put("moved", batch.without(self.own(lab, "10.0.0.3/32")), False)
+        lab.queue.drain(FOREVER)
+        assert lab.here() == {"10.0.0.1"}
+
+
 class TestGates:
     def gated(self, lab: Lab, text: str) -> AddressBatch:
         return AddressBatch([virtual(text)], [lab.index], GATE)

@@ -15,13 +15,14 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 from fastvrrp._driver import Driver
 from fastvrrp._engine import Engine
 from fastvrrp._table import Table
 from fastvrrp.config.diff import Identity, differences, identities
-from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError
+from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError, Summary
 from fastvrrp.model import GlobalDefinitions, State, VirtualRouter
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.instance import Instance
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 SLICE = 2_000_000
 """Nanoseconds of one slice, as of transitions.py: a fifth of the shortest advert interval."""
+UNKNOWN = b"\xff" * DIGEST_SIZE
+"""Instead of a digest: what runs at this index is not what any configuration says."""
 GROWTH = 8
 """When the table has to grow, there is room for one in so many more than is needed."""
 
@@ -154,28 +157,28 @@ class Reloads:
         for level, line in news.complaints:
             log.log(level, "%s", line)
             yield
-        summary = news.summary
-        assert summary is not None
-        room = self._running.table.room
-        if summary.has_errors:
+        assert news.summary is not None
+        if news.summary.has_errors:
             _refuse("it has errors")
-        elif self._running.table.count + len(news.routers) > room:
+            return
+        plan = _Plan()
+        yield from plan.pair(news, self._running.roster.instances)
+        room = self._running.table.room
+        if self._running.table.count + len(plan.added) > room:
             _refuse(f"there is room for {room} virtual routers until the daemon starts anew")
         else:
-            yield from self._carry_out(news)
+            yield from self._carry_out(news.summary, plan)
 
-    def _carry_out(self, news: News) -> Iterator[None]:
-        summary = news.summary
-        assert summary is not None
+    def _carry_out(self, summary: Summary, plan: _Plan) -> Iterator[None]:
         running = self._running
         running.announcer.pace(summary.definitions.garp_interval, summary.definitions.gna_interval)
         if log.isEnabledFor(logging.DEBUG):
             for line in differences(running.definitions, summary.definitions):
                 log.debug("global_defs: %s", line)
         running.definitions = summary.definitions
-        plan = _Plan()
-        yield from plan.pair(news, running.roster.instances)
         yield from self._remove(plan)
+        while running.transitions.has_notes:
+            yield  # addresses of those that are removed go before others take them over
         yield from self._change(plan)
         yield from self._add(plan)
         running.roster.settle_vmacs()
@@ -194,11 +197,22 @@ class Reloads:
         running = self._running
         for instance in plan.removed:
             log.debug("(%s) is removed", instance.model.name)
-            running.set_digest(instance.index, UNUSED)
-            running.roster.remove(instance)
-            running.driver.settle()  # its last note comes before its end
-            running.transitions.end(instance, running.roster.forget)
+            with self._apart(instance):
+                running.roster.remove(instance)
+                running.driver.settle()  # its last note comes before its end
+                running.transitions.end(instance, running.roster.forget)
+                running.set_digest(instance.index, UNUSED)
             yield
+
+    @contextmanager
+    def _apart(self, instance: Instance) -> Iterator[None]:
+        """What goes wrong with one virtual router is said, and does not keep the others from what
+        is theirs; the next reload tries again."""
+        try:
+            yield
+        except Exception:
+            log.exception("(%s) could not be reloaded", instance.model.name)
+            self._running.set_digest(instance.index, UNKNOWN)
 
     def _change(self, plan: _Plan) -> Iterator[None]:
         running = self._running
@@ -207,12 +221,13 @@ class Reloads:
             if log.isEnabledFor(logging.DEBUG):
                 for line in differences(instance.model, model):
                     log.debug("(%s) %s", model.name, line)
-            self._announce(plan, instance.model, model)
-            is_moved = running.roster.change(instance, model)
-            running.set_digest(instance.index, digest)
-            if is_moved and running.table.state(instance.index) == State.MASTER:
-                running.transitions.take_off(instance)
-                moved.append(instance)
+            with self._apart(instance):
+                self._announce(plan, instance.model, model)
+                is_moved = running.roster.change(instance, model)
+                running.set_digest(instance.index, digest)
+                if is_moved and running.table.state(instance.index) == State.MASTER:
+                    running.transitions.take_off(instance)
+                    moved.append(instance)
             yield
         for instance in moved:
             if running.table.state(instance.index) == State.MASTER:
@@ -247,9 +262,9 @@ class Reloads:
                 plan.lost_addresses.add((address.family, address.address))
         if not plan.lost_addresses:
             return
-        leaving = {instance.index for instance in plan.removed}
+        leaving = set(plan.removed)
         for instance in list(self._running.roster.instances.values()):
-            if instance.index not in leaving:
+            if instance not in leaving:
                 for address in instance.model.all_addresses:
                     plan.lost_addresses.discard((address.family, address.address))
             yield

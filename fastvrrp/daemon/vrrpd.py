@@ -209,8 +209,8 @@ class Vrrpd:
             wanted.append((socket.AF_INET, PROTO_AH))
         for each in wanted:
             if each not in self._listening:
-                self._listening.add(each)
                 receiver = self._driver.listen(*each)
+                self._listening.add(each)
                 self._loop.add_reader(receiver.descriptor, self._driver.on_packets, receiver)
 
     def _remove_leftovers(self) -> None:

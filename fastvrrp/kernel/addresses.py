@@ -112,8 +112,12 @@ class AddressBatch:
     def without(self, other: AddressBatch) -> AddressBatch:
         """Those of its addresses, with their links, that `other` does not have."""
         theirs = set(other.placed)
-        ours = [place for place in self.placed if place not in theirs]
-        return AddressBatch([address for address, _ in ours], [ifindex for _, ifindex in ours])
+        ours = [item for item in enumerate(self.placed) if item[1] not in theirs]
+        left = AddressBatch([place[0] for _, place in ours], [place[1] for _, place in ours])
+        if self.found is not None:
+            found = self.found
+            left.found = {n: found.get(position, False) for n, (position, _) in enumerate(ours)}
+        return left
 
 
 @lru_cache(4096)
@@ -268,6 +272,15 @@ class AddressQueue:
                 entry.batch.found.setdefault(position, True)
             if errno not in _GOOD_ANSWERS[entry.add]:
                 entry.failures.append(Failure(entry.batch.addresses[position], errno))
+        failed = {span.asked[index] for index, _ in span.errors}
+        for asked in span.asked:
+            entry, position = span.owners[asked]
+            if entry.batch.found is None:
+                continue
+            if not entry.add:
+                entry.batch.found.pop(position, None)
+            elif asked not in failed:
+                entry.batch.found.setdefault(position, False)
         finished: list[_Entry] = []
         for entry, position in span.owners:
             entry.done = position + 1

@@ -1,8 +1,9 @@
 """The process that runs scripts, so that the process with the virtual routers starts none.
 
 `python -m fastvrrp.track.runner FD`: FD is a socket (SOCK_SEQPACKET) to the daemon. Checks and
-commands come in as pickled objects, and News goes out, so a script that stays as it is costs the
-daemon nothing. When the other end closes, every script that runs is ended and so is this process.
+commands come in as pickled objects, and News goes out as JSON: a script that stays as it is costs
+the daemon nothing. When the other end closes, every script that runs is ended and so is this
+process.
 
 A script is the leader of a session of its own, and what it left running ends with it when it takes
 too long. Its output goes nowhere.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import json
 import os
 import pickle
 import select
@@ -182,7 +184,7 @@ class Runner:
     def _tell(self) -> None:
         while self._waiting:
             try:
-                self._daemon.send(pickle.dumps(self._waiting[0]), socket.MSG_DONTWAIT)
+                self._daemon.send(json.dumps(self._waiting[0]).encode(), socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -239,6 +241,7 @@ def _signal(leader: int, number: signal.Signals) -> None:
 
 def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as daemon:
+        daemon.set_inheritable(False)  # no script may speak for us
         # Signals for the daemon's group are for the daemon, which ends us.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)

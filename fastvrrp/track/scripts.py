@@ -6,6 +6,7 @@ and started again should it end.
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 import socket
@@ -66,7 +67,7 @@ class Scripts:
             if not message:
                 self._restart()
                 break
-            said = pickle.loads(message)
+            said = News(*json.loads(message))
             if said.name in self._checks:
                 news.append(said)
         return news

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
 from heapq import heappop, heappush
+from itertools import count
 from typing import NamedTuple
 
 from fastvrrp._engine import Engine
@@ -62,6 +63,8 @@ class Announcer:
         self._now: deque[tuple[int, int, int]] = deque()
         """(index, term, repeats left)"""
         self._later: list[_Waiting] = []
+        self._terms = count(1)
+        """Of all instances: an index that was given to another one has no term of before."""
         self._free_at: dict[int, int] = {}
         """By ifindex: when the next paced message may leave."""
 
@@ -74,7 +77,7 @@ class Announcer:
         """The addresses are in place."""
         settings = instance.model.announcements
         now = self._clock()
-        instance.term += 1
+        instance.term = next(self._terms)
         instance.quiet_until = 0
         self._start_set(instance, settings.master_repeat)
         if settings.master_delay:
@@ -109,7 +112,7 @@ class Announcer:
 
     def released(self, instance: Instance) -> None:
         """The instance is master no more: what still waits for it will not be sent."""
-        instance.term += 1
+        instance.term = next(self._terms)
 
     def work(self, budget: int) -> bool:
         """Sends for about `budget` nanoseconds; True where more could be sent now."""
@@ -155,12 +158,16 @@ class Announcer:
             if waiting.kind is Kind.SECOND_SET:
                 self._start_set(instance, waiting.first)
             elif waiting.kind is Kind.REFRESH:
-                self._start_set(instance, settings.master_refresh_repeat)
-                self._wait(now + settings.master_refresh, instance, Kind.REFRESH)
+                # A reload may have ended it meanwhile.
+                if settings.master_refresh:
+                    self._start_set(instance, settings.master_refresh_repeat)
+                    self._wait(now + settings.master_refresh, instance, Kind.REFRESH)
             elif waiting.kind is Kind.EXTRA_INTERFACE:
-                for target in instance.extra_targets:
-                    self._engine.announce(instance.index, target, 1)
-                self._wait(now + settings.extra_interface_interval, instance, Kind.EXTRA_INTERFACE)
+                interval = settings.extra_interface_interval
+                if interval:
+                    for target in instance.extra_targets:
+                        self._engine.announce(instance.index, target, 1)
+                    self._wait(now + interval, instance, Kind.EXTRA_INTERFACE)
             else:
                 self._engine.announce(instance.index, waiting.first, 1)
             if now >= until:

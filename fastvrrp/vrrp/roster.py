@@ -167,11 +167,12 @@ class Roster:
                     log.warning("the VMACs could not be settled: %s", error)
                     self._vmacs_are_stale = True
 
-            self._run_elsewhere(settle, lambda: self._on_vmacs_settled(refusals))
+            made = {(vmac.name, vmac.mac) for vmac in wanted}
+            self._run_elsewhere(settle, lambda: self._on_vmacs_settled(refusals, made))
 
-    def _on_vmacs_settled(self, refusals: list[Refusal]) -> None:
+    def _on_vmacs_settled(self, refusals: list[Refusal], made: set[tuple[str, bytes]]) -> None:
         self._vmacs_are_settling = False
-        for instance in self._take_vmacs(refusals):
+        for instance in self._take_vmacs(refusals, made):
             instance.place(self._engine, self._links)
             self.review(instance)
             if self._table.state(instance.index) == State.MASTER:
@@ -263,8 +264,11 @@ class Roster:
                 wanted.append(Wanted(vmac.name, vmac.mac, parent.index, has_ipv4))
         return wanted
 
-    def _take_vmacs(self, refusals: list[Refusal]) -> list[Instance]:
-        """Tells the instances what VMACs there are; returns those for whom that is news."""
+    def _take_vmacs(
+        self, refusals: list[Refusal], made: set[tuple[str, bytes]] | None = None
+    ) -> list[Instance]:
+        """Tells the instances what VMACs there are; returns those for whom that is news. `made` are
+        the names and MACs of those that were wanted when they were settled, if not all of now."""
         for refusal in refusals:
             # Where the parent has just gone, its own message says what is wrong.
             if refusal.name in {wanted.name for wanted in self._wanted_vmacs()}:
@@ -274,7 +278,8 @@ class Roster:
             if instance.model.vmac is None or instance.index in self._leaving:
                 continue
             ifindex = self._vmacs.indexes.get(instance.model.vmac.name, 0)
-            if self._vmacs_are_stale and instance.vmac_ifindex == VMAC_IS_COMING:
+            is_coming = instance.vmac_ifindex == VMAC_IS_COMING
+            if is_coming and made is not None and _made_of(instance.model.vmac) not in made:
                 continue  # this was not the time when it was made
             if ifindex != instance.vmac_ifindex:
                 instance.vmac_ifindex = ifindex
@@ -311,7 +316,7 @@ class Roster:
             if vmac is not None and vmac.name == link.name:
                 # It comes up with its parent, and is not up yet when it appears.
                 instance.vmac_is_down = change is Change.DOWN and not link.flags & IFF_UP
-                if change is Change.VANISHED and instance.vmac_ifindex != VMAC_IS_COMING:
+                if change is Change.VANISHED and instance.vmac_ifindex == link.index:
                     instance.vmac_ifindex = 0
             if change in (Change.APPEARED, Change.VANISHED, Change.MAC):
                 instance.place(self._engine, self._links)

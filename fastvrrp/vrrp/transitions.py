@@ -13,13 +13,14 @@ import os
 from collections import deque
 from collections.abc import Callable
 from ipaddress import ip_address
+from itertools import count
 from typing import NamedTuple
 
 from fastvrrp._engine import Engine, Note
-from fastvrrp.kernel.addresses import AddressQueue, Applied, Span
+from fastvrrp.kernel.addresses import AddressBatch, AddressQueue, Applied, Span
 from fastvrrp.model import State
 from fastvrrp.vrrp.announcer import Announcer
-from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.instance import NO_ADDRESSES, Instance
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Transitions:
         self._run_elsewhere = run_elsewhere
         self._notes: deque[Note | _End] = deque()
         self._ends: dict[int, _End] = {}
+        self._moves = count()
         self._on_its_way: Span | None = None
         self._standing: dict[int, dict[bytes, int]] = {}
         """Addresses of masters, by ifindex: whose they are."""
@@ -86,7 +88,9 @@ class Transitions:
         from one master to another, every `take_off` has to come before the first `put_on`."""
         moved = instance.standing.without(instance.batch)
         if moved.addresses:
-            self.addresses.put((instance.index, "moved"), moved, add=False)
+            self._unregister(instance.index, moved)
+            # A key of its own: what is moved later leaves this undone no more.
+            self.addresses.put((instance.index, next(self._moves)), moved, add=False)
             self._wake()
 
     def put_on(self, instance: Instance) -> None:
@@ -105,6 +109,11 @@ class Transitions:
                 ip_address(address),
             )
             self.put_again(self._instances[index])
+
+    @property
+    def has_notes(self) -> bool:
+        """True while notes wait that say what becomes of addresses."""
+        return bool(self._notes)
 
     def work(self) -> bool:
         """Does one slice; True where something is left to do at once."""
@@ -154,6 +163,7 @@ class Transitions:
         _log_change(instance, note)
         if note.acquires:
             log.debug("(%s) setting VIPs.", instance.model.name)
+            instance.batch.follow(instance.standing)  # some may not be gone yet
             self._stand(instance)
         elif note.releases:
             log.debug("(%s) removing VIPs.", instance.model.name)
@@ -172,10 +182,14 @@ class Transitions:
         self.addresses.put(instance.index, instance.batch, add=True)
 
     def _forget(self, instance: Instance) -> None:
-        for address, ifindex in instance.standing.placed:
+        self._unregister(instance.index, instance.standing)
+
+    def _unregister(self, index: int, batch: AddressBatch) -> None:
+        """Knows the addresses of a batch no more as those of a master."""
+        for address, ifindex in batch.placed:
             # Another one may have taken it over meanwhile.
             standing = self._standing.get(ifindex, {})
-            if standing.get(address.address) == instance.index:
+            if standing.get(address.address) == index:
                 del standing[address.address]
 
     def _on_applied(self, applied: Applied) -> None:
@@ -195,7 +209,9 @@ class Transitions:
                 failure.address.prefixlen,
                 os.strerror(failure.errno),
             )
-        if applied.added:
+        if not applied.added:
+            instance.standing = NO_ADDRESSES
+        else:
             if log.isEnabledFor(logging.DEBUG):
                 self._log_announcements(instance)
             self._announcer.became_master(instance)
