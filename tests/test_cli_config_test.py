@@ -11,7 +11,7 @@ import pytest
 FASTVRRP = str(Path(sys.executable).with_name("fastvrrp"))
 INSTANCE = """\
 vrrp_instance VI_1 {
-    interface eth0
+    interface lo
     virtual_router_id 51
     virtual_ipaddress {
         192.0.2.1
@@ -47,3 +47,20 @@ def test_a_missing_include_that_matters_is_6(tmp_path: Path) -> None:
     path.write_text("includem missing.conf\n" + INSTANCE % "")
     done = subprocess.run([FASTVRRP, "run", "-t", "-f", str(path)], check=False)
     assert done.returncode == 6
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "said"),
+    [
+        ("", 5, "interface nowhere of vrrp_instance VI_1 does not exist on this machine"),
+        ("global_defs {\n    dynamic_interfaces\n}\n", 0, ""),
+    ],
+)
+def test_an_interface_that_is_not_there(tmp_path: Path, head: str, status: int, said: str) -> None:
+    path = tmp_path / "vrrp.conf"
+    path.write_text(head + (INSTANCE % "").replace("interface lo", "interface nowhere"))
+    done = subprocess.run(
+        [FASTVRRP, "run", "-t", "-f", str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status
+    assert said in done.stderr

@@ -6,12 +6,14 @@ import argparse
 import errno
 import logging
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastvrrp import __version__
 from fastvrrp.config import Reading, read
+from fastvrrp.model import Configuration, DynamicInterfaces, VirtualRouter
 
 if TYPE_CHECKING:
     from fastvrrp.daemon.background import Caller
@@ -84,7 +86,14 @@ def run(arguments: argparse.Namespace) -> int:
         reading = read(str(arguments.use_file), arguments.config_id)
         for complaint in reading.complaints:
             print(complaint, file=sys.stderr)
-        return config_test_status(reading)
+        missing = missing_interfaces(reading.configuration)
+        for router in missing:
+            print(
+                f"fastvrrp: interface {router.interface} of vrrp_instance {router.name} does not"
+                " exist on this machine; create it, or write dynamic_interfaces in global_defs",
+                file=sys.stderr,
+            )
+        return config_test_status(reading) or (CONFIG_TEST_FAILED if missing else 0)
     # Only now, and what follows later still: a check needs none of this, and it takes its time.
     from fastvrrp.daemon.reading import ReaderError, read_aside
 
@@ -101,6 +110,17 @@ def run(arguments: argparse.Namespace) -> int:
         print("fastvrrp: no virtual router is left to run", file=sys.stderr)
         return NOTHING_TO_RUN
     return _serve(arguments, aside)
+
+
+def missing_interfaces(configuration: Configuration) -> list[VirtualRouter]:
+    """Virtual routers on interfaces that this machine does not have, where keepalived minds. The
+    daemon waits for them."""
+    if configuration.definitions.vrrp.dynamic_interfaces != DynamicInterfaces.NO:
+        return []
+    routers = configuration.virtual_routers
+    known = {name for _, name in socket.if_nameindex()}
+    known |= {router.vmac.name for router in routers if router.vmac is not None}
+    return [router for router in routers if router.interface not in known]
 
 
 def config_test_status(reading: Reading) -> int:
