@@ -20,6 +20,8 @@ class Daemon(ABC):
     ipv6_unicast_hop_limit: ClassVar[int] = 255
     always_has_vmac: ClassVar[bool] = False
     loses_first_ipv6_advert: ClassVar[bool] = False
+    says_backup: ClassVar[bool] = True
+    """Whether its log says of each virtual router when it has become a backup."""
 
     def __init__(self, router: Router, configuration: str) -> None:
         self.router = router

@@ -50,6 +50,8 @@ class Story:
             self.other.start()
             self.preferred.start()
             self.wait_for_sender(self.preferred, 8.0)
+            if self.other.says_backup:  # it may take longer to start than the preferred one
+                self.other.wait_log("Entering BACKUP STATE", count=len(self.virtual_routers))
             self.linger()
             self.look()
             self.begin("kill")

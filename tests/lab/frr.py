@@ -25,6 +25,7 @@ class Frr(Daemon):
     always_has_vmac = True
     # Measured with 8.4.4: it sends it while the macvlan is still `protodown`.
     loses_first_ipv6_advert = True
+    says_backup = False
 
     def __init__(
         self, router: Router, virtual_routers: Iterable[VirtualRouter], priority: int
