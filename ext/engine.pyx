@@ -13,6 +13,10 @@ Those that go early for that have the wake's time as their phase from then on: t
 later wake too, and no gap is longer than the interval. A wake that is late takes nobody along who
 could not have gone with it in time, or thousands that are worked off slice by slice would all move
 together.
+A wake has room for CROWD adverts, or a fiftieth of all. Those of a full one that another follows
+too closely take a hundredth of the interval off their next, second for second, until there is room
+behind them: thousands who became master in one moment do not stay one burst, whose length varies
+and the gaps with it. It is the first who move, so nobody is overtaken.
 A Master_Down_Interval must never end early: the wheel `downs` wakes exactly. An advert that is
 heard only moves the deadline in the record; when the wheel comes to the old one, it is put back.
 
@@ -64,6 +68,8 @@ ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_IPV6 = 0x86DD
 
 cdef enum:
+    CROWD = 64              # adverts in one wake; or, where they are more than fit into a second,
+    WAKES = 50              # this part of all
     ETHERNET = 14
     SCRATCH_FRAMES = SEND_BATCH
     FEW_NOTES = 1024
@@ -84,6 +90,7 @@ cdef class Engine:
             raise MemoryError()
         self.slack = NEVER
         self.shared_until = now
+        self.places = CROWD
         self.flushes = 1
 
     def __dealloc__(self):
@@ -372,7 +379,7 @@ cdef class Engine:
 
     cdef int64_t next_wake(self) noexcept nogil:
         cdef int64_t advert = self.adverts.next_deadline()
-        if advert != NEVER and advert > self.shared_until:
+        if advert != NEVER and (advert > self.shared_until or self.places == 0):
             advert += self.slack
         return min(advert, self.downs.next_deadline())
 
@@ -384,29 +391,36 @@ cdef class Engine:
         if budget:
             until = monotonic() + budget
         cdef int64_t first
+        cdef bint is_crowded
         cdef machine_t *machine
         while True:
             first = self.adverts.next_deadline()
-            if first > self.shared_until:
+            if first > self.shared_until or self.places == 0:
                 if first == NEVER or first + self.slack > now:
                     break
                 self.shared_until = first + self.slack
-            count = self.adverts.expire(self.shared_until, due, DUE_BATCH)
+                self.places = min(DUE_BATCH, max(CROWD, self.adverts.scheduled // WAKES))
+            count = self.adverts.expire(self.shared_until, due, self.places)
+            self.places -= count
+            is_crowded = self.places == 0 and self.adverts.next_deadline() < self.shared_until
             for i in range(count):
                 machine = &self.table.routers[due[i]].machine
                 machine.deadline = min(machine.deadline, self.shared_until)
+                # The sequence numbers of AH must not get ahead of the clock.
+                if is_crowded and self.plans[due[i]].auth_type != AUTH_AH:
+                    machine.deadline -= machine.advert_interval // EARLY_PART
                 self.feed(due[i], TIMER, NULL, now)
             if budget and monotonic() > until:
                 self.flush_frames()
                 return
         while with_downs:
-            count = self.downs.expire(now, due, DUE_BATCH)
+            count = self.downs.expire(now, due, DOWN_BATCH)
             for i in range(count):
                 if self.table.routers[due[i]].machine.deadline > now:
                     self.downs.schedule(due[i], self.table.routers[due[i]].machine.deadline)
                 else:
                     self.feed(due[i], TIMER, NULL, now)
-            if count < DUE_BATCH or (budget and monotonic() > until):
+            if count < DOWN_BATCH or (budget and monotonic() > until):
                 break
         self.flush_frames()
 

@@ -11,7 +11,8 @@ from fastvrrp._wheel cimport Wheel
 
 cdef enum:
     EARLY_PART = 100        # an advert may go 1/100 of its interval early, to share a wake
-    DUE_BATCH = 256
+    DUE_BATCH = 2048        # adverts of one wake
+    DOWN_BATCH = 256
 
 # A change that the engine's owner has to carry on with.
 cdef struct note_t:
@@ -35,6 +36,7 @@ cdef class Engine:
     cdef uint32_t note_room
     cdef int64_t slack      # how long an advert that may go can wait for company
     cdef int64_t shared_until   # adverts that may go before then share the present wake
+    cdef uint32_t places        # for how many adverts there is room in it
     cdef uint32_t flushes   # counts them: a frame of the present one must not be changed
     cdef uint8_t *scratch   # announcements on their way to the sender
     cdef uint32_t scratch_used

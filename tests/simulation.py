@@ -43,12 +43,13 @@ class Router:
         version: int = 3,
         priority: int = 100,
         advert_interval: int = SECOND,
+        ifindex: int = IFINDEX,
         **options: object,
     ) -> int:
         address = (
             bytes((10, 0, 0, 100)) if family == 4 else bytes.fromhex("fe80" + "00" * 13 + "64")
         )
-        index = self.table.add(f"{self.name}-{vrid}", "eth0", IFINDEX, family, vrid, priority)
+        index = self.table.add(f"{self.name}-{vrid}", "eth0", ifindex, family, vrid, priority)
         self.engine.configure(
             index,
             version=version,
@@ -61,7 +62,7 @@ class Router:
         if family == 6:
             source = bytes.fromhex("fe80" + "00" * 13) + bytes((self.number,))
         mac = bytes((2, 0, 0, 0, 0, self.number))
-        self.engine.attach(index, IFINDEX, mac, source)
+        self.engine.attach(index, ifindex, mac, source)
         return index
 
     def state(self, index: int) -> int:

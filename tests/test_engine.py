@@ -121,6 +121,35 @@ def test_no_gap_is_longer_than_the_interval(lateness: int) -> None:
     assert wakes <= 20 * 100 + 255
 
 
+def test_masters_of_one_moment_do_not_stay_one_burst() -> None:
+    """2,000 adverts at once, each of which takes 4 us: after a minute they go in wakes of 64. On
+    the way there no gap was longer than the interval and the burst, or a hundredth shorter."""
+    count, cost = 2_000, 4_000
+    router = Router("many", 1, capacity=count)
+    for index in range(count):
+        router.add(index % 255 + 1, priority=255, ifindex=1 + index // 255)
+        router.engine.start(index, 0)
+        router.engine.flush()
+    router.recorder.take_frames()
+    sent = [0] * count
+    now = 0
+    wakes: list[tuple[int, int]] = []
+    while now < 60 * SECOND:
+        wake = router.engine.run(now)
+        frames = router.recorder.take_frames()
+        for ifindex, frame in frames:
+            index = (ifindex - 1) * 255 + frame[14 + 20 + 1] - 1  # the VRID
+            gap, sent[index] = now - sent[index], now
+            assert SECOND * 99 // 100 - count * cost <= gap <= SECOND + count * cost
+        wakes.append((now, len(frames)))
+        assert wake is not None
+        now = max(wake, now + len(frames) * cost)
+    assert max(frames for moment, frames in wakes if moment > 50 * SECOND) <= 64
+    settled = sum(frames for moment, frames in wakes if moment > 50 * SECOND)
+    assert abs(settled - 10 * count) <= 64
+    assert len([moment for moment, _ in wakes if moment > 50 * SECOND]) <= 1000
+
+
 def test_what_a_master_does_is_noted() -> None:
     _, high, low = pair()
     link = Link([high, low])
