@@ -39,7 +39,8 @@ from fastvrrp._ah cimport AH_SIZE, ah_icv, encode_ah
 from fastvrrp._clock cimport monotonic
 from fastvrrp._fsm cimport (
     ACQUIRE, ADVERT, BACKUP, CHANGE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN, REANNOUNCE,
-    RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, machine_t, step)
+    RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, machine_t,
+    master_down_interval, step)
 from fastvrrp._judge cimport is_for, judge
 from fastvrrp._packet cimport (
     AUTH_AH, DESTINATION, GARP_SIZE, MAX_ADDRESSES, NA_SIZE, OK, VRID_UNKNOWN, advert_spec_t,
@@ -297,6 +298,21 @@ cdef class Engine:
         """The administrator ends the router."""
         self.check(index)
         self.feed(index, STOP, NULL, now)
+
+    def set_priority(self, uint32_t index, int priority) -> None:
+        """Gives the router another effective priority, from its next advert on. A backup's
+        Master_Down_Interval gets longer or shorter by what its Skew_Time does."""
+        self.check(index)
+        cdef router_t *router = &self.table.routers[index]
+        cdef int64_t before = master_down_interval(&router.machine)
+        if not 1 <= priority <= 255:
+            raise ValueError(f"priority {priority} is outside 1-255")
+        begin_write(router)
+        router.machine.priority = priority
+        if router.machine.state == BACKUP and router.machine.deadline != NEVER:
+            router.machine.deadline += master_down_interval(&router.machine) - before
+        end_write(router)
+        self.set_timer(index)
 
     def hurry(self, uint32_t index, int64_t now) -> None:
         """Lets a master send its next advert at once, because there is something new in it."""

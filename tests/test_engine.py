@@ -150,6 +150,40 @@ def test_masters_of_one_moment_do_not_stay_one_burst() -> None:
     assert len([moment for moment, _ in wakes if moment > 50 * SECOND]) <= 1000
 
 
+def test_a_master_says_its_new_priority_and_yields_to_a_better_one() -> None:
+    link, high, low = pair()
+    link.run_until(5 * SECOND)
+    high.engine.set_priority(0, 50)
+    link.run_until(12 * SECOND)
+    assert (high.state(0), low.state(0)) == (BACKUP, MASTER)
+    assert record(low)["priority"] == 100
+    high.engine.set_priority(0, 150)
+    link.run_until(18 * SECOND)
+    assert (high.state(0), low.state(0)) == (MASTER, BACKUP)
+
+
+@pytest.mark.parametrize("priority", [1, 254])
+def test_a_backup_waits_as_long_as_its_new_priority_says(priority: int) -> None:
+    link, high, low = pair()
+    link.run_until(5 * SECOND)
+    silent_from = record(high)["sent_at"]
+    high.is_up = False
+    link.run_until(silent_from + SECOND)
+    low.engine.set_priority(0, priority)
+    down = 3 * SECOND + (256 - priority) * SECOND // 256
+    link.run_until(silent_from + down - 1)
+    assert low.state(0) == BACKUP
+    link.run_until(silent_from + down)
+    assert low.state(0) == MASTER
+
+
+def test_a_priority_outside_its_range_is_refused() -> None:
+    _, high, _ = pair()
+    for priority in (0, 256):
+        with pytest.raises(ValueError, match="outside 1-255"):
+            high.engine.set_priority(0, priority)
+
+
 def test_what_a_master_does_is_noted() -> None:
     _, high, low = pair()
     link = Link([high, low])

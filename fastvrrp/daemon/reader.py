@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 from fastvrrp.config import Reading, Severity, read
 from fastvrrp.daemon.reading import (
@@ -53,7 +54,8 @@ def say(stream: PartWriter, reading: Reading, known: bytes, is_reload: bool) -> 
         stream.write(Part.COMPLAINTS, part)
     configuration = reading.configuration
     models = configuration.virtual_routers
-    stream.write(Part.SUMMARY, Summary(configuration.definitions, reading.has_errors, len(models)))
+    rest = replace(configuration, virtual_routers=())
+    stream.write(Part.SUMMARY, Summary(rest, reading.has_errors, len(models)))
     if not (is_reload and reading.has_errors):
         running = {
             known[start : start + DIGEST_SIZE]: start // DIGEST_SIZE

@@ -19,7 +19,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from hashlib import blake2b
 from io import BytesIO
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import fastvrrp
-from fastvrrp.model import Configuration, GlobalDefinitions, VirtualRouter
+from fastvrrp.model import Configuration, VirtualRouter
 
 if TYPE_CHECKING:
     import asyncio
@@ -64,7 +64,8 @@ class Part(IntEnum):
 class Summary:
     """What the reader says of the whole."""
 
-    definitions: GlobalDefinitions
+    configuration: Configuration
+    """All but the virtual routers."""
     has_errors: bool
     routers: int
     """Virtual routers in the new configuration."""
@@ -168,7 +169,8 @@ def read_aside(path: str, config_id: str | None, on_complaint: Callable[[str], o
     gc.enable()
     if summary is None or not is_whole:
         raise ReaderError(_ended(process.returncode))
-    return Aside(Configuration(summary.definitions, tuple(routers)), digests, summary.has_errors)
+    configuration = replace(summary.configuration, virtual_routers=tuple(routers))
+    return Aside(configuration, digests, summary.has_errors)
 
 
 @dataclass(slots=True)

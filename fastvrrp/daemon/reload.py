@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
@@ -23,8 +23,9 @@ from fastvrrp._engine import Engine
 from fastvrrp._table import Table
 from fastvrrp.config.diff import Identity, differences, identities
 from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError, Summary
-from fastvrrp.model import GlobalDefinitions, State, VirtualRouter
+from fastvrrp.model import Configuration, State, VirtualRouter
 from fastvrrp.vrrp.announcer import Announcer
+from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.transitions import Transitions
@@ -44,7 +45,7 @@ class Running:
 
     def __init__(
         self,
-        definitions: GlobalDefinitions,
+        configuration: Configuration,
         digests: bytearray,
         table: Table,
         engine: Engine,
@@ -54,10 +55,12 @@ class Running:
         announcer: Announcer,
         virtual_addresses: set[tuple[int, bytes]],
         listen: Callable[[VirtualRouter], None],
+        followers: Sequence[Follower],
     ) -> None:
-        """`digests` are by the table's index, `virtual_addresses` is the set that the links ask,
-        and `listen` opens the sockets that a virtual router needs."""
-        self.definitions = definitions
+        """`configuration` has no virtual routers; `digests` are by the table's index,
+        `virtual_addresses` is the set that the links ask, and `listen` opens the sockets that a
+        virtual router needs."""
+        self.configuration = configuration
         self.digests = digests
         self.table = table
         self.engine = engine
@@ -67,6 +70,7 @@ class Running:
         self.announcer = announcer
         self.virtual_addresses = virtual_addresses
         self.listen = listen
+        self.followers = followers
 
     def set_digest(self, index: int, digest: bytes) -> None:
         start = index * DIGEST_SIZE
@@ -171,16 +175,22 @@ class Reloads:
 
     def _carry_out(self, summary: Summary, plan: _Plan) -> Iterator[None]:
         running = self._running
-        running.announcer.pace(summary.definitions.garp_interval, summary.definitions.gna_interval)
+        definitions = summary.configuration.definitions
+        running.announcer.pace(definitions.garp_interval, definitions.gna_interval)
         if log.isEnabledFor(logging.DEBUG):
-            for line in differences(running.definitions, summary.definitions):
+            for line in differences(running.configuration.definitions, definitions):
                 log.debug("global_defs: %s", line)
-        running.definitions = summary.definitions
+        running.configuration = summary.configuration
+        for follower in running.followers:
+            follower.configure(summary.configuration)
+            yield
         yield from self._remove(plan)
         while running.transitions.has_notes:
             yield  # addresses of those that are removed go before others take them over
         yield from self._change(plan)
         yield from self._add(plan)
+        for follower in running.followers:
+            yield from follower.settle()
         running.roster.settle_vmacs()
         yield from self._forget_addresses(plan)
         log.info(

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -33,6 +34,7 @@ from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import Authentication, Configuration, VirtualRouter
 from fastvrrp.vrrp.announcer import Announcer
+from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.transitions import Transitions
 
@@ -111,12 +113,14 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
+        self._followers: tuple[Follower, ...] = ()
+        self._roster.followers = self._transitions.followers = self._followers
         self._reloads = Reloads(
             self._loop,
             str(path),
             config_id,
             Running(
-                definitions,
+                replace(read.configuration, virtual_routers=()),
                 read.digests,
                 self._table,
                 self._engine,
@@ -126,6 +130,7 @@ class Vrrpd:
                 self._announcer,
                 virtual_addresses,
                 self._listen,
+                self._followers,
             ),
         )
         self._work_is_scheduled = False
@@ -169,12 +174,20 @@ class Vrrpd:
         self._loop.add_reader(self._driver.alarm.descriptor, self._driver.on_alarm)
         self._loop.add_reader(self._links.fileno(), self._on_links)
         ending.callback(self._roster.close)
+        for follower in self._followers:
+            ending.callback(follower.stop)
         ending.callback(self._transitions.finish)
         ending.callback(self._kernel_thread.shutdown)
         ending.callback(self._driver.settle)
         ending.callback(self._roster.stop)
         ending.callback(self._reloads.close)
+        rest = replace(self._read.configuration, virtual_routers=())
+        for follower in self._followers:
+            follower.configure(rest)
         self._roster.add(self._read.configuration.virtual_routers)
+        for follower in self._followers:
+            for _ in follower.settle():
+                pass
         # Reloads change what there is: nobody must keep what there was.
         self._read.configuration = Configuration()
         self._remember_sysctls()

@@ -8,8 +8,10 @@ engine what its frames are made of.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from socket import AF_INET6
+from types import MappingProxyType
 
 from fastvrrp._engine import Engine
 from fastvrrp.kernel.addresses import AddressBatch
@@ -31,9 +33,11 @@ class Lack(Enum):
     VMAC = "VMAC interface {vmac} does not exist"
     VMAC_DOWN = "VMAC interface {vmac} is down"
     GROUP = "the multicast group cannot be joined on {interface}"
+    HELD = "{faults}"
 
 
 NO_ADDRESSES = AddressBatch((), ())
+NO_FAULTS: Mapping[str, str] = MappingProxyType({})
 VMAC_IS_COMING = -1
 """Instead of an ifindex: the VMAC is being made, and will be told of."""
 
@@ -44,10 +48,13 @@ class Instance:
     __slots__ = (
         "batch",
         "extra_targets",
+        "faults",
         "index",
+        "is_coming",
         "lack",
         "listens_on",
         "model",
+        "priority",
         "quiet_until",
         "standing",
         "term",
@@ -59,6 +66,13 @@ class Instance:
         self.model = model
         self.index = index
         """In the table."""
+        self.is_coming = True
+        """It has not begun: what holds it now does so from its start."""
+        self.priority = model.priority
+        """The effective one, which is what its adverts have."""
+        self.faults = NO_FAULTS
+        """What holds it in FAULT although the machine has all it needs: why, for a person, by
+        cause."""
         self.lack: Lack | None = Lack.INTERFACE
         self.listens_on = 0
         """ifindex whose multicast group is joined for it; 0 is none."""
@@ -84,6 +98,7 @@ class Instance:
             return "nothing is missing"
         return self.lack.value.format(
             interface=self.model.interface,
+            faults="; ".join(self.faults.values()),
             kind="link-local" if self.model.family == AF_INET6 else "IPv4",
             vmac=self.model.vmac.name if self.model.vmac else "",
         )
@@ -110,7 +125,7 @@ class Instance:
             return Lack.VMAC_DOWN
         if self.source(links, link) is None:
             return Lack.ADDRESS
-        return None
+        return Lack.HELD if self.faults else None
 
     def source(self, links: Links, link: Link) -> bytes | None:
         """The address that adverts leave with, packed."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from socket import AF_INET, AF_INET6
 
 from fastvrrp._engine import Engine
@@ -21,7 +21,8 @@ from fastvrrp.kernel.links import IFF_UP, Change, Link, Links
 from fastvrrp.kernel.macvlan import Refusal, Vmacs, Wanted
 from fastvrrp.kernel.memberships import Memberships
 from fastvrrp.model import State, VirtualRouter, Vmac
-from fastvrrp.vrrp.instance import VMAC_IS_COMING, Instance, Lack
+from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.instance import NO_FAULTS, VMAC_IS_COMING, Instance, Lack
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class Roster:
         self._memberships = Memberships()
         self.on_moved: Callable[[Instance], None] = lambda _: None
         """Called when the addresses of a master have got other places."""
+        self.followers: Sequence[Follower] = ()
+        """Who hears of instances that come, change and go, in this order."""
         self.on_changed: Callable[[], None] = lambda: None
         """Called when instances were started or failed outside of a call to the roster."""
         self._vmacs_are_stale = False
@@ -87,6 +90,9 @@ class Roster:
         self._watch(instance)
         self._table.update(instance.index, model.name, model.priority)
         self._configure(instance)
+        instance.priority = model.priority
+        for follower in self.followers:
+            follower.change(instance, old)
         if model.vmac != old.vmac:
             if model.vmac is None:
                 instance.vmac_ifindex = 0
@@ -103,6 +109,31 @@ class Roster:
             old.vmac,
             old.announcements,
         )
+
+    def set_priority(self, instance: Instance, priority: int) -> None:
+        """Gives an instance another effective priority (1-254) until its model changes. Its next
+        advert has it."""
+        if priority != instance.priority:
+            log.info(
+                "(%s) Changing effective priority from %d to %d",
+                instance.model.name,
+                instance.priority,
+                priority,
+            )
+            instance.priority = priority
+            self._engine.set_priority(instance.index, priority)
+
+    def hold(self, instance: Instance, cause: str, why: str | None) -> None:
+        """Lets an instance fail, for as long as any cause holds it; with None that cause is over.
+        `why` is for a person."""
+        if instance.faults.get(cause) == why:
+            return
+        faults = {name: text for name, text in instance.faults.items() if name != cause}
+        if why is not None:
+            faults[cause] = why
+        instance.faults = faults or NO_FAULTS
+        if instance.index in self.instances and not instance.is_coming:
+            self.review(instance)
 
     def remove(self, instance: Instance) -> None:
         """Ends an instance: a master resigns. It is to be forgotten when its addresses are gone."""
@@ -199,6 +230,8 @@ class Roster:
         instance = Instance(model, index)
         self.instances[index] = instance
         self._configure(instance)
+        for follower in self.followers:
+            follower.enter(instance)
         return instance
 
     def _configure(self, instance: Instance) -> None:
@@ -228,6 +261,7 @@ class Roster:
 
     def _begin(self, instance: Instance) -> None:
         """Starts it, or says what it lacks."""
+        instance.is_coming = False
         instance.place(self._engine, self._links)
         self._watch(instance)
         self.review(instance)

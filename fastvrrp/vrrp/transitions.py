@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from itertools import count
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from fastvrrp._engine import Engine, Note
 from fastvrrp.kernel.addresses import AddressBatch, AddressQueue, Applied, Span
 from fastvrrp.model import State
 from fastvrrp.vrrp.announcer import Announcer
+from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import NO_ADDRESSES, Instance
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,8 @@ class Transitions:
         self._ends: dict[int, _End] = {}
         self._moves = count()
         self._on_its_way: Span | None = None
+        self.followers: Sequence[Follower] = ()
+        """Who hears of changes of state, in this order."""
         self._standing: dict[int, dict[bytes, int]] = {}
         """Addresses of masters, by ifindex: whose they are."""
         self.addresses = open_queue(self._on_applied)
@@ -161,6 +164,8 @@ class Transitions:
         if note.reannounces and not self._announcer.heard_lower_priority(instance):
             return
         _log_change(instance, note)
+        for follower in self.followers:
+            follower.take(instance, note)
         if note.acquires:
             log.debug("(%s) setting VIPs.", instance.model.name)
             instance.batch.follow(instance.standing)  # some may not be gone yet
@@ -197,6 +202,7 @@ class Transitions:
             assert isinstance(applied.key, tuple)
             index, why = applied.key
             if why == "end":
+                self._tell(self._instances[index], added=False)
                 self._ends.pop(index).then(index)
             return  # what moved elsewhere is a matter of the new place
         instance = self._instances[applied.key]
@@ -215,6 +221,11 @@ class Transitions:
             if log.isEnabledFor(logging.DEBUG):
                 self._log_announcements(instance)
             self._announcer.became_master(instance)
+        self._tell(instance, applied.added)
+
+    def _tell(self, instance: Instance, added: bool) -> None:
+        for follower in self.followers:
+            follower.applied(instance, added)
 
     def _log_announcements(self, instance: Instance) -> None:
         for position in range(self._engine.target_count(instance.index)):
@@ -231,7 +242,7 @@ class Transitions:
 def _log_change(instance: Instance, note: Note) -> None:
     """Says what happened, in keepalived's words, which people grep for."""
     name = instance.model.name
-    ours = instance.model.priority
+    ours = instance.priority
     if note.event == "ADVERT" and note.reannounces:
         log.info(
             "(%s) Received advert from %s with lower priority %d, ours %d, forcing new election",

@@ -1,0 +1,47 @@
+"""What goes along with the virtual routers: whoever has something to do when one comes, changes its
+state or goes, besides what every virtual router does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastvrrp._engine import Note
+from fastvrrp.model import Configuration, VirtualRouter
+from fastvrrp.vrrp.instance import Instance
+
+
+class Follower:
+    """Hears of everything in the order in which it happens; each of these does nothing by itself.
+
+    It is called in the loop, between adverts: what takes longer than some microseconds goes to the
+    other thread or another process. There may be 65,280 instances: a follower remembers those that
+    concern it.
+    """
+
+    def configure(self, configuration: Configuration) -> None:
+        """Everything but the virtual routers is like this from now on: at the start before the
+        first instance enters, and at a reload before the instances change. The configuration's
+        `virtual_routers` are empty."""
+
+    def enter(self, instance: Instance) -> None:
+        """One more, in state INIT: it is started, or fails, afterwards."""
+
+    def change(self, instance: Instance, old: VirtualRouter) -> None:
+        """A reload gave it another model instead of `old`; it stays in its state."""
+
+    def leave(self, instance: Instance) -> None:
+        """A reload removed it. Its last note, and its last `applied`, come afterwards."""
+
+    def settle(self) -> Iterator[None]:
+        """All have entered and changed that were to; it may stop between any two steps."""
+        return iter(())
+
+    def take(self, instance: Instance, note: Note) -> None:
+        """Its state has changed. The log says so already; its addresses are as they were before."""
+
+    def applied(self, instance: Instance, added: bool) -> None:
+        """The kernel has added, or removed, its addresses."""
+
+    def stop(self) -> None:
+        """The daemon ends: every instance has stopped, its notes were taken and its addresses are
+        gone."""

@@ -1,0 +1,41 @@
+"""Users and groups of commands, against the accounts of this machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastvrrp.model import Command
+from fastvrrp.model import Scripts as Settings
+from fastvrrp.track import credentials
+from fastvrrp.track.credentials import as_run
+from fastvrrp.track.script import Credentials
+
+TRUE = ("/bin/true",)
+
+
+def test_a_command_without_a_user_runs_as_the_default_user_if_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(credentials, "DEFAULT_USER", "nobody")
+    assert as_run(Command(TRUE), Settings()).credentials == Credentials(65534, 65534)
+    monkeypatch.setattr(credentials, "DEFAULT_USER", "no-such-user")
+    assert as_run(Command(TRUE), Settings()).credentials is None
+
+
+def test_script_user_holds_where_the_command_names_nobody() -> None:
+    settings = Settings(user="nobody", group="root")
+    assert as_run(Command(TRUE), settings).credentials == Credentials(65534, 0)
+    # A user of its own comes with that user's group, not with that of script_user.
+    assert as_run(Command(TRUE, "root"), settings).credentials == Credentials(0, 0)
+    assert as_run(Command(TRUE, "root", "nogroup"), settings).credentials == Credentials(0, 65534)
+
+
+def test_supplementary_groups_are_taken_along_when_asked_for() -> None:
+    found = as_run(Command(TRUE, "root"), Settings(has_supplementary_groups=True)).credentials
+    assert found is not None
+    assert 0 in found.groups
+
+
+def test_a_user_that_is_gone_is_a_key_error() -> None:
+    with pytest.raises(KeyError, match="no-such-user"):
+        as_run(Command(TRUE, "no-such-user"), Settings())
