@@ -1,0 +1,86 @@
+"""Which named network namespaces there are, and when one comes or goes.
+
+A name is a file in /run/netns on which a namespace is mounted (ip-netns(8)). The file is made
+first, and mounting is no event of inotify(7): so after a file has come it is looked at again, until
+it is a namespace. A name that is given to another namespace is told as gone and as come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from inotify_simple import INotify, flags
+
+from fastvrrp.kernel.netns import NAMESPACES
+
+RETRY = 0.02
+"""Seconds until a file that is no namespace yet is looked at again."""
+CHANGES = flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO
+
+Identity = tuple[int, int]
+"""Device and inode of a namespace: one that has gone and one that has come have different ones."""
+
+
+class Change(NamedTuple):
+    """A namespace that has come or gone."""
+
+    name: str
+    exists: bool
+
+
+class Namespaces:
+    """Watches names that somebody wants to know of."""
+
+    def __init__(self) -> None:
+        NAMESPACES.mkdir(parents=True, exist_ok=True)
+        self._inotify = INotify(nonblocking=True)
+        self._inotify.add_watch(str(NAMESPACES), CHANGES)
+        self._device = Path("/proc/self/ns/net").stat().st_dev
+        self._known: dict[str, Identity | None] = {}
+        self.is_unfinished = False
+        """A name's file is there and no namespace is mounted on it: `read` again after RETRY."""
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when `read` may have something to say."""
+        return int(self._inotify.fileno())
+
+    def watch(self, names: Iterable[str]) -> list[Change]:
+        """Watches these names from now on, and no others. Says which of those that are new have a
+        namespace."""
+        self._known = {name: self._known.get(name) for name in names}
+        return self._look()
+
+    def read(self) -> list[Change]:
+        """What has come and gone since it was last asked."""
+        self._inotify.read(timeout=0)
+        return self._look()
+
+    def close(self) -> None:
+        self._inotify.close()
+
+    def _look(self) -> list[Change]:
+        self.is_unfinished = False
+        changes: list[Change] = []
+        for name, before in self._known.items():
+            now = self._identity(name)
+            if now == before:
+                continue
+            self._known[name] = now
+            if before is not None:
+                changes.append(Change(name, exists=False))
+            if now is not None:
+                changes.append(Change(name, exists=True))
+        return changes
+
+    def _identity(self, name: str) -> Identity | None:
+        """Of the namespace that has a name now; None where none has it."""
+        try:
+            found = (NAMESPACES / name).stat()
+        except OSError:
+            return None
+        if found.st_dev != self._device:
+            self.is_unfinished = True
+            return None
+        return found.st_dev, found.st_ino
