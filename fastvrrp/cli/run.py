@@ -120,7 +120,9 @@ def missing_interfaces(configuration: Configuration) -> list[VirtualRouter]:
     routers = configuration.virtual_routers
     known = {name for _, name in socket.if_nameindex()}
     known |= {router.vmac.name for router in routers if router.vmac is not None}
-    return [router for router in routers if router.interface not in known]
+    return [
+        router for router in routers if router.namespace is None and router.interface not in known
+    ]
 
 
 def config_test_status(reading: Reading) -> int:

@@ -16,6 +16,9 @@ from fastvrrp.config.tree import Entry
 from fastvrrp.config.written import FAMILY_NAMES, is_link_local
 from fastvrrp.model import VirtualAddress, VirtualRouter
 
+Key = tuple[str | None, str, int, int, bytes]
+"""Namespace, interface, family, VRID, and the multicast group or a peer."""
+
 
 class Claims:
     """Who has which name, VRID and address so far."""
@@ -23,9 +26,9 @@ class Claims:
     def __init__(self, complaints: Complaints) -> None:
         self._complaints = complaints
         self._names: dict[str, Statement] = {}
-        self._multicast: dict[tuple[str, int, bytes, int], Draft] = {}
-        self._unicast: dict[tuple[str, int, bytes, int], Draft] = {}
-        self._addresses: dict[tuple[bytes, str], Draft] = {}
+        self._multicast: dict[Key, Draft] = {}
+        self._unicast: dict[Key, Draft] = {}
+        self._addresses: dict[tuple[bytes, str, str | None], Draft] = {}
 
     def name(self, entry: Entry) -> bool:
         """False, after a complaint, where an instance of that name was written before."""
@@ -79,7 +82,7 @@ class Claims:
             where = ""
             if is_link_local(address):
                 where = address.interface or router.interface
-            holder = self._addresses.setdefault((packed, where), draft)
+            holder = self._addresses.setdefault((packed, where, router.namespace), draft)
             if holder is not draft:
                 self._complaints.warning(
                     statement,
@@ -91,15 +94,11 @@ class Claims:
 
 
 def _vrid_keys(
-    multicast: dict[tuple[str, int, bytes, int], Draft],
-    unicast: dict[tuple[str, int, bytes, int], Draft],
-    router: VirtualRouter,
-) -> Iterator[tuple[dict[tuple[str, int, bytes, int], Draft], tuple[str, int, bytes, int]]]:
+    multicast: dict[Key, Draft], unicast: dict[Key, Draft], router: VirtualRouter
+) -> Iterator[tuple[dict[Key, Draft], Key]]:
     """What must be unique: one key a multicast group, or one for every unicast peer."""
+    place = (router.namespace, router.interface, router.family, router.vrid)
     if not router.unicast_peers:
-        yield (
-            multicast,
-            (router.interface, router.family, router.multicast_group, router.vrid),
-        )
+        yield multicast, (*place, router.multicast_group)
     for peer in router.unicast_peers:
-        yield unicast, (router.interface, router.family, peer.address, router.vrid)
+        yield unicast, (*place, peer.address)

@@ -1,8 +1,8 @@
 """What a reload would change, virtual router by virtual router.
 
-A virtual router goes on through a reload where its identity stays: interface, family, VRID, and
-where its adverts go, which is the multicast group, or unicast peers of which at least one remains
-(those that remain go on hearing it). Its name may change. So it leaves MASTER only
+A virtual router goes on through a reload where its identity stays: namespace, interface, family,
+VRID, and where its adverts go, which is the multicast group, or unicast peers of which at least one
+remains (those that remain go on hearing it). Its name may change. So it leaves MASTER only
 
 - where it is removed,
 - where its identity changes: that is another virtual router, which starts from the beginning,
@@ -120,13 +120,13 @@ def compare(old: Configuration, new: Configuration) -> Plan:
     )
 
 
-Identity = tuple[str, int, int, bool, bytes]
-"""Interface, family, VRID, whether it is unicast, and the group or a peer."""
+Identity = tuple[str | None, str, int, int, bool, bytes]
+"""Namespace, interface, family, VRID, whether it is unicast, and the group or a peer."""
 
 
 def identities(router: VirtualRouter) -> Iterator[Identity]:
     """What must stay for a virtual router to go on; one of several where it is unicast."""
-    place = (router.interface, router.family, router.vrid)
+    place = (router.namespace, router.interface, router.family, router.vrid)
     if not router.unicast_peers:
         yield (*place, False, router.multicast_group)
     for peer in router.unicast_peers:

@@ -20,7 +20,8 @@ is made from the table that the reader uses; change the rows in `fastvrrp/config
 
 `[ ]` may be left out, `|` is a choice, `...` repeats. What is in capitals stands for a value. What
 is below `since` is the version of keepalived that brought a keyword, as far as its ChangeLog and
-release notes tell. `fastvrrp keyword KEYWORD` says the same of one keyword.
+release notes tell; `fastvrrp` stands there where keepalived has no such keyword. `fastvrrp keyword
+KEYWORD` says the same of one keyword.
 """
 
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 from fastvrrp.config.syntax import Flag, InnerBlock, Syntax
 
+OWN = "fastvrrp"
+"""Instead of a version of keepalived: it has no such keyword."""
+
 
 @dataclass(frozen=True, slots=True)
 class Keyword:
@@ -31,7 +34,8 @@ class Keyword:
     """True where every occurrence counts; otherwise the last one does."""
     is_acted_on: bool = True
     since: str = ""
-    """The version of keepalived that brought it, where its ChangeLog or release notes say so."""
+    """The version of keepalived that brought it, where its ChangeLog or release notes say so; or
+    OWN."""
     replaced_by: str = ""
     """The modern spelling, where this one is old."""
     is_discouraged: bool = False

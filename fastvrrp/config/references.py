@@ -371,7 +371,11 @@ class References:
         """Complain of interfaces that a group tracks and a member has as its own."""
         for keyword, reference, statement in uses:
             for member in group.names:
-                if keyword == "track_interface" and self._instances[member] == reference.name:
+                if (
+                    keyword == "track_interface"
+                    and reference.namespace is None
+                    and self._instances[member] == reference.name
+                ):
                     self.complaints.warning(
                         statement,
                         0,
@@ -384,7 +388,7 @@ class References:
 
         Of a tracker that is left out of the model enough was said where it stands.
         """
-        seen: set[tuple[Tracker, str]] = set()
+        seen: set[tuple[Tracker, str, str | None]] = set()
         known: list[Use] = []
         for keyword, reference, statement in uses.tracked:
             kind = USED_BY[keyword]
@@ -403,7 +407,7 @@ class References:
                     f"{keyword} {reference.name} of {uses.name} is ignored: {given.words[0]}"
                     f" {reference.name} stands after it, in line {given.number}; write it before",
                 )
-            elif key in seen:
+            elif (*key, reference.namespace) in seen:
                 self.complaints.warning(
                     statement,
                     0,
@@ -411,7 +415,7 @@ class References:
                 )
             elif kind == Tracker.INTERFACE or key in self.trackers:
                 known.append((keyword, reference, statement))
-            seen.add(key)
+            seen.add((*key, reference.namespace))
         return known
 
     def _resolved(self, use: Use) -> Tracked:
@@ -424,7 +428,7 @@ class References:
             weight = 0 if tracker is None else tracker.weight
         if is_reversed is None:
             is_reversed = tracker is not None and tracker.is_reversed
-        return Tracked(kind, reference.name, weight, is_reversed)
+        return Tracked(kind, reference.name, weight, is_reversed, reference.namespace)
 
     def _counting(
         self, name: str, uses: list[Use], router: VirtualRouter, group: _Group | None

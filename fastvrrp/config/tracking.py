@@ -19,22 +19,26 @@ class Reference:
     name: str
     weight: int | None = None
     is_reversed: bool | None = None
+    namespace: str | None = None
 
 
 class TrackedLine:
-    """NAME [weight N [reverse|noreverse]]."""
+    """NAME [weight N [reverse|noreverse]], and of an interface its network namespace."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, is_interface: bool = False) -> None:
         self._weight = Integer(-most, most)
+        self._is_interface = is_interface
 
     @property
     def shape(self) -> str:
-        return f"NAME [weight {self._weight.shape}] [reverse|noreverse]"
+        place = " [net_namespace NAME]" if self._is_interface else ""
+        return f"NAME [weight {self._weight.shape}] [reverse|noreverse]{place}"
 
     def read(self, statement: Statement, complaints: Complaints) -> Reference:
         words = statement.words
         weight: int | None = None
         is_reversed: bool | None = None
+        namespace: str | None = None
         index = 1
         while index < len(words):
             word = words[index]
@@ -47,12 +51,18 @@ class TrackedLine:
                 weight = value if isinstance(value, int) else None
             elif word in DIRECTIONS:
                 is_reversed = DIRECTIONS[word]
+            elif word == "net_namespace" and self._is_interface:
+                index += 1
+                if index == len(words):
+                    complaints.error(statement, index, f"{word} of {words[0]} needs a name")
+                    break
+                namespace = words[index]
             else:
                 complaints.error(
                     statement, index, f"{word} is unknown after {words[0]}; write weight or reverse"
                 )
             index += 1
-        return Reference(words[0], weight, is_reversed)
+        return Reference(words[0], weight, is_reversed, namespace)
 
 
 class Weight:

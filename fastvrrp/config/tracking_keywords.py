@@ -39,7 +39,7 @@ TRACKS = (
         "track_interface",
         INNER_BLOCK,
         "Interfaces whose state counts.",
-        items=TrackedLine(253),
+        items=TrackedLine(253, is_interface=True),
         is_repeatable=True,
         since="1.0.1",
     ),

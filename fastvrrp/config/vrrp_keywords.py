@@ -27,7 +27,7 @@ from fastvrrp.config.grammar import (
     VirtualAddressLine,
 )
 from fastvrrp.config.iproute_names import IprouteName
-from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table, later
+from fastvrrp.config.keywords import FLAG, INNER_BLOCK, OWN, Keyword, Table, later
 from fastvrrp.config.options import OptionLine
 from fastvrrp.config.route_keywords import VIRTUAL
 from fastvrrp.config.syntax import One, Optional, Several, Switch
@@ -393,6 +393,12 @@ INSTANCE = Table().add(
         since="1.2.1",
     ),
     Keyword("debug", One(Integer(0, 4)), "Level of debugging; without effect.", "0"),
+    later(
+        "net_namespace",
+        One(Text("NAME")),
+        "Network namespace that it is in, if not in the daemon's.",
+        since=OWN,
+    ),
     later("vrf", One(INTERFACE), "VRF to run in without an interface."),
     later("use_vmac_addr", FLAG, "VMACs also on the interfaces of addresses."),
     later(

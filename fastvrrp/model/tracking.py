@@ -30,6 +30,8 @@ class Tracked:
     """Added to the priority; 0 is FAULT where it fails. The tracker's own where none was written,
     and 0 in a member of a sync group that does not allow weights."""
     is_reversed: bool = False
+    namespace: str | None = None
+    """Of an interface, where it is in another network namespace than what tracks it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,8 @@ class InstanceOptions:
     timer_expired_priority: int | None = None
     """`timer_expired_backup`: a master that finds its process stood still becomes backup to
     whoever has this priority at least; None stays master."""
+    namespace: str | None = None
+    """`net_namespace`: where it is, if not in the daemon's own network namespace."""
     vrf: str | None = None
     ipvlan: Ipvlan | None = None
     has_address_vmacs: bool = False
@@ -186,6 +188,11 @@ class VirtualRouter:
     def notifications(self) -> Notifications:
         """Who is told of its changes of state."""
         return self.options.notifications
+
+    @property
+    def namespace(self) -> str | None:
+        """Name of its network namespace; None is the daemon's own."""
+        return self.options.namespace
 
     @property
     def all_addresses(self) -> tuple[VirtualAddress, ...]:
