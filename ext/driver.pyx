@@ -41,11 +41,17 @@ cdef class Driver:
         self.receivers = []
         self.on_notes = on_notes
 
-    def listen(self, int family, int protocol) -> Receiver:
-        """Opens a receiver; the caller watches its descriptor and passes it to `on_packets`."""
-        receiver = Receiver(family, protocol)
+    def listen(self, int family, int protocol, int place=0) -> Receiver:
+        """Opens a receiver in the namespace of the calling thread, which is `place`; the caller
+        watches its descriptor and passes it to `on_packets`."""
+        receiver = Receiver(family, protocol, place)
         self.receivers.append(receiver)
         return receiver
+
+    def unlisten(self, Receiver receiver not None) -> None:
+        """Closes a receiver, which the caller watches no more."""
+        self.receivers.remove(receiver)
+        receiver.close()
 
     def close(self) -> None:
         for receiver in self.receivers:

@@ -9,13 +9,18 @@ joined (IP_MULTICAST_ALL, IPV6_MULTICAST_ALL).
 Sending: adverts to a group, gratuitous ARP and neighbour advertisements are frames for a packet
 socket that receives nothing (protocol 0). Unicast adverts need the routing table and the neighbour
 cache, so they are IP packets for a raw socket with the header included.
+
+Places: one engine serves many network namespaces. A socket belongs to the one in which it was
+opened, and two of them have the same ifindexes. So each namespace but the daemon's own, which is
+place 0, has a number, and its interfaces have numbers below zero (`interface_number`): the engine
+and the table take those for interfaces like all others, and here they are taken apart again.
 """
 
 import os
 import socket
 
 from libc.errno cimport EINTR, errno as c_errno
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, itimerspec, timespec
 
@@ -120,6 +125,38 @@ TC_PRIO_CONTROL = 7             # linux/pkt_sched.h
 RECEIVE_BUFFER = 16 << 20       # a second's adverts of a large table, as the kernel counts
 
 
+cdef struct place_t:
+    int packet_socket       # -1: not open
+    int raw_ipv4
+    int raw_ipv6
+
+
+cdef inline int place_of(int32_t number) noexcept nogil:
+    return 0 if number >= 0 else -number >> PLACE_SHIFT
+
+
+cdef inline int32_t ifindex_of(int32_t number) noexcept nogil:
+    return number if number >= 0 else -number & PLACE_MASK
+
+
+cdef int check_place(int place) except -1:
+    if not 0 <= place < PLACES:
+        raise ValueError(f"place {place} is outside 0-{PLACES - 1}")
+    return place
+
+
+def interface_number(int place, int32_t ifindex) -> int:
+    """The number by which engine and table know an interface. Raises OverflowError where its
+    ifindex has no room beside the number of the place; those of place 0 always have."""
+    if check_place(place) == 0:
+        return ifindex
+    if not 0 < ifindex <= PLACE_MASK:
+        raise OverflowError(
+            f"the interface number {ifindex} is above {PLACE_MASK}, which is the highest in a"
+            " network namespace other than the daemon's")
+    return -(place << PLACE_SHIFT | ifindex)
+
+
 cdef class Alarm:
     """A timerfd on CLOCK_MONOTONIC. `descriptor` is readable when it has fired."""
 
@@ -152,16 +189,18 @@ cdef class Alarm:
 
 
 cdef class Receiver:
-    """A raw socket for one protocol of one family, for all interfaces of this network namespace.
+    """A raw socket for one protocol of one family, for all interfaces of this network namespace,
+    which is `place`.
 
     `protocol` is 112 (VRRP) or 51 (AH). Raises OSError where the right to open it is missing.
     """
 
-    def __cinit__(self, int family, int protocol=PROTO_VRRP):
+    def __cinit__(self, int family, int protocol=PROTO_VRRP, int place=0):
         cdef int i
         cdef mmsghdr *messages
         cdef iovec *vectors
         self.family = family
+        self.place = check_place(place)
         self.descriptor = -1
         self.memory = <uint8_t *> calloc(RECEIVE_BATCH, BUFFER_SIZE + CONTROL_SIZE
                                          + sizeof(mmsghdr) + sizeof(iovec) + sizeof(sockaddr_in6))
@@ -180,7 +219,7 @@ cdef class Receiver:
                 self.memory + RECEIVE_BATCH * BUFFER_SIZE + i * CONTROL_SIZE)
         self.messages = messages
 
-    def __init__(self, int family, int protocol=PROTO_VRRP):
+    def __init__(self, int family, int protocol=PROTO_VRRP, int place=0):
         self.socket = open_raw(family, protocol)
         self.descriptor = self.socket.fileno()
         try:
@@ -235,6 +274,8 @@ cdef class Receiver:
                 elif control.cmsg_level == IPPROTO_IPV6 and control.cmsg_type == IPV6_HOPLIMIT:
                     datagram.hop_limit = (<int *> CMSG_DATA(control))[0]
                 control = CMSG_NXTHDR(message, control)
+            if self.place:
+                datagram.ifindex = -(self.place << PLACE_SHIFT | (datagram.ifindex & PLACE_MASK))
         if count == RECEIVE_BATCH:
             self.count_drops()
         return count if count > 0 else 0
@@ -272,64 +313,92 @@ cdef struct outgoing_t:
 
 
 cdef class SocketSender(Sender):
-    """Sends through this namespace's interfaces; `errors` counts refusals by errno."""
+    """Sends through the interfaces of every place that was opened; `errors` counts refusals by
+    errno. The place in whose namespace it is made, number 0, is open at once."""
 
     cdef readonly dict errors
-    cdef object sockets
-    cdef int packet_socket
-    cdef int raw_ipv4
-    cdef int raw_ipv6
+    cdef dict sockets               # lists by place
+    cdef place_t *places
     cdef outgoing_t *frames
     cdef outgoing_t *packets
+    cdef int frames_place
+    cdef int packets_place
     cdef uint8_t packets_family
 
     def __cinit__(self):
+        cdef int i
         self.frames = new_batch()
         self.packets = new_batch()
-        self.raw_ipv4 = self.raw_ipv6 = self.packet_socket = -1
+        self.places = <place_t *> malloc(PLACES * sizeof(place_t))
+        if self.places == NULL:
+            raise MemoryError()
+        for i in range(PLACES):
+            self.places[i].packet_socket = self.places[i].raw_ipv4 = self.places[i].raw_ipv6 = -1
         self.errors = {}
+        self.sockets = {}
 
     def __init__(self):
+        self.open(0)
+
+    def open(self, int place) -> None:
+        """Opens what `frame` needs for the namespace of the calling thread, as this place. Raises
+        OSError."""
+        check_place(place)
         frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
         frames.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, TC_PRIO_CONTROL)
         try:
             frames.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, RECEIVE_BUFFER)
         except PermissionError:
             frames.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, RECEIVE_BUFFER)
-        self.packet_socket = frames.fileno()
-        self.sockets = [frames]
+        self.places[place].packet_socket = frames.fileno()
+        self.sockets[place] = [frames]
 
     def __dealloc__(self):
         free(self.frames)
         free(self.packets)
+        free(self.places)
 
     def close(self) -> None:
-        for each in self.sockets:
-            each.close()
+        """Closes every place."""
+        for place in list(self.sockets):
+            self.close_place(place)
 
-    def open_unicast(self, int family) -> None:
-        """Opens what `packet` needs for a family; once is enough. Raises OSError."""
-        if family == AF_INET and self.raw_ipv4 < 0:
+    def close_place(self, int place) -> None:
+        """Closes a place, after what waits has been sent; nothing happens where it is not open."""
+        self.flush()
+        for each in self.sockets.pop(place, ()):
+            each.close()
+        check_place(place)
+        self.places[place].packet_socket = -1
+        self.places[place].raw_ipv4 = self.places[place].raw_ipv6 = -1
+
+    def open_unicast(self, int family, int place=0) -> None:
+        """Opens what `packet` needs for a family in a place that is open, which must be the
+        namespace of the calling thread; once is enough. Raises OSError."""
+        cdef place_t *sockets = &self.places[check_place(place)]
+        if family == AF_INET and sockets.raw_ipv4 < 0:
             raw = open_raw(family, socket.IPPROTO_RAW)      # the header is included
-            self.raw_ipv4 = raw.fileno()
-        elif family == AF_INET6 and self.raw_ipv6 < 0:
+            sockets.raw_ipv4 = raw.fileno()
+        elif family == AF_INET6 and sockets.raw_ipv6 < 0:
             raw = open_raw(family, socket.IPPROTO_RAW)
             raw.setsockopt(socket.IPPROTO_IPV6, IPV6_HDRINCL_OPTION, 1)
-            self.raw_ipv6 = raw.fileno()
+            sockets.raw_ipv6 = raw.fileno()
         else:
             return
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, TC_PRIO_CONTROL)
-        self.sockets.append(raw)
+        self.sockets[place].append(raw)
 
     cdef void frame(self, int32_t ifindex, const uint8_t *data, uint32_t size) noexcept:
         cdef outgoing_t *batch = self.frames
         cdef sockaddr_ll *name
         cdef mmsghdr *message
-        if batch.count == SEND_BATCH:
-            self.send(self.packet_socket, batch)
+        cdef int place = place_of(ifindex)
+        if batch.count == SEND_BATCH or (batch.count and place != self.frames_place):
+            self.send_frames()
+        self.frames_place = place
         name = <sockaddr_ll *> &batch.names[batch.count]
         name.sll_family = AF_PACKET
-        name.sll_ifindex = ifindex
+        name.sll_ifindex = ifindex_of(ifindex)
         name.sll_halen = 6
         memcpy(&name.sll_protocol, data + 12, 2)        # the frame's own ethertype
         batch.vectors[batch.count].iov_base = <void *> data
@@ -347,9 +416,13 @@ cdef class SocketSender(Sender):
         cdef in6_pktinfo *info6
         cdef sockaddr_in *name4
         cdef sockaddr_in6 *name6
-        if batch.count == SEND_BATCH or (batch.count and family != self.packets_family):
+        cdef int place = place_of(ifindex)
+        if batch.count == SEND_BATCH or (batch.count and (
+                family != self.packets_family or place != self.packets_place)):
             self.send_packets()
         self.packets_family = family
+        self.packets_place = place
+        ifindex = ifindex_of(ifindex)
         batch.vectors[batch.count].iov_base = <void *> data
         batch.vectors[batch.count].iov_len = size
         message = &batch.messages[batch.count].msg_hdr
@@ -388,12 +461,16 @@ cdef class SocketSender(Sender):
 
     cdef void flush(self) noexcept:
         if self.frames.count:
-            self.send(self.packet_socket, self.frames)
+            self.send_frames()
         if self.packets.count:
             self.send_packets()
 
+    cdef void send_frames(self) noexcept:
+        self.send(self.places[self.frames_place].packet_socket, self.frames)
+
     cdef void send_packets(self) noexcept:
-        self.send(self.raw_ipv4 if self.packets_family == 4 else self.raw_ipv6, self.packets)
+        cdef place_t *sockets = &self.places[self.packets_place]
+        self.send(sockets.raw_ipv4 if self.packets_family == 4 else sockets.raw_ipv6, self.packets)
 
     cdef void send(self, int descriptor, outgoing_t *batch) noexcept:
         """Sends a batch. A message that the kernel refuses is counted and left out: the interface

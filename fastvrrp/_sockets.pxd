@@ -7,12 +7,15 @@ cdef enum:
     SEND_BATCH = 256
     BUFFER_SIZE = 4352      # above the longest advert of either family
     CONTROL_SIZE = 128
+    PLACES = 2048           # network namespaces that one daemon can be in
+    PLACE_SHIFT = 20        # an interface's number is -(place << PLACE_SHIFT | ifindex)
+    PLACE_MASK = 0xFFFFF
 
 # A received packet. IPv4 starts at its IP header, IPv6 at the VRRP header.
 cdef struct datagram_t:
     const uint8_t *data
     uint32_t size
-    int32_t ifindex
+    int32_t ifindex         # the interface's number, where the receiver is in another place than 0
     int32_t hop_limit       # IPv6 only
     uint8_t source[16]      # IPv6 only
     uint8_t destination[16]
@@ -32,6 +35,7 @@ cdef class Sender:
 cdef class Receiver:
     cdef readonly int descriptor
     cdef readonly int family        # AF_INET or AF_INET6
+    cdef readonly int place         # 0: the daemon's own namespace
     cdef object socket
     cdef object buffers
     cdef uint8_t *memory
