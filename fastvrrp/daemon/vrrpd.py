@@ -13,6 +13,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -32,11 +33,13 @@ from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
 from fastvrrp.kernel.links import Links
 from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.sysctl import Sysctls
-from fastvrrp.model import Authentication, Configuration, VirtualRouter
+from fastvrrp.model import SECOND, Authentication, Configuration, VirtualRouter, Vrrp
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.roster import Roster
+from fastvrrp.vrrp.sync_groups import GroupNews, SyncGroups
 from fastvrrp.vrrp.transitions import Transitions
+from fastvrrp.vrrp.unknown_vrids import UnknownVrids
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +116,12 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
-        self._followers: tuple[Follower, ...] = ()
+        self._groups = SyncGroups(self._engine, self._table, self._roster, clock)
+        self._followers: tuple[Follower, ...] = (
+            self._groups,
+            UnknownVrids(self._engine, self._links),
+            GroupNews(self._groups),
+        )
         self._roster.followers = self._transitions.followers = self._followers
         self._reloads = Reloads(
             self._loop,
@@ -182,6 +190,7 @@ class Vrrpd:
         ending.callback(self._roster.stop)
         ending.callback(self._reloads.close)
         rest = replace(self._read.configuration, virtual_routers=())
+        self._delay_masters(rest.definitions.vrrp)
         for follower in self._followers:
             follower.configure(rest)
         self._roster.add(self._read.configuration.virtual_routers)
@@ -199,6 +208,14 @@ class Vrrpd:
         # The kernel thread must not keep the loop from the interpreter for long.
         sys.setswitchinterval(SWITCH_INTERVAL)
         log.info("Startup complete")
+
+    def _delay_masters(self, vrrp: Vrrp) -> None:
+        """Lets nobody become master for a while: links may not carry anything yet."""
+        since_boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        delay = max(vrrp.startup_delay, vrrp.delay_after_boot - since_boot)
+        if delay > 0:
+            log.info("Delaying startup for %g seconds", delay / SECOND)
+            self._engine.open_at(self._driver.now() + delay)
 
     def _remember_sysctls(self) -> None:
         """Keeps what others' kernel parameters were, for a successor if we crash."""
@@ -245,7 +262,7 @@ class Vrrpd:
             self._channel.take_errors()
 
     def _on_notes(self, notes: list[Note]) -> None:
-        self._transitions.take(notes)
+        self._transitions.take(self._groups.react(notes))
 
     def _on_links(self) -> None:
         self._links.read()
