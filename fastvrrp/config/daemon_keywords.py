@@ -309,21 +309,26 @@ DAEMON = Table().add(
     later("rs_init_notifies", SWITCH, "Notify of real servers at the start.", default="off"),
     later("no_checker_emails", SWITCH, "No mail for each checker.", since="2.0.0", default="off"),
     later("umask", One(UMASK), "File mode that is taken away.", "IXUSR|IRWXG|IRWXO", since="2.0.9"),
-    later(
+    Keyword(
         "vrrp_startup_delay",
         STARTUP_DELAY,
-        "Wait at the start.",
+        "Time from the start of the daemon in which no instance becomes master.",
         fallback="none",
         since="2.0.14",
     ),
-    later(
+    Keyword(
         "vrrp_delay_after_boot",
         STARTUP_DELAY,
-        "Start no earlier after boot.",
+        "Time from the machine's boot in which no instance becomes master.",
         fallback="none",
         since="2.4.0",
     ),
-    later("log_unknown_vrids", FLAG, "Log adverts that nobody is configured for.", since="2.0.16"),
+    Keyword(
+        "log_unknown_vrids",
+        FLAG,
+        "Log adverts that nobody is configured for: once for each VRID of an interface.",
+        since="2.0.16",
+    ),
     later(
         "vmac_addr_prefix",
         One(Text("PREFIX")),

@@ -419,17 +419,18 @@ INSTANCE = Table().add(
         fallback="vrrp_mcast_group4 or vrrp_mcast_group6",
     ),
     later("track_src_ip", FLAG, "A missing source address is a fault."),
-    later("unicast_fault_no_peer", FLAG, "No peer is a fault."),
-    later(
+    Keyword("unicast_fault_no_peer", FLAG, "An instance without unicast peers is in FAULT."),
+    Keyword(
         "old_unicast_checksum",
         Optional(Choice({"never": "never"})),
-        "Checksum of before 1.3.6.",
+        "Checksum of unicast VRRPv3 adverts as before 1.3.6; never does not take it from peers.",
+        fallback="as the master's adverts have it",
         since="1.3.7",
     ),
-    later(
+    Keyword(
         "timer_expired_backup",
         Optional(Integer(1, 255)),
-        "Become backup after a pause of the process.",
+        "With nopreempt: a master silent for so long that this priority took over becomes backup.",
         fallback="254 where no priority is written",
         since="2.2.8",
     ),
