@@ -211,9 +211,8 @@ class Vrrpd:
 
     def _delay_masters(self, vrrp: Vrrp) -> None:
         """Lets nobody become master for a while: links may not carry anything yet."""
-        since_boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        delay = max(vrrp.startup_delay, vrrp.delay_after_boot - since_boot)
-        if delay > 0:
+        delay = startup_delay(vrrp, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        if delay:
             log.info("Delaying startup for %g seconds", delay / SECOND)
             self._engine.open_at(self._driver.now() + delay)
 
@@ -303,6 +302,11 @@ class Vrrpd:
         if self._ended_by is None:
             self._ended_by = number
             self._loop.stop()
+
+
+def startup_delay(vrrp: Vrrp, since_boot: int) -> int:
+    """How long nobody becomes master, at `since_boot` of the machine; both in nanoseconds."""
+    return max(vrrp.startup_delay, vrrp.delay_after_boot - since_boot, 0)
 
 
 def claim_namespace() -> socket.socket:
