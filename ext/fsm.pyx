@@ -73,7 +73,7 @@ cdef struct row_t:
     uint16_t actions
 
 cdef enum:
-    ROW_COUNT = 30
+    ROW_COUNT = 31
 
 cdef row_t[ROW_COUNT] ROWS
 cdef uint8_t[4][EVENT_COUNT] FIRST          # index of the first row of (state, event)
@@ -116,6 +116,7 @@ _TABLE = (
     (MASTER, TIMER, EXPIRED, BACKUP, MASTER_DOWN, RELEASE),                     # silently
     (MASTER, TIMER, ALWAYS, MASTER, ADVERT_NEXT, SEND_ADVERT),                  # (655)
     (MASTER, ADVERT, DEAF, MASTER, KEEP, DISCARD),
+    (MASTER, ADVERT, EXPIRED, BACKUP, MASTER_DOWN, RELEASE),        # heard before our own time came
     (MASTER, ADVERT, RESIGNED, MASTER, ADVERT_FROM_NOW, SEND_ADVERT),           # (705)
     (MASTER, ADVERT, BETTER | ANSWERS_HIGHER, BACKUP, MASTER_DOWN, SEND_ADVERT | RELEASE),
     (MASTER, ADVERT, BETTER, BACKUP, MASTER_DOWN, RELEASE),                     # (725)-(740)
@@ -177,15 +178,15 @@ cdef uint32_t look(
     """The guards that hold."""
     cdef uint32_t facts = ALWAYS
     cdef int order
+    if (machine.state == MASTER and machine.expired_priority and not machine.preempt
+            and has_expired(machine, now)):
+        facts |= EXPIRED
     if event != ADVERT:
         if machine.membership != ALONE:
             facts |= GROUPED
         if (machine.priority == PRIORITY_OWNER and not machine.starts_backup
                 and machine.membership != MEMBER):
             facts |= OWNER if now >= opens_at else EARLY_OWNER
-        if (machine.state == MASTER and machine.expired_priority and not machine.preempt
-                and has_expired(machine, now)):
-            facts |= EXPIRED
         return facts
     if machine.ignores_adverts:
         facts |= DEAF

@@ -32,7 +32,7 @@ cdef enum Event:
 cdef enum Membership:
     ALONE = 0
     MEMBER = 1                      # of a sync group: it becomes master when every member would
-    OWNING_MEMBER = 2               # of a sync group whose members are all owners: they need not wait
+    OWNING_MEMBER = 2               # of one whose members are all owners: it starts as master
 
 # What the caller has to do, as bits, in this order.
 cdef enum Action:

@@ -317,6 +317,12 @@ def test_a_master_that_stood_still_may_have_been_replaced(
         assert machine.deadline == late + machine.master_down_interval
 
 
+def test_a_master_that_stood_still_may_hear_its_successor_before_its_own_time_comes() -> None:
+    machine = master(preempt=False, expired_priority=254)
+    assert hear(machine, 4 * S, 50) == ("SET_TIMER", "CHANGE", "RELEASE")
+    assert (machine.state, machine.master_priority) == ("BACKUP", 50)
+
+
 def test_a_strict_owner_hears_nobody() -> None:
     machine = Machine(priority=255, ignores_adverts=True, source=OURS)
     machine.step("START", 0)
