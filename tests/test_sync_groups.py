@@ -241,6 +241,53 @@ def test_a_reload_moves_no_address_of_a_master_that_gets_a_new_member(lab: Labor
     assert daemon.stop() == 0
 
 
+@BOTH
+@pytest.mark.keywords("/vrrp_sync_group")
+def test_a_reload_brings_members_together(lab: Laboratory, kind: type[Daemon]) -> None:
+    a, b, _ = three_routers(lab)
+    grouped = two(200, 200)
+    alone = grouped.removeprefix(group("VI_1", "VI_2"))
+
+    def reload(configuration: str) -> None:
+        end = "Reloaded" if kind is Fastvrrp else "Reload complete"
+        before = daemon.log().count(end)
+        daemon.configure(configuration)
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log(end, count=before + 1)
+
+    def wait_holds(*vrids: int) -> None:
+        wait_until(
+            lambda: {vrid for vrid in (51, 52) if a.holds(f"10.{vrid}.0.100")} == set(vrids),
+            what=lambda: f"addresses of {vrids}:\n{daemon.log()}",
+        )
+
+    daemon = kind(a, alone).start()
+    wait_holds(51, 52)
+    a.ip("link set eth1 down")
+    wait_holds(51)
+    # One in FAULT takes the other along, and lets it go.
+    reload(grouped)
+    wait_holds()
+    reload(alone)
+    wait_holds(51)
+    a.ip("link set eth1 up")
+    wait_holds(51, 52)
+    # One that is BACKUP makes the other one BACKUP.
+    preferred = Keepalived(b, instance("VI_2", 52, 250, "eth1")).start()
+    wait_holds(51)
+    reload(grouped)
+    wait_holds()
+    preferred.stop()
+    wait_holds(51, 52)
+    # The group goes, and they stay masters, each for itself.
+    daemon.wait_log("Syncing instances to MASTER")
+    changes = daemon.log().count("Entering")
+    reload(alone)
+    a.ip("link set eth0 down")
+    wait_holds(52)
+    assert daemon.log().count("Entering") == changes + 1
+
+
 def test_a_hundred_members_move_with_one_link(lab: Laboratory) -> None:
     a, b, c = three_routers(lab)
     names = [f"VI_{number}" for number in range(1, 101)]
