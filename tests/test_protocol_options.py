@@ -5,10 +5,14 @@ A test with `kind` runs under fastvrrp and under keepalived, and expects the sam
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import stat
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from ctypes import CDLL
 from ipaddress import ip_address
 
 import pytest
@@ -18,6 +22,7 @@ from fastvrrp.daemon.vrrpd import startup_delay
 from fastvrrp.model import SECOND, Vrrp
 from lab import Capture, Daemon, Fastvrrp, Keepalived, Laboratory, Link, Router, wait_until
 from lab.capture import Frame, glance
+from lab.daemons import descendants
 
 BOTH = pytest.mark.parametrize("kind", [Fastvrrp, Keepalived])
 GROUP = ip_address("224.0.0.18").packed
@@ -485,3 +490,75 @@ def test_a_backup_that_is_deaf_for_a_while_yields_when_it_hears_again(
     backup.wait_log("Entering BACKUP STATE", count=2)
     wait_until(lambda: not b.holds("10.9.0.100"), what="the address gone")
     assert "Entering BACKUP" not in master.log().partition("Entering MASTER")[2]
+
+
+# --- what waits to be read ----------------------------------------------------------------------
+
+PIDFD_GETFD = 438  # asm-generic/unistd.h
+SMALLEST_BUFFER = 2304
+"""SOCK_MIN_RCVBUF: what keepalived gives the socket that it sends with."""
+libc = CDLL(None, use_errno=True)
+
+
+def receive_buffers(daemon: Daemon) -> set[int]:
+    """SO_RCVBUF of each raw VRRP socket of a daemon that is not for sending alone."""
+    sizes: set[int] = set()
+    for pid in descendants([process.pid for process in daemon.processes]):
+        with ExitStack() as opened:
+            process = os.pidfd_open(pid)
+            opened.callback(os.close, process)
+            for entry in os.scandir(f"/proc/{pid}/fd"):
+                descriptor = libc.syscall(PIDFD_GETFD, process, int(entry.name), 0)
+                if descriptor < 0:
+                    continue  # it was closed meanwhile
+                opened.callback(os.close, descriptor)
+                if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                    found = socket.socket(fileno=os.dup(descriptor))
+                    opened.callback(found.close)
+                    if found.family == socket.AF_INET and found.proto == 112:
+                        sizes.add(found.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+    return sizes - {SMALLEST_BUFFER}
+
+
+@BOTH
+@pytest.mark.keywords(
+    "global_defs/vrrp_rx_bufs_policy",
+    "global_defs/vrrp_rx_bufs_multiplier",
+    "vrrp_instance/kernel_rx_buf_size",
+)
+@pytest.mark.parametrize(
+    ("definitions", "lines", "size"),
+    [
+        (("vrrp_rx_bufs_policy MTU",), (), 2 * 1500 * 3),
+        (("vrrp_rx_bufs_policy MTU", "vrrp_rx_bufs_multiplier 7"), (), 2 * 1500 * 7),
+        (("vrrp_rx_bufs_policy 40000", "vrrp_rx_bufs_multiplier 7"), (), 2 * 40000),
+        (("vrrp_rx_bufs_policy 40000",), ("kernel_rx_buf_size 50000",), 50000 + 40000),
+    ],
+)
+def test_receive_buffers_are_as_large_as_they_are_told_to_be(
+    lab: Laboratory,
+    kind: type[Daemon],
+    definitions: tuple[str, ...],
+    lines: tuple[str, ...],
+    size: int,
+) -> None:
+    a, _, _ = two_routers(lab)
+    second = instance(vrid=52).partition("}\n")[2].replace("10.9.0.100", "10.9.0.101")
+    daemon = kind(a, instance(*lines, definitions=definitions) + second).start()
+    daemon.wait_log("Entering BACKUP STATE", count=2)
+    wait_until(
+        lambda: receive_buffers(daemon) == {2 * size}, what=lambda: str(receive_buffers(daemon))
+    )
+    if kind is Fastvrrp:
+        daemon.configure(instance() + second)
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("Reloaded")
+        assert receive_buffers(daemon) == {2 * (16 << 20)}
+
+
+@pytest.mark.keywords("global_defs/vrrp_rx_bufs_policy")
+def test_there_is_room_for_some_adverts_of_each_whatever_is_written(lab: Laboratory) -> None:
+    a, _, _ = two_routers(lab)
+    daemon = Fastvrrp(a, instance(definitions=("vrrp_rx_bufs_policy ADVERT",))).start()
+    daemon.wait_log("Startup complete")
+    assert receive_buffers(daemon) == {2 * 2048}

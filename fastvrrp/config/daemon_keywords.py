@@ -292,17 +292,17 @@ DAEMON = Table().add(
         )
         for force in ("", "_force")
     ],
-    later(
+    Keyword(
         "vrrp_rx_bufs_policy",
         One(RECEIVE_BUFFERS),
-        "Size of receive buffers.",
-        fallback="the system's size",
+        "Bytes of the receive buffer for each instance; all of one family share one socket.",
+        fallback="16 MiB for all",
         since="2.0.3",
     ),
-    later(
+    Keyword(
         "vrrp_rx_bufs_multiplier",
         One(Integer(1, 2**32 - 1), is_alone=True),
-        "Times that size.",
+        "How many times MTU or ADVERT of vrrp_rx_bufs_policy.",
         "3",
         since="2.0.3",
     ),

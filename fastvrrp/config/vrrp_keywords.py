@@ -458,10 +458,10 @@ INSTANCE = Table().add(
         "Script run on an advert of lower priority.",
         since="2.0.6",
     ),
-    later(
+    Keyword(
         "kernel_rx_buf_size",
         One(Integer(0, 2**32 - 1), is_alone=True),
-        "Size of the receive buffer.",
+        "Bytes of the receive buffer for this instance; all of one family share one socket.",
         fallback="vrrp_rx_bufs_policy",
         since="2.0.3",
     ),

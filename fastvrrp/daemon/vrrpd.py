@@ -36,6 +36,7 @@ from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import SECOND, Authentication, Configuration, VirtualRouter, Vrrp
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.sync_groups import GroupNews, SyncGroups
 from fastvrrp.vrrp.transitions import Transitions
@@ -120,6 +121,7 @@ class Vrrpd:
         self._followers: tuple[Follower, ...] = (
             self._groups,
             UnknownVrids(self._engine, self._links),
+            ReceiveBuffers(self._roster, self._links, self._resize),
             GroupNews(self._groups),
         )
         self._roster.followers = self._transitions.followers = self._followers
@@ -241,6 +243,12 @@ class Vrrpd:
                 receiver = self._driver.listen(*each)
                 self._listening.add(each)
                 self._loop.add_reader(receiver.descriptor, self._driver.on_packets, receiver)
+
+    def _resize(self, family: int, size: int | None) -> None:
+        """Gives the receivers of a family buffers of that size."""
+        for receiver in self._driver.receivers:
+            if receiver.family == family:
+                receiver.resize(size)
 
     def _remove_leftovers(self) -> None:
         """Virtual addresses that an earlier daemon, ours or keepalived, has left behind."""
