@@ -263,7 +263,9 @@ class TestReload:
 
 events = st.lists(
     st.tuples(
-        st.sampled_from(("unplug", "plug", "cut", "join", "hold", "release", "wait")),
+        st.sampled_from(
+            ("unplug", "plug", "cut", "join", "hold", "release", "leave", "enter", "wait")
+        ),
         st.integers(0, 2),
         st.integers(0, 2),
         st.integers(0, 6 * SECOND),
@@ -296,8 +298,9 @@ def test_members_are_all_master_or_none_of_them(
     def check() -> None:
         """At any time, when all notes were taken."""
         for each in machines:
-            states = set(each.states().values())
-            assert len(states) == 1, each.states()
+            states = each.states()
+            ((model, _),) = each.groups.states()
+            assert len({states[name] for name in model.members}) == 1, states
             assert each.groups.changes == []
 
     for event, which, wire, pause in history:
@@ -313,6 +316,9 @@ def test_members_are_all_master_or_none_of_them(
         elif event in ("hold", "release"):
             chosen.roster.hold(instance, "script", "it failed" if event == "hold" else None)
             chosen.settle()
+        elif event in ("leave", "enter"):
+            members = NAMES if event == "enter" else (name for name in NAMES if name != NAMES[wire])
+            chosen.reload([SyncGroup("G", tuple(members))])
         check()
         link.deliver()
         link.run_until(link.now + pause)
@@ -326,6 +332,7 @@ def test_members_are_all_master_or_none_of_them(
             each.plug(wire, is_in=True)
             each.roster.hold(each.instance(NAMES[wire]), "script", None)
         each.settle()
+        each.reload([GROUP])
     link.run_until(link.now + 30 * SECOND)
     check()
     masters = [each.name for each in machines if are_all(each, "MASTER")]

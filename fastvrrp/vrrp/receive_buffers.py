@@ -19,8 +19,8 @@ from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.roster import Roster
 
 LEAST = 2048
-"""Bytes of a virtual router, whatever is written: the kernel takes twice the number, and counts some
-1,000 for the shortest packet, so this is room for four adverts."""
+"""Bytes of a virtual router, whatever is written: the kernel takes twice the number, and counts
+some 1,000 for the shortest packet, so this is room for four adverts."""
 USUAL_MTU = 1500
 """Of an interface that is not there yet."""
 STRIDE = 500

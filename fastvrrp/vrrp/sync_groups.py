@@ -285,7 +285,7 @@ class SyncGroups(Follower):
 
     def _hold(self, group: Group, instance: Instance) -> None:
         """Holds a member in FAULT while another one has a fault of its own."""
-        is_held = bool(group.faulty.keys() - {instance.index})
+        is_held = len(group.faulty) > (instance.index in group.faulty)
         why = f"VRRP_Group({group.model.name}) is in FAULT" if is_held else None
         self._roster.hold(instance, CAUSE, why)
 
