@@ -32,6 +32,7 @@ from typing import NamedTuple
 from fastvrrp._fsm import EVENT_NAMES
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
@@ -43,12 +44,13 @@ from fastvrrp._fsm cimport (
     master_down_interval, step)
 from fastvrrp._judge cimport is_for, judge
 from fastvrrp._packet cimport (
-    AUTH_AH, DESTINATION, GARP_SIZE, MAX_ADDRESSES, NA_SIZE, OK, VRID_UNKNOWN, advert_spec_t,
-    decode_ipv4, decode_ipv6, encode, multicast_mac, set_priority, write_ethernet, write_garp,
-    write_na)
-from fastvrrp._plan cimport peer_t, target_t
+    AUTH_AH, DESTINATION, GARP_SIZE, MAX_ADDRESSES, NA_SIZE, OK, TRAILER_SIZE, VRID_UNKNOWN,
+    advert_spec_t, decode_ipv4, decode_ipv6, encode, multicast_mac, renew_checksum, set_priority,
+    write_ethernet, write_garp, write_na)
+from fastvrrp._plan cimport auth_t, peer_t, target_t
 from fastvrrp._sockets cimport SEND_BATCH
 from fastvrrp._table cimport NOBODY, begin_write, end_write, router_t
+from fastvrrp._trailer cimport Authenticator
 
 
 class Note(NamedTuple):
@@ -99,8 +101,7 @@ cdef class Engine:
         if self.plans != NULL:
             for i in range(self.plan_count):        # the table may be gone already
                 if self.plans[i] != NULL:
-                    PyMem_Free(self.plans[i].targets)
-                    PyMem_Free(self.plans[i])
+                    free_plan(self.plans[i])
         free(self.plans)
         free(self.notes)
         free(self.scratch)
@@ -131,13 +132,14 @@ cdef class Engine:
             bint higher_prio_send_advert=False, bint starts_backup=False, int auth_type=0,
             bytes password=b"", int ttl=255, bint checksum_as_v2=False,
             bint skips_known_addresses=False, bint checks_source=False,
-            uint32_t ah_sequence=0) -> None:
+            uint32_t ah_sequence=0, bint signs=False) -> None:
         """Says what the configuration says of the virtual router at `index` of the table.
 
         `addresses` are the advertised ones, packed one after the other; `group` is the multicast
         group; `peers` are (packed address, min TTL, max TTL) and make the router a unicast one.
         `ah_sequence` is the one before the first to be sent: a router that starts again must go on
-        above where it was, or is taken for a replay. The router cannot send before `attach`.
+        above where it was, or is taken for a replay. With `signs` its adverts have a trailer, and
+        it sends none before `authenticate`. The router cannot send before `attach`.
 
         A router that runs may be configured anew, and stays what it is: nothing changes but what is
         said here, from its next advert on (see `hurry`).
@@ -145,6 +147,7 @@ cdef class Engine:
         self.check(index)
         cdef plan_t *before = self.plans[index]
         cdef plan_t *plan
+        cdef auth_t *auth
         cdef router_t *router = &self.table.routers[index]
         cdef int size = router.machine.address_size
         cdef int i
@@ -153,9 +156,13 @@ cdef class Engine:
         if not peers and len(group) != size:
             raise ValueError(f"the group has {len(group)} bytes, expected {size}")
         self.flush_frames()             # the sender may still point into what is freed
-        stride = ETHERNET + (20 if size == 4 else 40) + 8 + len(addresses) + 8
+        stride = ETHERNET + (20 if size == 4 else 40) + 8 + len(addresses)
+        if version == 2:
+            stride += 8                 # authentication data
         if auth_type == AUTH_AH:
             stride += AH_SIZE
+        if signs:
+            stride += TRAILER_SIZE
         total = len(peers) * sizeof(peer_t) + len(addresses) + (len(peers) or 1) * stride
         plan = <plan_t *> PyMem_Calloc(1, sizeof(plan_t) + total)
         if plan == NULL:
@@ -167,6 +174,7 @@ cdef class Engine:
         plan.ready = False
         plan.unicast = bool(peers)
         plan.copies = len(peers) or 1
+        plan.trailer = TRAILER_SIZE if signs else 0
         plan.address_count = len(addresses) // size
         plan.stride = stride
         plan.peers = <peer_t *> (plan + 1)
@@ -185,9 +193,11 @@ cdef class Engine:
         plan.checksum_as_v2 = checksum_as_v2
         plan.skips_known_addresses = skips_known_addresses
         plan.checks_source = checks_source
-        plan.ah_sequence = max(plan.ah_sequence, ah_sequence)
-        memset(plan.password, 0, 8)
-        memcpy(plan.password, <const char *> password, min(len(password), 8))
+        if auth_type:
+            auth = auth_of(plan)
+            auth.ah_sequence = max(auth.ah_sequence, ah_sequence)
+            memset(auth.password, 0, 8)
+            memcpy(auth.password, <const char *> password, min(len(password), 8))
         begin_write(router)
         # A backup of VRRPv3 has learned the master's interval, and goes by that.
         if router.machine.state != BACKUP or version != 3 or router.machine.version != 3:
@@ -223,6 +233,17 @@ cdef class Engine:
                            ETHERTYPE_IPV4 if router.family == 4 else ETHERTYPE_IPV6)
         self.build(index, router.machine.priority)
         plan.ready = True
+
+    def authenticate(self, uint32_t index, Authenticator authenticator) -> None:
+        """Lets it sign the adverts of a configured router, and judge those that the router hears;
+        None lets nobody."""
+        cdef auth_t *auth = auth_of(self.plan_of(index))
+        cdef PyObject *before = auth.authenticator
+        auth.authenticator = NULL
+        if authenticator is not None:
+            Py_INCREF(authenticator)
+            auth.authenticator = <PyObject *> authenticator
+        Py_XDECREF(before)
 
     def detach(self, uint32_t index) -> None:
         """The router can no longer send: what its frames are made of is gone."""
@@ -266,8 +287,7 @@ cdef class Engine:
         self.adverts.cancel(index)
         self.downs.cancel(index)
         if self.plans[index] != NULL:
-            PyMem_Free(self.plans[index].targets)
-            PyMem_Free(self.plans[index])
+            free_plan(self.plans[index])
             self.plans[index] = NULL
 
     cdef int check(self, uint32_t index) except -1:
@@ -578,13 +598,14 @@ cdef class Engine:
         spec.auth_type = plan.auth_type
         spec.checksum_as_v2 = plan.checksum_as_v2
         spec.ttl = plan.ttl
+        spec.trailer = plan.trailer
         spec.address_count = plan.address_count
         spec.interval = router.machine.advert_interval
         spec.source = router.machine.source
         spec.addresses = plan.addresses
-        spec.password = plan.password
+        spec.password = plan.auth.password if plan.auth_type else NULL
         if plan.auth_type == AUTH_AH:
-            plan.ah_sequence += 1
+            plan.auth.ah_sequence += 1
         for i in range(plan.copies):
             packet = plan.frames + i * plan.stride + ETHERNET
             if plan.unicast:
@@ -592,8 +613,8 @@ cdef class Engine:
             else:
                 spec.destination = plan.group
             if plan.auth_type == AUTH_AH:
-                size = encode_ah(&spec, plan.ah_sequence, packet)
-                ah_icv(packet, size, (<const char *> plan.password)[:8])
+                size = encode_ah(&spec, plan.auth.ah_sequence, packet)
+                ah_icv(packet, size, (<const char *> plan.auth.password)[:8])
             else:
                 size = encode(&spec, packet)
             plan.frame_size = ETHERNET + size
@@ -607,11 +628,15 @@ cdef class Engine:
         cdef int i
         if not plan.ready:
             return
-        if plan.frame_priority != priority or plan.auth_type == AUTH_AH:
+        if plan.trailer and (plan.auth == NULL or plan.auth.authenticator == NULL):
+            return
+        if plan.frame_priority != priority or plan.auth_type == AUTH_AH or plan.trailer:
             if plan.queued_in == self.flushes:
                 self.flush_frames()
             if plan.auth_type == AUTH_AH:
                 self.build(index, priority)     # a new sequence number, a new digest
+            elif plan.trailer:
+                self.sign(plan, priority)
             else:
                 for i in range(plan.copies):
                     set_priority(plan.frames + i * plan.stride + ETHERNET,
@@ -628,9 +653,43 @@ cdef class Engine:
         router.adverts_sent += 1
         router.sent_at = now
 
+    cdef void sign(self, plan_t *plan, uint8_t priority):
+        """Gives a new trailer to a router's frames: the same one for every peer, since it does not
+        depend on the destination."""
+        cdef uint8_t *first = plan.frames + ETHERNET
+        cdef uint32_t size = plan.frame_size - ETHERNET
+        cdef uint32_t header = 20 if first[0] >> 4 == 4 else 40
+        cdef uint8_t *packet
+        cdef int i
+        first[header + 2] = priority
+        (<Authenticator> plan.auth.authenticator).sign(first, header, size)
+        for i in range(plan.copies):
+            packet = first + i * plan.stride
+            if i:
+                memcpy(packet + header, first + header, size - header)
+            renew_checksum(packet, size, plan.checksum_as_v2)
+        plan.frame_priority = priority
+
     cdef void flush_frames(self) noexcept:
         self.sender.flush()
         self.scratch_used = 0
         self.flushes += 1
         self.table.header.frames_sent = self.sender.sent
         self.table.header.frames_unsent = self.sender.unsent
+
+
+cdef auth_t *auth_of(plan_t *plan) except NULL:
+    """What the plan knows of authentication, with room made for it."""
+    if plan.auth == NULL:
+        plan.auth = <auth_t *> PyMem_Calloc(1, sizeof(auth_t))
+        if plan.auth == NULL:
+            raise MemoryError()
+    return plan.auth
+
+
+cdef void free_plan(plan_t *plan):
+    if plan.auth != NULL:
+        Py_XDECREF(plan.auth.authenticator)
+        PyMem_Free(plan.auth)
+    PyMem_Free(plan.targets)
+    PyMem_Free(plan)

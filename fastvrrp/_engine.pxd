@@ -54,6 +54,7 @@ cdef class Engine:
     cdef void set_timer(self, uint32_t index) noexcept nogil
     cdef void send(self, uint32_t index, uint8_t priority, int64_t now)
     cdef void build(self, uint32_t index, uint8_t priority)
+    cdef void sign(self, plan_t *plan, uint8_t priority)
     cdef void flush_frames(self) noexcept
     cdef int check(self, uint32_t index) except -1
     cdef plan_t *plan_of(self, uint32_t index) except NULL

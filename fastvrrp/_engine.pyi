@@ -3,6 +3,7 @@ from typing import NamedTuple
 
 from fastvrrp._sockets import Sender
 from fastvrrp._table import Table
+from fastvrrp._trailer import Authenticator
 
 class Note(NamedTuple):
     """A change of state, or a request to announce again, as the engine tells its owner."""
@@ -51,8 +52,10 @@ class Engine:
         skips_known_addresses: bool = False,
         checks_source: bool = False,
         ah_sequence: int = 0,
+        signs: bool = False,
     ) -> None: ...
     def attach(self, index: int, ifindex: int, mac: bytes, source: bytes) -> None: ...
+    def authenticate(self, index: int, authenticator: Authenticator | None) -> None: ...
     def detach(self, index: int) -> None: ...
     def set_targets(
         self, index: int, targets: list[tuple[int, bytes, int, bytes, bool]]

@@ -35,6 +35,7 @@ from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import Authentication, Configuration, VirtualRouter
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.keys import Keys
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.transitions import Transitions
 
@@ -113,7 +114,7 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
-        self._followers: tuple[Follower, ...] = ()
+        self._followers: tuple[Follower, ...] = (Keys(self._engine, self._roster),)
         self._roster.followers = self._transitions.followers = self._followers
         self._reloads = Reloads(
             self._loop,
