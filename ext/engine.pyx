@@ -24,7 +24,8 @@ A plan is small, and there is one for each virtual router: it comes from Python'
 wastes less on small pieces and has room where the configuration was read.
 
 Whoever owns the engine takes the notes: one for each change of state and each request to announce
-again. That is where Python begins.
+again, and one when two masters are found that do not yield (contest.pyx). That is where Python
+begins.
 """
 
 from typing import NamedTuple
@@ -34,18 +35,20 @@ from fastvrrp._fsm import EVENT_NAMES
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from fastvrrp._ah cimport AH_SIZE, ah_icv, encode_ah
 from fastvrrp._clock cimport monotonic
+from fastvrrp._contest cimport NO_NEWS, SPLIT, Turn, contest_t, end, is_one_of, oppose, speak
 from fastvrrp._fsm cimport (
     ACQUIRE, ADVERT, BACKUP, CHANGE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN, REANNOUNCE,
     RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, machine_t,
     master_down_interval, step)
 from fastvrrp._judge cimport is_for, judge
 from fastvrrp._packet cimport (
-    AUTH_AH, DESTINATION, GARP_SIZE, MAX_ADDRESSES, NA_SIZE, OK, TRAILER_SIZE, VRID_UNKNOWN,
-    advert_spec_t, decode_ipv4, decode_ipv6, encode, multicast_mac, renew_checksum, set_priority,
+    ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AUTH_AH, AUTH_TYPE, DESTINATION, GARP_SIZE, HMAC_DIGEST,
+    HMAC_KEY, HMAC_MISSING, HMAC_TIME, INTERVAL, MAX_ADDRESSES, NA_SIZE, OK, PASSWORD,
+    TRAILER_SIZE, VERSION, VRID_UNKNOWN, advert_spec_t, decode_ipv4, decode_ipv6, encode, multicast_mac, renew_checksum, set_priority,
     write_ethernet, write_garp, write_na)
 from fastvrrp._plan cimport auth_t, peer_t, target_t
 from fastvrrp._sockets cimport SEND_BATCH
@@ -64,8 +67,11 @@ class Note(NamedTuple):
     releases: bool
     reannounces: bool
     priority: int       # ADVERT: what was heard, and from whom
-    source: bytes
+    source: bytes       # SPLIT_BRAIN: the other master, and since when there are two
+    since: int = 0
 
+
+NOTE_NAMES = (*EVENT_NAMES, "SPLIT_BRAIN", "SPLIT_BRAIN_OVER")
 
 ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_IPV6 = 0x86DD
@@ -76,6 +82,14 @@ cdef enum:
     ETHERNET = 14
     SCRATCH_FRAMES = SEND_BATCH
     FEW_NOTES = 1024
+
+
+# Refusals that a master of the same virtual router earns, one that is set up otherwise or cannot be
+# told from a forger; not those of what comes from elsewhere or comes twice. As bits.
+cdef uint64_t IS_MASTERS = (
+    1 << VERSION | 1 << ADDRESS_COUNT | 1 << ADDRESS_LIST | 1 << INTERVAL | 1 << AUTH_TYPE
+    | 1 << PASSWORD | 1 << AH_ICV | 1 << HMAC_MISSING | 1 << HMAC_KEY | 1 << HMAC_TIME
+    | 1 << HMAC_DIGEST)
 
 
 cdef class Engine:
@@ -416,10 +430,10 @@ cdef class Engine:
             note = &self.notes[i]
             size = self.table.routers[note.index].machine.address_size
             taken.append(Note(
-                note.index, EVENT_NAMES[note.event], note.before, note.after,
+                note.index, NOTE_NAMES[note.event], note.before, note.after,
                 bool(note.actions & ACQUIRE), bool(note.actions & RELEASE),
                 bool(note.actions & REANNOUNCE), note.priority,
-                (<const char *> note.source)[:size]))
+                (<const char *> note.source)[:size], note.since))
         self.note_count = 0
         if self.note_room > FEW_NOTES:      # a change of state of all: keep no room for the next
             free(self.notes)
@@ -497,6 +511,10 @@ cdef class Engine:
         cdef heard_t heard
         begin_write(router)
         if event == ADVERT:
+            # The ordinary advert of the ordinary master has no contest.
+            if self.plans[index].contest != NULL or memcmp(
+                    advert.source, router.machine.master_address, 16) != 0:
+                self.contend(index, advert, now)
             heard.interval = advert.interval
             heard.priority = advert.priority
             memcpy(heard.source, advert.source, 16)
@@ -522,12 +540,17 @@ cdef class Engine:
         elif actions & SEND_RESIGN:
             router.resigns_sent += 1
             self.send(index, PRIORITY_RESIGN, now)
+        if self.plans[index] != NULL and self.plans[index].contest != NULL:
+            if actions & CHANGE:
+                self.end_contest(index)
+            elif actions & SEND_ADVERT:
+                self.speak(index, now)
         if actions & (CHANGE | REANNOUNCE):
             self.note(index, event, actions, before, advert)
 
-    cdef int note(
-            self, uint32_t index, Event event, uint32_t actions, uint8_t before,
-            const advert_t *advert) except -1:
+    cdef note_t *note(
+            self, uint32_t index, uint8_t event, uint32_t actions, uint8_t before,
+            const advert_t *advert) except NULL:
         cdef note_t *note
         cdef note_t *grown
         cdef uint32_t room = max(64, 2 * self.note_room)
@@ -548,6 +571,79 @@ cdef class Engine:
         if advert != NULL:
             note.priority = advert.priority
             memcpy(note.source, advert.source, 16)
+        return note
+
+    # --- two masters ------------------------------------------------------------------------------
+
+    cdef int contend(self, uint32_t index, const advert_t *advert, int64_t now) except -1:
+        """Somebody speaks as master, and is or may be another one than whom the router follows."""
+        cdef plan_t *plan = self.plans[index]
+        cdef router_t *router = &self.table.routers[index]
+        cdef machine_t *machine = &router.machine
+        cdef bint is_master = machine.state == MASTER
+        cdef const uint8_t *followed = machine.master_address
+        cdef int64_t followed_at = router.sent_at if is_master else router.heard_at
+        cdef int64_t interval = max(
+            advert.interval, machine.advert_interval if is_master else machine.master_interval)
+        cdef int64_t since = plan.contest.since if plan.contest != NULL else now
+        cdef uint8_t[16] rival
+        cdef Turn news
+        if is_master:
+            followed = machine.source
+        elif machine.state != BACKUP or machine.master_priority == 0:
+            return 0                    # there is none that it follows
+        memcpy(rival, advert.source, 16)
+        if plan.contest != NULL:
+            memcpy(rival, rival_of(plan.contest, followed), 16)
+        if advert.priority == PRIORITY_RESIGN:
+            if plan.contest == NULL or not is_one_of(plan.contest, advert.source):
+                return 0
+            news = end(plan.contest)
+        elif memcmp(advert.source, followed, 16) == 0:
+            if plan.contest == NULL:
+                return 0
+            news = speak(plan.contest, advert.source, interval, now)
+        else:
+            if plan.contest == NULL:
+                plan.contest = <contest_t *> PyMem_Calloc(1, sizeof(contest_t))
+                if plan.contest == NULL:
+                    raise MemoryError()
+            news = oppose(plan.contest, followed, followed_at, advert.source, interval, now)
+        return self.settle_contest(index, news, since, rival)
+
+    cdef int speak(self, uint32_t index, int64_t now) except -1:
+        """A master has spoken that has a contest."""
+        cdef machine_t *machine = &self.table.routers[index].machine
+        cdef contest_t *contest = self.plans[index].contest
+        cdef int64_t since = contest.since
+        cdef uint8_t[16] rival
+        memcpy(rival, rival_of(contest, machine.source), 16)
+        return self.settle_contest(
+            index, speak(contest, machine.source, machine.advert_interval, now), since, rival)
+
+    cdef int end_contest(self, uint32_t index) except -1:
+        """The router is in another state than before: what it saw of others is over."""
+        cdef machine_t *machine = &self.table.routers[index].machine
+        cdef contest_t *contest = self.plans[index].contest
+        cdef int64_t since = contest.since
+        cdef uint8_t[16] rival
+        memcpy(rival, rival_of(contest, machine.source), 16)
+        return self.settle_contest(index, end(contest), since, rival)
+
+    cdef int settle_contest(
+            self, uint32_t index, Turn news, int64_t since, const uint8_t *rival) except -1:
+        """Notes what is new of a contest that began at `since`, and frees what is over."""
+        cdef plan_t *plan = self.plans[index]
+        cdef uint8_t state = self.table.routers[index].machine.state
+        cdef note_t *note
+        if plan.contest.since == 0:
+            PyMem_Free(plan.contest)
+            plan.contest = NULL
+        if news != NO_NEWS:
+            note = self.note(
+                index, SPLIT_BRAIN if news == SPLIT else SPLIT_BRAIN_OVER, 0, state, NULL)
+            note.since = since
+            memcpy(note.source, rival, 16)
         return 0
 
     # --- what comes in ----------------------------------------------------------------------------
@@ -591,6 +687,9 @@ cdef class Engine:
             else:
                 verdict = judge(
                     self.plans[index], &self.table.routers[index], advert, packet, size)
+                # Masters that refuse each other are the usual split brain.
+                if IS_MASTERS >> verdict & 1 and advert.priority != PRIORITY_RESIGN:
+                    self.contend(index, advert, now)
         if verdict != OK:
             self.table.header.refused[<int> verdict] += 1
             if index != NOBODY:
@@ -694,6 +793,13 @@ cdef class Engine:
         self.table.header.frames_unsent = self.sender.unsent
 
 
+cdef const uint8_t *rival_of(const contest_t *contest, const uint8_t *followed) noexcept:
+    """Who of the two is not the one that is followed."""
+    if memcmp(contest.speakers[0], followed, 16) == 0:
+        return contest.speakers[1]
+    return contest.speakers[0]
+
+
 cdef auth_t *auth_of(plan_t *plan) except NULL:
     """What the plan knows of authentication, with room made for it."""
     if plan.auth == NULL:
@@ -707,5 +813,6 @@ cdef void free_plan(plan_t *plan):
     if plan.auth != NULL:
         Py_XDECREF(plan.auth.authenticator)
         PyMem_Free(plan.auth)
+    PyMem_Free(plan.contest)
     PyMem_Free(plan.targets)
     PyMem_Free(plan)

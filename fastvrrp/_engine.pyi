@@ -11,7 +11,7 @@ class Note(NamedTuple):
     router: int
     """Index of the virtual router in the table."""
     event: str
-    """One of EVENT_NAMES."""
+    """One of EVENT_NAMES, SPLIT_BRAIN or SPLIT_BRAIN_OVER."""
     before: int
     """State before and after (model.State)."""
     after: int
@@ -23,7 +23,9 @@ class Note(NamedTuple):
     priority: int
     """ADVERT: what was heard; otherwise 0."""
     source: bytes
-    """ADVERT: from whom, packed."""
+    """ADVERT: from whom, packed. SPLIT_BRAIN: the other master."""
+    since: int = 0
+    """SPLIT_BRAIN: since when there are two, in nanoseconds of the engine's clock."""
 
 class Engine:
     table: Table

@@ -4,6 +4,8 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 
+from fastvrrp._contest cimport contest_t
+
 cdef struct peer_t:
     uint8_t address[16]
     uint8_t min_ttl
@@ -32,6 +34,7 @@ cdef struct plan_t:
     peer_t *peers
     target_t *targets       # its own allocation: changes when an interface does
     auth_t *auth            # its own allocation; NULL without authentication
+    contest_t *contest      # its own allocation; NULL while there is one master at most
     uint32_t target_count
     uint8_t address_count
     uint8_t trailer         # bytes behind the message in our adverts: 0 or TRAILER_SIZE
