@@ -60,7 +60,7 @@ def test_a_master_that_is_not_heard_by_another_says_so_once_and_when_it_is_over(
     family: int, quiet: bool
 ) -> None:
     watched = Watched(200, 100, family=family, lower_prio_no_advert=quiet)
-    high, low = watched.routers
+    low = watched.routers[1]
     watched.run(5)
     watched.deafen(low)
     watched.run(3.8)
@@ -84,12 +84,12 @@ def test_a_master_that_is_not_heard_by_another_says_so_once_and_when_it_is_over(
 
 def test_a_backup_that_hears_two_masters_says_so() -> None:
     watched = Watched(200, 100, 50)
-    high, low, third = watched.routers
+    high, low, _ = watched.routers
     watched.run(5)
     watched.link.loses = lambda sender, receiver: {sender.name, receiver.name} == {"r0", "r1"}
     watched.run(20)
     assert watched.states() == [MASTER, MASTER, BACKUP]
-    ((at, name, note),) = watched.found
+    ((_, name, note),) = watched.found
     assert (name, note.event) == ("r2", "SPLIT_BRAIN")
     assert note.source[-1] in (high.number, low.number)
     low.engine.stop(0, watched.link.now)
@@ -100,7 +100,7 @@ def test_a_backup_that_hears_two_masters_says_so() -> None:
 
 def test_it_is_over_when_the_other_is_silent() -> None:
     watched = Watched(200, 100)
-    high, low = watched.routers
+    low = watched.routers[1]
     watched.run(5)
     watched.deafen(low)
     watched.run(20)
@@ -232,8 +232,8 @@ def test_no_history_without_a_deaf_one_is_a_split_brain(
     watched = Watched()
     for number, chosen in enumerate(options):
         router = Router(f"r{number}", number + 1)
-        chosen = {**chosen, "advert_interval": interval}
-        router.add(51, family=family, **chosen)  # type: ignore[arg-type]
+        settings = {**chosen, "advert_interval": interval}
+        router.add(51, family=family, **settings)  # type: ignore[arg-type]
         router.engine.start(0, 0)
         watched.routers.append(router)
     running = set(range(len(options)))

@@ -37,6 +37,7 @@ from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.keys import Keys
 from fastvrrp.vrrp.roster import Roster
+from fastvrrp.vrrp.split_brain import SplitBrains
 from fastvrrp.vrrp.transitions import Transitions
 
 log = logging.getLogger(__name__)
@@ -114,8 +115,19 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
-        self._followers: tuple[Follower, ...] = (Keys(self._engine, self._roster),)
+        split_brains = SplitBrains(
+            self._table,
+            self._links,
+            self._loop,
+            clock,
+            self._roster.instances,
+            self._transitions.master_of,
+            virtual_addresses,
+        )
+        self._transitions.on_split_brain = split_brains.heard
+        self._followers: tuple[Follower, ...] = (Keys(self._engine, self._roster), split_brains)
         self._roster.followers = self._transitions.followers = self._followers
+        split_brains.followers = self._followers
         self._reloads = Reloads(
             self._loop,
             str(path),
