@@ -4,8 +4,8 @@ yields.
 In every ordinary change of the master two are heard for a moment. A better one takes over, and the
 old one yields when it hears that, perhaps after one more advert. One that comes back from a cut
 link speaks once, is answered and yields. A master dies without a word, and then its
-Master_Down_Interval passes before another one speaks. None of these has both of them speak for long,
-turn by turn.
+Master_Down_Interval passes before another one speaks. None of these has both of them speak for
+long, turn by turn.
 
 So a contest begins when a second one is heard, and is a split brain when both have been heard again
 two intervals later or more, after at least four turns. It begins anew when one was silent for more
@@ -18,8 +18,8 @@ The router that watches may be one of the two: a master's own adverts are its sp
 from libc.string cimport memcmp, memcpy, memset
 
 cdef enum:
-    LONG_PARTS = 49         # how long both have to speak on, in 25ths of an interval: two
-                            # intervals, less what two adverts may go early
+    # How long both have to speak on, in 25ths of an interval: two, less what adverts may go early.
+    LONG_PARTS = 49
     PARTS = 25
     PATIENCE = 3            # intervals of silence that end it
     TURNS = 4

@@ -46,10 +46,10 @@ from fastvrrp._fsm cimport (
     master_down_interval, step)
 from fastvrrp._judge cimport is_for, judge
 from fastvrrp._packet cimport (
-    ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AUTH_AH, AUTH_TYPE, DESTINATION, GARP_SIZE, HMAC_DIGEST,
-    HMAC_KEY, HMAC_MISSING, HMAC_TIME, INTERVAL, MAX_ADDRESSES, NA_SIZE, OK, PASSWORD,
-    TRAILER_SIZE, VERSION, VRID_UNKNOWN, advert_spec_t, decode_ipv4, decode_ipv6, encode, multicast_mac, renew_checksum, set_priority,
-    write_ethernet, write_garp, write_na)
+    ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AUTH_AH, AUTH_TYPE, DESTINATION, GARP_SIZE,
+    HMAC_DIGEST, HMAC_KEY, HMAC_MISSING, HMAC_TIME, INTERVAL, MAX_ADDRESSES, NA_SIZE, OK,
+    PASSWORD, TRAILER_SIZE, VERSION, VRID_UNKNOWN, advert_spec_t, decode_ipv4, decode_ipv6,
+    encode, multicast_mac, renew_checksum, set_priority, write_ethernet, write_garp, write_na)
 from fastvrrp._plan cimport auth_t, peer_t, target_t
 from fastvrrp._sockets cimport SEND_BATCH
 from fastvrrp._table cimport NOBODY, begin_write, end_write, router_t
@@ -544,7 +544,7 @@ cdef class Engine:
             if actions & CHANGE:
                 self.end_contest(index)
             elif actions & SEND_ADVERT:
-                self.speak(index, now)
+                self.speak_on(index, now)
         if actions & (CHANGE | REANNOUNCE):
             self.note(index, event, actions, before, advert)
 
@@ -611,7 +611,7 @@ cdef class Engine:
             news = oppose(plan.contest, followed, followed_at, advert.source, interval, now)
         return self.settle_contest(index, news, since, rival)
 
-    cdef int speak(self, uint32_t index, int64_t now) except -1:
+    cdef int speak_on(self, uint32_t index, int64_t now) except -1:
         """A master has spoken that has a contest."""
         cdef machine_t *machine = &self.table.routers[index].machine
         cdef contest_t *contest = self.plans[index].contest

@@ -73,7 +73,7 @@ cdef class Engine:
         const advert_t *advert) except NULL
     # A contest of two masters, and what is new of it.
     cdef int contend(self, uint32_t index, const advert_t *advert, int64_t now) except -1
-    cdef int speak(self, uint32_t index, int64_t now) except -1
+    cdef int speak_on(self, uint32_t index, int64_t now) except -1
     cdef int end_contest(self, uint32_t index) except -1
     cdef int settle_contest(
         self, uint32_t index, Turn news, int64_t since, const uint8_t *rival) except -1

@@ -127,6 +127,44 @@ def test_a_host_that_has_a_virtual_address_is_noticed_until_it_has_it_no_more(
     assert daemon.stop() == 0
 
 
+def test_it_is_over_when_nobody_answers_for_the_address_any_more(lab: Laboratory) -> None:
+    """Three probes, ten seconds apart, without an answer."""
+    a, host = lab.router("a"), lab.router("host")
+    (link,) = lab.connect(a, host)
+    daemon = Fastvrrp(a, instance("VI_1", 1)).start()
+    wait_master(daemon, "VI_1")
+    begun = records(daemon)["VI_1"]["adverts_sent"]
+    wait_until(lambda: records(daemon)["VI_1"]["adverts_sent"] > begun + 5, what="some adverts")
+    host.set_sysctl(f"net/ipv4/conf/{link.interface}/arp_notify", "1")
+    host.ip(f"address add 10.0.0.101/24 dev {link.interface}")
+    announce(host, link)
+    wait_split(daemon, (True, 1))
+    host.ip(f"address del 10.0.0.101/24 dev {link.interface}")
+    wait_split(daemon, (False, 1), timeout=60.0)
+    daemon.wait_log("(VI_1) Split brain is over after ")
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("lines", [(), ("use_vmac",)])
+def test_ordinary_changes_of_the_master_are_none(lab: Laboratory, lines: tuple[str, ...]) -> None:
+    """The preferred one stops, comes back and is killed, three times."""
+    daemons, _, _ = pair(lab, *lines)
+    a, b = daemons
+    for round_number in range(1, 4):
+        if round_number == 2:
+            a.kill()
+        else:
+            assert a.stop() == 0
+        b.wait_log("(VI_1) Entering MASTER STATE", count=round_number)
+        a.start()
+        wait_master(a, "VI_1")
+        wait_until(lambda: state(b) == BACKUP, what="one master")
+        heard = records(b)["VI_1"]["adverts_received"]
+        wait_until(lambda heard=heard: records(b)["VI_1"]["adverts_received"] > heard + 10)  # type: ignore[misc]
+    assert [split(daemon) for daemon in daemons] == [(False, 0), (False, 0)]
+    assert [daemon.stop() for daemon in daemons] == [0, 0]
+
+
 def announce(host: Router, link: Link) -> None:
     """Lets a host's kernel say which MAC its addresses have: the MAC changes to what it is."""
     mac = next(

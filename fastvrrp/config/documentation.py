@@ -77,6 +77,8 @@ def default_of(keyword: Keyword) -> str:
 def use_of(keyword: Keyword) -> str:
     """What fastvrrp does with it, and what to write instead of an old one."""
     use = "acts on it" if keyword.is_acted_on else "reads it"
+    if keyword.is_ours:
+        use += "; keepalived does not know it"
     return f"{use}; old, see {keyword.replaced_by}" if keyword.replaced_by else use
 
 

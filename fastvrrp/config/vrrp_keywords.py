@@ -457,6 +457,13 @@ INSTANCE = Table().add(
         "Script run on an advert of lower priority.",
         since="2.0.6",
     ),
+    Keyword(
+        "notify_split_brain",
+        Script(),
+        "Script run when another master does not yield, and when that is over.",
+        fallback="notify_split_brain of global_defs",
+        is_ours=True,
+    ),
     later(
         "kernel_rx_buf_size",
         One(Integer(0, 2**32 - 1), is_alone=True),
