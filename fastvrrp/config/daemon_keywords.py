@@ -340,7 +340,7 @@ DAEMON = Table().add(
         "random_seed", One(NUMBER), "Where the numbers of ${_RANDOM} start.", fallback="the time"
     ),
     later("reload_check_config", Optional(PATH), "Check before a reload."),
-    later(
+    Keyword(
         "include_check",
         Many(Text("OPTION"), least=0),
         "Which missing files are errors.",
