@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from socket import AF_INET
 from typing import Any
 
 import pytest
@@ -10,6 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastvrrp._engine import Note
+from fastvrrp.kernel.links import Links
+from fastvrrp.model import VirtualRouter
+from fastvrrp.vrrp.follower import Follower, Rival
+from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.split_brain import SplitBrains
 from simulation import IFINDEX, SECOND, Link, Router
 from test_simulation import events, router_options
 
@@ -164,6 +171,51 @@ def test_adverts_that_come_back_or_twice_are_no_second_master() -> None:
         heard = (heard + sent)[-5:]
         watched.take()
     assert watched.found == []
+
+
+class Told(Follower):
+    """What a follower is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, bool, Rival]] = []
+
+    def split_brain(self, instance: Instance, is_over: bool, who: Rival) -> None:
+        self.heard.append((instance.model.name, is_over, who))
+
+
+def test_followers_are_told_once_when_it_begins_and_once_when_it_is_over() -> None:
+    watched = Watched(200, 100)
+    high, low = watched.routers
+    model = VirtualRouter(name="VI_1", interface="eth0", vrid=51, family=AF_INET)
+    instance, told = Instance(model, 0), Told()
+    loop = asyncio.new_event_loop()
+    try:
+        found = SplitBrains(
+            high.table, Links(), loop, lambda: watched.link.now, {0: instance}, lambda *_: None, ()
+        )
+        found.followers = (found, told)
+        watched.run(5)
+        watched.deafen(low)
+        watched.run(20)
+        for _, _, note in watched.found:
+            found.heard(instance, note)
+            found.heard(instance, note)
+        ((name, is_over, who),) = told.heard
+        assert (name, is_over) == ("VI_1", False)
+        assert (who.source, who.mac) == (bytes((10, 0, 0, 2)), None)
+        assert who.since == watched.found[0][2].since
+        record = high.table.read(0)
+        assert record is not None
+        assert (record["split_since"], record["split_brains"]) == (who.since, 1)
+        watched.heal()
+        watched.run(5)
+        found.heard(instance, watched.found[-1][2])
+        assert told.heard[1:] == [("VI_1", True, who)]
+        record = high.table.read(0)
+        assert record is not None
+        assert (record["split_since"], record["split_brains"]) == (None, 1)
+    finally:
+        loop.close()
 
 
 def preempt(watched: Watched) -> None:

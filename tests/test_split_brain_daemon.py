@@ -4,7 +4,7 @@ somebody else has. Daemons and hosts in namespaces."""
 from __future__ import annotations
 
 from ipaddress import ip_address
-from socket import AF_INET
+from socket import AF_INET, AF_INET6
 
 import pytest
 
@@ -177,14 +177,18 @@ def announce(host: Router, link: Link) -> None:
 
 
 def test_blocks_are_exact_for_few_and_cover_many() -> None:
-    few = [ip_address("10.0.0.1").packed, ip_address("10.9.0.200").packed]
-    assert list(blocks_of(few)) == [Blocks(0, (0x0A000001, 0x0A0900C8))]
-    many = [(0x0A000000 + 3 * i).to_bytes(4, "big") for i in range(65_280)]
-    *steps, blocks = blocks_of(many)
+    few = [(AF_INET, ip_address(text).packed) for text in ("10.0.0.1", "10.9.0.200")]
+    few.append((AF_INET6, ip_address("fd00::1:2").packed))
+    assert list(blocks_of(few)) == [
+        {AF_INET: Blocks(0, (0x0A000001, 0x0A0900C8)), AF_INET6: Blocks(0, (0x00010002,))}
+    ]
+    many = [(AF_INET, (0x0A000000 + 3 * i).to_bytes(4, "big")) for i in range(65_280)]
+    *steps, found = blocks_of(many)
     assert len(steps) == 65_280 // 512
-    assert blocks is not None
+    assert found is not None
+    blocks = found[AF_INET]
     assert len(blocks.heads) <= BLOCKS
-    assert {int.from_bytes(each, "big") >> blocks.shift for each in many} == set(blocks.heads)
+    assert {int.from_bytes(each, "big") >> blocks.shift for _, each in many} == set(blocks.heads)
 
 
 @pytest.mark.parametrize("count", [1, 32, 500])
@@ -194,8 +198,9 @@ def test_the_kernel_lets_claims_of_those_addresses_through_and_no_others(
     a, host = lab.router("a"), lab.router("host")
     (link,) = lab.connect(a, host)
     ours = [(0x0A000100 + 2 * i).to_bytes(4, "big") for i in range(count)]
-    blocks = list(blocks_of(ours))[-1]
-    assert blocks is not None
+    found = list(blocks_of((AF_INET, each) for each in ours))[-1]
+    assert found is not None
+    blocks = found[AF_INET]
     hears = a.call(lambda: ClaimSocket(AF_INET, blocks))
     speaks = host.call(lambda: ClaimSocket(AF_INET, Blocks(0, ())))
     mac = bytes.fromhex("020000000009")

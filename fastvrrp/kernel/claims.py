@@ -64,32 +64,28 @@ class Blocks(NamedTuple):
     heads: tuple[int, ...]
 
 
-def blocks_of(addresses: Iterable[bytes]) -> Iterator[Blocks | None]:
-    """The smallest blocks, no more than BLOCKS, that have all addresses of one family; yields None
-    between two steps, and the blocks at last."""
-    shift, heads = 0, set[int]()
-    for count, address in enumerate(addresses):
-        heads.add(int.from_bytes(address[-4:], "big") >> shift)
-        while len(heads) > BLOCKS:
-            shift, heads = shift + 1, {head >> 1 for head in heads}
-        if count % STEP == STEP - 1:
+def blocks_of(addresses: Iterable[tuple[int, bytes]]) -> Iterator[dict[int, Blocks] | None]:
+    """The smallest blocks, no more than BLOCKS of a family, that have all addresses, which come
+    with their family; yields None between two steps, and the blocks by family at last."""
+    shifts: dict[int, int] = {}
+    heads: dict[int, set[int]] = {}
+    for count, (family, address) in enumerate(addresses, 1):
+        known = heads.setdefault(family, set())
+        known.add(int.from_bytes(address[-4:], "big") >> shifts.setdefault(family, 0))
+        while len(known) > BLOCKS:
+            shifts[family] += 1
+            known = heads[family] = {head >> 1 for head in known}
+        if count % STEP == 0:
             yield None
-    yield Blocks(shift, tuple(sorted(heads)))
+    yield {family: Blocks(shifts[family], tuple(sorted(heads[family]))) for family in heads}
 
 
 def program(blocks: Blocks, position: int) -> bytes:
     """Classic BPF that takes packets whose word at `position` is in one of the blocks."""
     count = len(blocks.heads)
-    shift = [(SHIFT_RIGHT, 0, 0, blocks.shift)] if blocks.shift < 32 else []
-    code = [(LOAD_WORD, 0, 0, position), *shift]
-    if blocks.shift >= 32:
-        return _packed([(RETURN, 0, 0, WHOLE_PACKET if count else 0)])
-    for index, head in enumerate(blocks.heads):
-        code.append((JUMP_EQUAL, count - index, 0, head))
-    return _packed([*code, (RETURN, 0, 0, 0), (RETURN, 0, 0, WHOLE_PACKET)])
-
-
-def _packed(code: list[tuple[int, int, int, int]]) -> bytes:
+    code = [(LOAD_WORD, 0, 0, position), (SHIFT_RIGHT, 0, 0, blocks.shift)]
+    code += [(JUMP_EQUAL, count - i, 0, head) for i, head in enumerate(blocks.heads)]
+    code += [(RETURN, 0, 0, 0), (RETURN, 0, 0, WHOLE_PACKET)]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 

@@ -18,7 +18,6 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from socket import AF_INET, AF_INET6
 
 from fastvrrp._engine import Note
 from fastvrrp._table import Table
@@ -38,6 +37,7 @@ PROBES = 3
 """Unanswered ones after which nobody claims the address any more (RFC 5227 section 1.1)."""
 BETWEEN_PROBES = 10 * SECOND
 """While the conflict stands: DEFEND_INTERVAL of RFC 5227 section 1.1."""
+NOTHING = Blocks(0, ())
 TICK = 1.0
 """Seconds between two looks at what is suspected."""
 
@@ -68,7 +68,8 @@ class SplitBrains(Follower):
         virtual_addresses: Collection[tuple[int, bytes]],
     ) -> None:
         """`instances` are all, by index; `master_of(ifindex, address)` is the index of the master
-        whose address stands there."""
+        whose address stands there; `virtual_addresses` change only in a reload, and not while it
+        settles."""
         self._table = table
         self._links = links
         self._loop = loop
@@ -116,17 +117,12 @@ class SplitBrains(Follower):
 
     def settle(self) -> Iterator[None]:
         """Lets the kernel hear claims of all addresses that there are now."""
-        for family in (AF_INET, AF_INET6):
-            addresses = [each for kind, each in self._virtual_addresses if kind == family]
-            if not addresses:
-                self._blocks.pop(family, None)
-                continue
-            for blocks in blocks_of(addresses):
-                if blocks is not None and blocks != self._blocks.get(family):
-                    self._blocks[family] = blocks
-                    if family in self._sockets:
-                        self._sockets[family].take(blocks)
-                yield
+        for found in blocks_of(self._virtual_addresses):
+            if found is not None:
+                self._blocks = found
+            yield
+        for family, opened in self._sockets.items():
+            opened.take(self._blocks.get(family, NOTHING))
 
     def stop(self) -> None:
         self._stop_listening()
