@@ -35,11 +35,11 @@ from fastvrrp._fsm import EVENT_NAMES
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from fastvrrp._ah cimport AH_SIZE, ah_icv, encode_ah
 from fastvrrp._clock cimport monotonic
-from fastvrrp._contest cimport NO_NEWS, SPLIT, Turn, contest_t, end, is_one_of, oppose, speak
+from fastvrrp._contest cimport NO_NEWS, SPLIT
 from fastvrrp._fsm cimport (
     ACQUIRE, ADVERT, BACKUP, CHANGE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN, REANNOUNCE,
     RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, machine_t,
@@ -51,6 +51,7 @@ from fastvrrp._packet cimport (
     PASSWORD, TRAILER_SIZE, VERSION, VRID_UNKNOWN, advert_spec_t, decode_ipv4, decode_ipv6,
     encode, multicast_mac, renew_checksum, set_priority, write_ethernet, write_garp, write_na)
 from fastvrrp._plan cimport auth_t, peer_t, target_t
+from fastvrrp._rivals cimport changed, concerns, heard, spoke
 from fastvrrp._sockets cimport SEND_BATCH
 from fastvrrp._table cimport NOBODY, begin_write, end_write, router_t
 from fastvrrp._trailer cimport Authenticator
@@ -505,24 +506,23 @@ cdef class Engine:
 
     cdef void feed(self, uint32_t index, Event event, const advert_t *advert, int64_t now):
         """One event to one state machine, and its answer carried out."""
+        cdef plan_t *plan = self.plans[index]
         cdef router_t *router = &self.table.routers[index]
         cdef uint8_t before = router.machine.state
         cdef uint32_t actions
-        cdef heard_t heard
+        cdef heard_t said
         begin_write(router)
         if event == ADVERT:
-            # The ordinary advert of the ordinary master has no contest.
-            if self.plans[index].contest != NULL or memcmp(
-                    advert.source, router.machine.master_address, 16) != 0:
-                self.contend(index, advert, now)
-            heard.interval = advert.interval
-            heard.priority = advert.priority
-            memcpy(heard.source, advert.source, 16)
+            if concerns(plan, router, advert):
+                self.tell(index, heard(plan, router, advert, now))
+            said.interval = advert.interval
+            said.priority = advert.priority
+            memcpy(said.source, advert.source, 16)
             router.adverts_received += 1
             router.heard_at = now
             if advert.priority == PRIORITY_RESIGN:
                 router.resigns_received += 1
-            actions = step(&router.machine, event, &heard, now)
+            actions = step(&router.machine, event, &said, now)
             if actions & DISCARD:
                 router.discarded += 1
         else:
@@ -540,11 +540,11 @@ cdef class Engine:
         elif actions & SEND_RESIGN:
             router.resigns_sent += 1
             self.send(index, PRIORITY_RESIGN, now)
-        if self.plans[index] != NULL and self.plans[index].contest != NULL:
+        if plan != NULL and plan.contest != NULL:
             if actions & CHANGE:
-                self.end_contest(index)
+                self.tell(index, changed(plan, router))
             elif actions & SEND_ADVERT:
-                self.speak_on(index, now)
+                self.tell(index, spoke(plan, router, now))
         if actions & (CHANGE | REANNOUNCE):
             self.note(index, event, actions, before, advert)
 
@@ -573,77 +573,15 @@ cdef class Engine:
             memcpy(note.source, advert.source, 16)
         return note
 
-    # --- two masters ------------------------------------------------------------------------------
-
-    cdef int contend(self, uint32_t index, const advert_t *advert, int64_t now) except -1:
-        """Somebody speaks as master, and is or may be another one than whom the router follows."""
-        cdef plan_t *plan = self.plans[index]
-        cdef router_t *router = &self.table.routers[index]
-        cdef machine_t *machine = &router.machine
-        cdef bint is_master = machine.state == MASTER
-        cdef const uint8_t *followed = machine.master_address
-        cdef int64_t followed_at = router.sent_at if is_master else router.heard_at
-        cdef int64_t interval = max(
-            advert.interval, machine.advert_interval if is_master else machine.master_interval)
-        cdef int64_t since = plan.contest.since if plan.contest != NULL else now
-        cdef uint8_t[16] rival
-        cdef Turn news
-        if is_master:
-            followed = machine.source
-        elif machine.state != BACKUP or machine.master_priority == 0:
-            return 0                    # there is none that it follows
-        memcpy(rival, advert.source, 16)
-        if plan.contest != NULL:
-            memcpy(rival, rival_of(plan.contest, followed), 16)
-        if advert.priority == PRIORITY_RESIGN:
-            if plan.contest == NULL or not is_one_of(plan.contest, advert.source):
-                return 0
-            news = end(plan.contest)
-        elif memcmp(advert.source, followed, 16) == 0:
-            if plan.contest == NULL:
-                return 0
-            news = speak(plan.contest, advert.source, interval, now)
-        else:
-            if plan.contest == NULL:
-                plan.contest = <contest_t *> PyMem_Calloc(1, sizeof(contest_t))
-                if plan.contest == NULL:
-                    raise MemoryError()
-            news = oppose(plan.contest, followed, followed_at, advert.source, interval, now)
-        return self.settle_contest(index, news, since, rival)
-
-    cdef int speak_on(self, uint32_t index, int64_t now) except -1:
-        """A master has spoken that has a contest."""
-        cdef machine_t *machine = &self.table.routers[index].machine
-        cdef contest_t *contest = self.plans[index].contest
-        cdef int64_t since = contest.since
-        cdef uint8_t[16] rival
-        memcpy(rival, rival_of(contest, machine.source), 16)
-        return self.settle_contest(
-            index, speak(contest, machine.source, machine.advert_interval, now), since, rival)
-
-    cdef int end_contest(self, uint32_t index) except -1:
-        """The router is in another state than before: what it saw of others is over."""
-        cdef machine_t *machine = &self.table.routers[index].machine
-        cdef contest_t *contest = self.plans[index].contest
-        cdef int64_t since = contest.since
-        cdef uint8_t[16] rival
-        memcpy(rival, rival_of(contest, machine.source), 16)
-        return self.settle_contest(index, end(contest), since, rival)
-
-    cdef int settle_contest(
-            self, uint32_t index, Turn news, int64_t since, const uint8_t *rival) except -1:
-        """Notes what is new of a contest that began at `since`, and frees what is over."""
-        cdef plan_t *plan = self.plans[index]
-        cdef uint8_t state = self.table.routers[index].machine.state
+    cdef int tell(self, uint32_t index, news_t news) except -1:
+        """Notes that two masters were found, or are no more."""
         cdef note_t *note
-        if plan.contest.since == 0:
-            PyMem_Free(plan.contest)
-            plan.contest = NULL
-        if news != NO_NEWS:
+        if news.turn != NO_NEWS:
             note = self.note(
-                index, SPLIT_BRAIN if news == SPLIT else SPLIT_BRAIN_OVER, 0, state, NULL)
-            note.since = since
-            memcpy(note.source, rival, 16)
+                index, SPLIT_BRAIN if news.turn == SPLIT else SPLIT_BRAIN_OVER, 0,
+                self.table.routers[index].machine.state, NULL)
+            note.since = news.since
+            memcpy(note.source, news.rival, 16)
         return 0
 
     # --- what comes in ----------------------------------------------------------------------------
@@ -689,7 +627,8 @@ cdef class Engine:
                     self.plans[index], &self.table.routers[index], advert, packet, size)
                 # Masters that refuse each other are the usual split brain.
                 if IS_MASTERS >> verdict & 1 and advert.priority != PRIORITY_RESIGN:
-                    self.contend(index, advert, now)
+                    self.tell(index, heard(
+                        self.plans[index], &self.table.routers[index], advert, now))
         if verdict != OK:
             self.table.header.refused[<int> verdict] += 1
             if index != NOBODY:
@@ -791,13 +730,6 @@ cdef class Engine:
         self.flushes += 1
         self.table.header.frames_sent = self.sender.sent
         self.table.header.frames_unsent = self.sender.unsent
-
-
-cdef const uint8_t *rival_of(const contest_t *contest, const uint8_t *followed) noexcept:
-    """Who of the two is not the one that is followed."""
-    if memcmp(contest.speakers[0], followed, 16) == 0:
-        return contest.speakers[1]
-    return contest.speakers[0]
 
 
 cdef auth_t *auth_of(plan_t *plan) except NULL:

@@ -2,10 +2,10 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastvrrp._contest cimport Turn
 from fastvrrp._fsm cimport EVENT_COUNT, Event
 from fastvrrp._packet cimport Reason, advert_t
 from fastvrrp._plan cimport plan_t
+from fastvrrp._rivals cimport news_t
 from fastvrrp._sockets cimport Sender
 from fastvrrp._table cimport Table
 from fastvrrp._wheel cimport Wheel
@@ -71,12 +71,7 @@ cdef class Engine:
     cdef note_t *note(
         self, uint32_t index, uint8_t event, uint32_t actions, uint8_t before,
         const advert_t *advert) except NULL
-    # A contest of two masters, and what is new of it.
-    cdef int contend(self, uint32_t index, const advert_t *advert, int64_t now) except -1
-    cdef int speak_on(self, uint32_t index, int64_t now) except -1
-    cdef int end_contest(self, uint32_t index) except -1
-    cdef int settle_contest(
-        self, uint32_t index, Turn news, int64_t since, const uint8_t *rival) except -1
+    cdef int tell(self, uint32_t index, news_t news) except -1
     # When `run` has to be called next, in nanoseconds; NEVER for never.
     cdef int64_t next_wake(self) noexcept nogil
     # Does what is due at `now`, for at most `budget` nanoseconds of CLOCK_MONOTONIC (0: all of it).
