@@ -1,4 +1,5 @@
-"""The sockets of the data path. No other file opens one for VRRP, ARP or NDP.
+"""The sockets of the data path. No other file opens one for VRRP, ARP or NDP, but kernel/claims.py,
+which hears who else claims an address.
 
 Receiving: one raw socket an address family (and one for AH) for all interfaces, because the kernel
 offers every packet of a protocol to every raw socket of it. It joins no group itself: a socket's

@@ -3,6 +3,7 @@ from typing import NamedTuple
 
 from fastvrrp._sockets import Sender
 from fastvrrp._table import Table
+from fastvrrp._trailer import Authenticator
 
 class Note(NamedTuple):
     """A change of state, or a request to announce again, as the engine tells its owner."""
@@ -10,7 +11,7 @@ class Note(NamedTuple):
     router: int
     """Index of the virtual router in the table."""
     event: str
-    """One of EVENT_NAMES."""
+    """One of EVENT_NAMES, SPLIT_BRAIN or SPLIT_BRAIN_OVER."""
     before: int
     """State before and after (model.State)."""
     after: int
@@ -24,7 +25,9 @@ class Note(NamedTuple):
     priority: int
     """ADVERT: what was heard; otherwise 0."""
     source: bytes
-    """ADVERT: from whom, packed."""
+    """ADVERT: from whom, packed. SPLIT_BRAIN: the other master."""
+    since: int = 0
+    """SPLIT_BRAIN: since when there are two, in nanoseconds of the engine's clock."""
 
 class Engine:
     table: Table
@@ -59,8 +62,10 @@ class Engine:
         skips_known_addresses: bool = False,
         checks_source: bool = False,
         ah_sequence: int = 0,
+        signs: bool = False,
     ) -> None: ...
     def attach(self, index: int, ifindex: int, mac: bytes, source: bytes) -> None: ...
+    def authenticate(self, index: int, authenticator: Authenticator | None) -> None: ...
     def detach(self, index: int) -> None: ...
     def set_targets(
         self, index: int, targets: list[tuple[int, bytes, int, bytes, bool]]

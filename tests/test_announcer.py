@@ -68,6 +68,12 @@ def test_two_sets_of_five_with_five_seconds_between() -> None:
     assert times(stage.sent_until(100 * SECOND)) == [0] * 5 + [5] * 5
 
 
+@pytest.mark.keywords(
+    "vrrp_instance/garp_master_repeat",
+    "vrrp_instance/garp_master_delay",
+    "vrrp_instance/garp_master_refresh",
+    "vrrp_instance/garp_master_refresh_repeat",
+)
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -107,6 +113,7 @@ def test_what_waits_for_a_master_ends_with_its_term() -> None:
     assert stage.sent_until(50 * SECOND) == []
 
 
+@pytest.mark.keywords("vrrp_instance/garp_lower_prio_delay", "vrrp_instance/garp_lower_prio_repeat")
 def test_a_lower_priority_master_is_answered_with_sets_of_its_own() -> None:
     stage = Stage(
         Announcements(
@@ -144,6 +151,7 @@ def test_however_often_the_other_speaks_it_is_answered_once_until_it_is_quiet() 
     assert answered == [0, 20, 40]
 
 
+@pytest.mark.keywords("global_defs/vrrp_garp_interval", "global_defs/vrrp_gna_interval")
 def test_paced_announcements_keep_their_distance_on_each_interface() -> None:
     stage = Stage(
         Announcements(master_delay=0, master_repeat=2),
@@ -163,6 +171,7 @@ def test_paced_announcements_keep_their_distance_on_each_interface() -> None:
     assert [at / SECOND for at, frame in sent if len(frame) == 86] == [0, 0.1]
 
 
+@pytest.mark.keywords("vrrp_instance/garp_extra_if")
 def test_extra_interfaces_are_repeated_alone() -> None:
     stage = Stage(
         Announcements(master_delay=0, master_repeat=1, extra_interface_interval=20 * SECOND)

@@ -309,6 +309,7 @@ def test_an_advert_with_other_addresses_is_refused(count: int, reason: str) -> N
     assert record(low)["refused"][REASONS.index(reason)] > 0
 
 
+@pytest.mark.keywords("vrrp_instance/skip_check_adv_addr")
 def test_known_addresses_may_be_skipped_until_the_master_changes() -> None:
     link, high, low = pair(skips_known_addresses=True)
     link.run_until(6 * SECOND)

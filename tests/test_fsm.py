@@ -51,6 +51,7 @@ def test_an_owner_is_master_at_once() -> None:
     assert (machine.state, machine.deadline) == ("MASTER", S)
 
 
+@pytest.mark.keywords("vrrp_instance/state")
 def test_an_owner_that_is_told_to_start_as_backup_waits() -> None:
     machine = Machine(priority=255, starts_backup=True)
     machine.step("START", 0)
@@ -116,6 +117,7 @@ def test_whose_adverts_a_backup_follows(preempt: bool, priority: int, is_followe
     assert (machine.deadline != before) is is_followed
 
 
+@pytest.mark.keywords("vrrp_instance/preempt_delay")
 def test_a_preempt_delay_starts_with_the_first_lower_advert() -> None:
     """From there the lower master is let be for the delay; its last advert still counts."""
     machine = backup(preempt_delay=5 * S)
@@ -178,10 +180,12 @@ def test_nopreempt_does_not_hold_back_a_master() -> None:
     assert machine.state == "MASTER"
 
 
+@pytest.mark.keywords("vrrp_instance/lower_prio_no_advert")
 def test_lower_adverts_are_not_answered_when_told_so() -> None:
     assert hear(master(lower_prio_no_advert=True), S, 50) == ("DISCARD",)
 
 
+@pytest.mark.keywords("vrrp_instance/higher_prio_send_advert")
 def test_a_yielding_master_speaks_once_more_when_told_so() -> None:
     actions = hear(master(higher_prio_send_advert=True), S, 200)
     assert actions == ("SEND_ADVERT", "SET_TIMER", "CHANGE", "RELEASE")

@@ -64,6 +64,7 @@ class _Builders:
             self.users,
             defaults.sends_mail("vrrp") is True,
             defaults.is_on("vrrp_notify_priority_changes"),
+            defaults.command("notify_split_brain"),
         )
         self.routers = Builder(defaults, self.names, self.notifications, complaints)
         self.interface = defaults.text("default_interface") or ""

@@ -298,6 +298,14 @@ class Builder:
         given = last.get("auth_pass")
         if kind is None or kind.value is None:
             return Authentication.NONE, b""
+        if "auth_hmac" in last:
+            self._complaints.error(
+                kind.statement,
+                0,
+                f"authentication is ignored: {name} has auth_hmac, and cannot have both",
+                is_ours=True,
+            )
+            return Authentication.NONE, b""
         if version == 3:
             self._complaints.warning(
                 kind.statement, 0, f"authentication is ignored: {name} is VRRPv3, which has none"

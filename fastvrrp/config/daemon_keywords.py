@@ -263,6 +263,12 @@ DAEMON = Table().add(
         "Run no script as root that others may write.",
         since="1.3.0",
     ),
+    Keyword(
+        "notify_split_brain",
+        SCRIPT,
+        "Script run when another master does not yield, and when that is over.",
+        is_ours=True,
+    ),
     later("notify_fifo", FIFO, "FIFO that is told everything.", since="1.3.6"),
     later("notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
     later("vrrp_notify_fifo", FIFO, "FIFO that is told of virtual routers.", since="1.3.6"),
@@ -339,7 +345,7 @@ DAEMON = Table().add(
         "random_seed", One(NUMBER), "Where the numbers of ${_RANDOM} start.", fallback="the time"
     ),
     later("reload_check_config", Optional(PATH), "Check before a reload."),
-    later(
+    Keyword(
         "include_check",
         Many(Text("OPTION"), least=0),
         "Which missing files are errors.",

@@ -39,6 +39,8 @@ class Keyword:
     fallback: str = ""
     """What stands when it is not written and no words of its own say it: another keyword, as a
     rule, or what the default is in some blocks."""
+    is_ours: bool = False
+    """True where keepalived does not know it, and refuses it."""
 
     @property
     def is_block(self) -> bool:

@@ -191,23 +191,23 @@ AUTHENTICATION = Table().add(
 )
 
 HMAC = Table().add(
-    later(
+    Keyword(
         "key", Several(Integer(1, 255), Text("KEY")), "A key and its number.", is_repeatable=True
     ),
-    later("active_key", One(Integer(1, 255)), "Number of the key that signs."),
-    later(
+    Keyword("active_key", One(Integer(1, 255)), "Number of the key that signs."),
+    Keyword(
         "anti_replay",
         One(Choice({"time": "time", "monotonic": "monotonic"})),
         "What makes an advert new.",
         "time",
     ),
-    later(
+    Keyword(
         "time_window",
         One(Seconds(SECOND, 300 * SECOND)),
         "How old an advert may be.",
         fallback="three times advert_int, 5 at least",
     ),
-    later(
+    Keyword(
         "mode",
         One(Choice({name: name for name in ("enforce", "permissive", "receive-only")})),
         "Whether adverts without are taken.",
@@ -434,7 +434,7 @@ INSTANCE = Table().add(
         fallback="254 where no priority is written",
         since="2.2.8",
     ),
-    later(
+    Keyword(
         "auth_hmac",
         INNER_BLOCK,
         "Authentication by HMAC-SHA256.",
@@ -457,6 +457,13 @@ INSTANCE = Table().add(
         Script(),
         "Script run on an advert of lower priority.",
         since="2.0.6",
+    ),
+    Keyword(
+        "notify_split_brain",
+        Script(),
+        "Script run when another master does not yield, and when that is over.",
+        fallback="notify_split_brain of global_defs",
+        is_ours=True,
     ),
     Keyword(
         "kernel_rx_buf_size",

@@ -36,8 +36,10 @@ from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import SECOND, Authentication, Configuration, VirtualRouter, Vrrp
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.keys import Keys
 from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
+from fastvrrp.vrrp.split_brain import SplitBrains
 from fastvrrp.vrrp.sync_groups import GroupNews, SyncGroups
 from fastvrrp.vrrp.transitions import Transitions
 from fastvrrp.vrrp.unknown_vrids import UnknownVrids
@@ -117,14 +119,27 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
+        split_brains = SplitBrains(
+            self._table,
+            self._links,
+            self._loop,
+            clock,
+            self._roster.instances,
+            self._transitions.master_of,
+            virtual_addresses,
+        )
+        self._transitions.on_split_brain = split_brains.heard
         self._groups = SyncGroups(self._engine, self._table, self._roster, clock)
         self._followers: tuple[Follower, ...] = (
             self._groups,
+            Keys(self._engine, self._roster),
             UnknownVrids(self._engine, self._links),
             ReceiveBuffers(self._roster, self._links, self._resize),
+            split_brains,
             GroupNews(self._groups),
         )
         self._roster.followers = self._transitions.followers = self._followers
+        split_brains.followers = self._followers
         self._reloads = Reloads(
             self._loop,
             str(path),

@@ -4,10 +4,24 @@ state or goes, besides what every virtual router does."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from fastvrrp._engine import Note
 from fastvrrp.model import Configuration, VirtualRouter
 from fastvrrp.vrrp.instance import Instance
+
+
+class Rival(NamedTuple):
+    """Who is master beside ours."""
+
+    source: bytes | None
+    """The address its adverts come from, packed; None where it was found by its MAC."""
+    mac: bytes | None
+    """Six bytes, where it is known."""
+    since: int
+    """Nanoseconds of the engine's clock."""
+    address: bytes | None = None
+    """The virtual address that it answers for, packed, where it was found so."""
 
 
 class Follower:
@@ -45,6 +59,9 @@ class Follower:
 
     def applied(self, instance: Instance, added: bool) -> None:
         """The kernel has added, or removed, its addresses."""
+
+    def split_brain(self, instance: Instance, is_over: bool, who: Rival) -> None:
+        """Somebody else is master too, and does not yield; or that is over. Once each."""
 
     def stop(self) -> None:
         """The daemon ends: every instance has stopped, its notes were taken and its addresses are

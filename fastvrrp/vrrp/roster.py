@@ -20,7 +20,7 @@ from fastvrrp._table import Table
 from fastvrrp.kernel.links import IFF_UP, Change, Link, Links
 from fastvrrp.kernel.macvlan import Refusal, Vmacs, Wanted
 from fastvrrp.kernel.memberships import Memberships
-from fastvrrp.model import State, VirtualRouter, Vmac
+from fastvrrp.model import HmacMode, State, VirtualRouter, Vmac
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import NO_FAULTS, PRIORITY_OWNER, VMAC_IS_COMING, Instance, Lack
 
@@ -267,6 +267,7 @@ class Roster:
 
     def _configure(self, instance: Instance) -> None:
         model = instance.model
+        hmac = model.options.hmac
         self._engine.configure(
             instance.index,
             version=model.version,
@@ -291,6 +292,7 @@ class Roster:
             checks_source=model.checks_unicast_source,
             # Adverts with AH come a second or more apart, so that the clock stays ahead of them.
             ah_sequence=int(time.time()) & 0xFFFFFFFF,
+            signs=hmac is not None and hmac.mode is not HmacMode.RECEIVE_ONLY,
         )
 
     def _look_around(self, instance: Instance) -> None:

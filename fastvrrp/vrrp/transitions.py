@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 SLICE = 2_000_000
 """Nanoseconds of one slice: a fifth of the shortest advert interval."""
+SPLIT_BRAINS = ("SPLIT_BRAIN", "SPLIT_BRAIN_OVER")
+"""Notes that are about another master, and no change of state."""
 
 
 class _End(NamedTuple):
@@ -66,6 +68,8 @@ class Transitions:
         self._on_its_way: Span | None = None
         self.followers: Sequence[Follower] = ()
         """Who hears of changes of state, in this order."""
+        self.on_split_brain: Callable[[Instance, Note], None] = lambda _, __: None
+        """Called with notes of that kind."""
         self._standing: dict[int, dict[bytes, int]] = {}
         """Addresses of masters, by ifindex: whose they are."""
         self.addresses = open_queue(self._on_applied)
@@ -104,7 +108,7 @@ class Transitions:
 
     def on_address_gone(self, ifindex: int, family: int, address: bytes) -> None:
         """An address has left the kernel. Where a master has it, somebody else removed it."""
-        index = self._standing.get(ifindex, {}).get(address)
+        index = self.master_of(ifindex, address)
         if index is not None:
             log.info(
                 "(%s) Netlink reflector reports IP %s removed",
@@ -112,6 +116,10 @@ class Transitions:
                 ip_address(address),
             )
             self.put_again(self._instances[index])
+
+    def master_of(self, ifindex: int, address: bytes) -> int | None:
+        """The index of the master whose address stands on an interface."""
+        return self._standing.get(ifindex, {}).get(address)
 
     @property
     def has_notes(self) -> bool:
@@ -160,6 +168,9 @@ class Transitions:
             self._ends[note.router] = note
             self._forget(instance)
             self.addresses.put((note.router, "end"), instance.standing, add=False)
+            return
+        if note.event in SPLIT_BRAINS:
+            self.on_split_brain(instance, note)
             return
         if note.reannounces and not self._announcer.heard_lower_priority(instance):
             return

@@ -12,6 +12,7 @@ from fastvrrp.config.building.notification import NOTIFICATION_KEYWORDS, Notific
 from fastvrrp.config.building.routes import route, rule
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.grammar import VmacWords
+from fastvrrp.config.hmac_keys import KeyFault, is_in_file, key_bytes
 from fastvrrp.config.options import Options
 from fastvrrp.config.tree import Entry
 from fastvrrp.model import (
@@ -118,6 +119,7 @@ class OptionsBuilder:
             if inner.keyword.name == "key" and isinstance(inner.value, tuple):
                 number, key = inner.value
                 keys[number] = HmacKey(number, key)
+                self._check_key(number, key, inner)
         block = Block.of(entry)
         if not keys:
             self._complaints.error(
@@ -143,6 +145,20 @@ class OptionsBuilder:
             block.number("time_window", max(SHORTEST_WINDOW, WINDOW_ADVERTS * interval)),
             HmacMode[mode.upper()],
         )
+
+    def _check_key(self, number: int, key: str, entry: Entry) -> None:
+        if is_in_file(key):
+            return  # it is read when it is needed, by whoever may read it
+        try:
+            key_bytes(key)
+        except KeyFault as fault:
+            self._complaints.error(
+                entry.statement,
+                2,
+                f"key {number} of auth_hmac cannot be used, and the instance will be in FAULT: "
+                f"{fault}",
+                is_ours=True,
+            )
 
 
 def _old_checksum(value: object) -> OldChecksum:
