@@ -39,7 +39,7 @@ from fastvrrp._ah cimport AH_SIZE, ah_icv, encode_ah
 from fastvrrp._clock cimport monotonic
 from fastvrrp._fsm cimport (
     ACQUIRE, ADVERT, BACKUP, CHANGE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN, REANNOUNCE,
-    RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, machine_t,
+    RELEASE, RESIGN, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, machine_t,
     master_down_interval, step)
 from fastvrrp._judge cimport is_for, judge
 from fastvrrp._packet cimport (
@@ -314,6 +314,11 @@ cdef class Engine:
         """The administrator ends the router."""
         self.check(index)
         self.feed(index, STOP, NULL, now)
+
+    def resign(self, uint32_t index, int64_t now) -> None:
+        """A master becomes a backup, and says so with priority 0."""
+        self.check(index)
+        self.feed(index, RESIGN, NULL, now)
 
     def set_priority(self, uint32_t index, int priority) -> None:
         """Gives the router another effective priority, from its next advert on. A backup's

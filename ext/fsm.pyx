@@ -22,6 +22,8 @@ one:
 * An owner that is told `state BACKUP` waits at first like everybody else.
 * A MASTER that hears somebody of lower priority answers with an advert and announces its addresses
   again, which RFC 9568 has taken up and RFC 3768 has not (`lower_prio_no_advert` is RFC 3768).
+* A MASTER that has lost a route or a rule that it tracks resigns, and waits in BACKUP for whoever
+  is there.
 """
 
 from libc.string cimport memcmp, memcpy
@@ -56,7 +58,7 @@ cdef struct row_t:
     uint16_t actions
 
 cdef enum:
-    ROW_COUNT = 22
+    ROW_COUNT = 23
 
 cdef row_t[ROW_COUNT] ROWS
 cdef uint8_t[4][EVENT_COUNT] FIRST          # index of the first row of (state, event)
@@ -64,7 +66,7 @@ cdef uint8_t[4][EVENT_COUNT] FIRST          # index of the first row of (state, 
 GUARD_NAMES = ("OWNER", "RESIGNED", "BETTER", "NOT_LOWER", "NO_PREEMPT", "DELAYING",
                "ANSWERS_LOWER", "ANSWERS_HIGHER")
 STATE_NAMES = ("INIT", "BACKUP", "MASTER", "FAULT")
-EVENT_NAMES = ("START", "TIMER", "ADVERT", "FAIL", "STOP")
+EVENT_NAMES = ("START", "TIMER", "ADVERT", "FAIL", "STOP", "RESIGN")
 ACTION_NAMES = ("SEND_ADVERT", "SEND_RESIGN", "SET_TIMER", "CHANGE", "ACQUIRE", "RELEASE",
                 "REANNOUNCE", "DISCARD")
 TIMER_NAMES = ("KEEP", "ADVERT_NEXT", "ADVERT_FROM_NOW", "MASTER_DOWN", "SKEW", "NONE")
@@ -98,6 +100,7 @@ _TABLE = (
     (MASTER, ADVERT, ALWAYS, MASTER, KEEP, DISCARD),                            # (745)
     (MASTER, FAIL, ALWAYS, FAULT, NONE, SEND_RESIGN | RELEASE),
     (MASTER, STOP, ALWAYS, INIT, NONE, SEND_RESIGN | RELEASE),                  # (640)
+    (MASTER, RESIGN, ALWAYS, BACKUP, MASTER_DOWN, SEND_RESIGN | RELEASE),
 )
 
 

@@ -24,7 +24,8 @@ cdef enum Event:
     ADVERT = 2                      # an advert passed every check
     FAIL = 3                        # something it needs is gone
     STOP = 4                        # the administrator ends it
-    EVENT_COUNT = 5
+    RESIGN = 5                      # a master goes back to BACKUP, and says so
+    EVENT_COUNT = 6
 
 # What the caller has to do, as bits, in this order.
 cdef enum Action:

@@ -1,7 +1,7 @@
 from typing import Literal
 
 StateName = Literal["INIT", "BACKUP", "MASTER", "FAULT"]
-EventName = Literal["START", "TIMER", "ADVERT", "FAIL", "STOP"]
+EventName = Literal["START", "TIMER", "ADVERT", "FAIL", "STOP", "RESIGN"]
 
 STATE_NAMES: tuple[StateName, ...]
 EVENT_NAMES: tuple[EventName, ...]

@@ -135,8 +135,14 @@ class Roster:
         if instance.index in self.instances and not instance.is_coming:
             self.review(instance)
 
+    def resign(self, instance: Instance) -> None:
+        """Lets a master become a backup, which says so with priority 0; nothing else changes."""
+        self._engine.resign(instance.index, self._clock())
+
     def remove(self, instance: Instance) -> None:
         """Ends an instance: a master resigns. It is to be forgotten when its addresses are gone."""
+        for follower in self.followers:
+            follower.leave(instance)
         self._engine.stop(instance.index, self._clock())
         self._engine.detach(instance.index)
         self._unwatch(instance)

@@ -263,7 +263,7 @@ def _log_change(instance: Instance, note: Note) -> None:
         )
     elif note.event == "TIMER":
         log.debug("(%s) Receive advertisement timeout", name)
-    if note.before == State.MASTER and note.event in ("STOP", "FAIL"):
+    if note.before == State.MASTER and note.event in ("STOP", "FAIL", "RESIGN"):
         log.info("(%s) sent 0 priority", name)
     if note.after != State.INIT:
         suffix = " (init)" if note.before == State.INIT and note.after == State.BACKUP else ""
