@@ -170,10 +170,10 @@ class Requests:
 class Watch:
     """Hears of routes (of our protocol) and rules that are removed, whoever does it."""
 
-    def __init__(self) -> None:
+    def __init__(self, receive_buffer: int = _WATCH_BUFFER) -> None:
         self._socket = _open()
         with suppress(OSError):
-            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _WATCH_BUFFER)
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, receive_buffer)
         # A router may learn thousands of routes a second from others, which are not ours.
         _attach_filter(self._socket)
         for groups in RTNLGRP.values():

@@ -17,7 +17,7 @@ def routes(router: Router) -> list[dict[str, Any]]:
     """Every route that somebody has added, of every table; those to one destination in their order,
     others sorted."""
     found = [
-        _without(route, "cache", "expires")
+        _sorted_ways(_without(route, "cache", "expires"))
         for family in ("-4", "-6")
         for route in router.show(family, "route", "show", "table", "all")
         if route.get("protocol") not in KERNELS_OWN
@@ -48,7 +48,7 @@ def addresses(router: Router) -> list[dict[str, Any]]:
             kept = _without(address, "protocol")
             for name in ("valid_life_time", "preferred_life_time"):
                 life = kept.get(name)
-                kept[name] = {FOREVER: "forever", 0: "none"}.get(life, "some")
+                kept[name] = {FOREVER: "forever", 0: "none"}.get(int(life or 0), "some")
             found.append({"dev": link["ifname"], **kept})
     return sorted(found, key=str)
 
@@ -67,6 +67,13 @@ def settled(router: Router) -> dict[str, list[dict[str, Any]]]:
     last = seen[-1][1]
     assert isinstance(last, dict)
     return last
+
+
+def _sorted_ways(route: dict[str, Any]) -> dict[str, Any]:
+    """The ways of one route are all taken: their order says nothing."""
+    if "nexthops" in route:
+        route["nexthops"] = sorted(route["nexthops"], key=str)
+    return route
 
 
 def _without(shown: dict[str, Any], *names: str) -> dict[str, Any]:
