@@ -5,8 +5,7 @@ read and written by `_rtmessage`.
 
 This is not done by pyroute2 (0.9), which cannot say all that routes have: of linux/rtnetlink.h it
 lacks RTA_TTL_PROPAGATE and RTAX_FASTOPEN_NO_COOKIE, of linux/lwtunnel.h LWTUNNEL_ENCAP_IP, _IP6 and
-_ILA, and it takes flags for one byte. What it has costs 10 MB of a daemon that has 30, and 90 us a
-route, where this takes 12.
+_ILA. What it has would take a daemon of 31 MB to 41, and takes 88 us a route, where this takes 10.
 """
 
 from __future__ import annotations
