@@ -42,8 +42,8 @@ from fastvrrp._clock cimport monotonic
 from fastvrrp._contest cimport NO_NEWS, SPLIT
 from fastvrrp._fsm cimport (
     ACQUIRE, ADVERT, BACKUP, CHANGE, DEMOTE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN, PROMOTE,
-    REANNOUNCE, RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, WANT, heard_t,
-    machine_t, master_down_interval, step)
+    REANNOUNCE, RELEASE, RESIGN, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, WANT,
+    heard_t, machine_t, master_down_interval, step)
 from fastvrrp._judge cimport is_for, judge
 from fastvrrp._packet cimport (
     ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AUTH_AH, AUTH_TYPE, DESTINATION, GARP_SIZE,
@@ -357,6 +357,11 @@ cdef class Engine:
         """The administrator ends the router."""
         self.check(index)
         self.feed(index, STOP, NULL, now)
+
+    def resign(self, uint32_t index, int64_t now) -> None:
+        """A master becomes a backup, and says so with priority 0."""
+        self.check(index)
+        self.feed(index, RESIGN, NULL, now)
 
     def promote(self, uint32_t index, int64_t now) -> None:
         """The router's sync group becomes master."""

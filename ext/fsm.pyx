@@ -34,6 +34,8 @@ keepalived's extensions have rows here too:
 * `vrrp_startup_delay`: until `opens_at` a silent master is not missed. Adverts are heard meanwhile.
 * `timer_expired_backup`: a MASTER with nopreempt that was kept from sending for so long that
   another one may have taken over by now must not push that one aside with its next advert.
+* A MASTER that has lost a route or a rule that it tracks resigns, and waits in BACKUP for whoever
+  is there.
 """
 
 from libc.string cimport memcmp, memcpy
@@ -73,7 +75,7 @@ cdef struct row_t:
     uint16_t actions
 
 cdef enum:
-    ROW_COUNT = 31
+    ROW_COUNT = 32
 
 cdef row_t[ROW_COUNT] ROWS
 cdef uint8_t[4][EVENT_COUNT] FIRST          # index of the first row of (state, event)
@@ -81,7 +83,7 @@ cdef uint8_t[4][EVENT_COUNT] FIRST          # index of the first row of (state, 
 GUARD_NAMES = ("OWNER", "RESIGNED", "BETTER", "NOT_LOWER", "NO_PREEMPT", "DELAYING",
                "ANSWERS_LOWER", "ANSWERS_HIGHER", "GROUPED", "EARLY_OWNER", "EXPIRED", "DEAF")
 STATE_NAMES = ("INIT", "BACKUP", "MASTER", "FAULT")
-EVENT_NAMES = ("START", "TIMER", "ADVERT", "FAIL", "STOP", "PROMOTE", "DEMOTE")
+EVENT_NAMES = ("START", "TIMER", "ADVERT", "FAIL", "STOP", "PROMOTE", "DEMOTE", "RESIGN")
 ACTION_NAMES = ("SEND_ADVERT", "SEND_RESIGN", "SET_TIMER", "CHANGE", "ACQUIRE", "RELEASE",
                 "REANNOUNCE", "DISCARD", "WANT")
 TIMER_NAMES = ("KEEP", "ADVERT_NEXT", "ADVERT_FROM_NOW", "MASTER_DOWN", "SKEW", "NONE", "OPENING")
@@ -126,6 +128,7 @@ _TABLE = (
     (MASTER, DEMOTE, ALWAYS, BACKUP, MASTER_DOWN, RELEASE),
     (MASTER, FAIL, ALWAYS, FAULT, NONE, SEND_RESIGN | RELEASE),
     (MASTER, STOP, ALWAYS, INIT, NONE, SEND_RESIGN | RELEASE),                  # (640)
+    (MASTER, RESIGN, ALWAYS, BACKUP, MASTER_DOWN, SEND_RESIGN | RELEASE),
 )
 
 

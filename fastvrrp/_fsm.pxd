@@ -26,7 +26,8 @@ cdef enum Event:
     STOP = 4                        # the administrator ends it
     PROMOTE = 5                     # its sync group becomes master: every member would
     DEMOTE = 6                      # another member of its sync group is master no more
-    EVENT_COUNT = 7
+    RESIGN = 7                      # a master goes back to BACKUP, and says so
+    EVENT_COUNT = 8
 
 # Whether others decide with it.
 cdef enum Membership:

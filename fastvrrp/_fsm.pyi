@@ -1,7 +1,7 @@
 from typing import Literal
 
 StateName = Literal["INIT", "BACKUP", "MASTER", "FAULT"]
-EventName = Literal["START", "TIMER", "ADVERT", "FAIL", "STOP", "PROMOTE", "DEMOTE"]
+EventName = Literal["START", "TIMER", "ADVERT", "FAIL", "STOP", "PROMOTE", "DEMOTE", "RESIGN"]
 MembershipName = Literal["ALONE", "MEMBER", "OWNING_MEMBER"]
 
 STATE_NAMES: tuple[StateName, ...]

@@ -219,6 +219,13 @@ def test_a_backup_that_ends_is_silent(event: str, state: str) -> None:
     assert (machine.state, machine.deadline) == (state, None)
 
 
+def test_a_master_that_resigns_waits_for_another_one() -> None:
+    machine = master()
+    assert machine.step("RESIGN", S) == ("SEND_RESIGN", "SET_TIMER", "CHANGE", "RELEASE")
+    assert (machine.state, machine.deadline) == ("BACKUP", S + machine.master_down_interval)
+    assert machine.step("RESIGN", 2 * S) == ("DISCARD",)
+
+
 def test_a_fault_is_left_as_a_start() -> None:
     machine = backup()
     machine.step("FAIL", S)

@@ -236,7 +236,7 @@ def test_one_without_a_key_does_not_elect_with_those_who_have_one() -> None:
     stranger = Router("stranger", 3)
     stranger.add(51, priority=150)
     stranger.engine.start(0, 0)
-    keyed.link.routers.append(stranger)
+    keyed.link.routers = [*keyed.link.routers, stranger]
     keyed.link.run_until(10 * SECOND)
     assert (keyed.high.state(0), keyed.low.state(0), stranger.state(0)) == (MASTER, BACKUP, MASTER)
     assert set(refusals(stranger)) == {"AUTH_TYPE"}

@@ -12,6 +12,7 @@ from fastvrrp.config.arguments import seconds_text
 from fastvrrp.config.building.block import Block
 from fastvrrp.config.building.notification import NotificationBuilder
 from fastvrrp.config.building.options import OPTION_KEYWORDS, OptionsBuilder
+from fastvrrp.config.building.routes import RuleBuilder
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import Defaults
 from fastvrrp.config.grammar import ExtraInterfaces, VmacWords
@@ -67,11 +68,14 @@ class Builder:
         defaults: Defaults,
         names: VmacNames,
         notifications: NotificationBuilder,
+        rules: RuleBuilder,
         complaints: Complaints,
     ) -> None:
         self._names = names
         self._complaints = complaints
-        self._options = OptionsBuilder(notifications, defaults.is_on("vrrp_strict"), complaints)
+        self._options = OptionsBuilder(
+            notifications, rules, defaults.is_on("vrrp_strict"), complaints
+        )
         self._no_options = self._options.default
         self._announcements = defaults.announcements()
         self._shared: dict[object, Announcements] = {}

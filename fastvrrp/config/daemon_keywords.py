@@ -142,7 +142,7 @@ DAEMON = Table().add(
     ),
     later("checker_log_all_failures", SWITCH, "Log every failed check.", "off", since="2.0.11"),
     later("no_email_faults", FLAG, "No mail about FAULT."),
-    later(
+    Keyword(
         "default_interface",
         One(INTERFACE),
         "Interface of static addresses.",

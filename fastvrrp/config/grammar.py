@@ -32,7 +32,7 @@ ADDRESS_FLAGS = {
     "noprefixroute": 0x200,
     "autojoin": 0x400,
 }
-"""IFA_F_* of linux/if_addr.h; `-nodad` is IFA_F_NODAD."""
+"""IFA_F_* of linux/if_addr.h; `-nodad` takes IFA_F_NODAD away, which IPv6 has otherwise."""
 VALUED_OPTIONS = frozenset({"dev", "label", "brd", "broadcast", "scope", "peer", "preferred_lft"})
 OPTION_NAMES = (*ADDRESS_FLAGS, *VALUED_OPTIONS, "use_vmac", "no_track", "track_group")
 MASK = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")

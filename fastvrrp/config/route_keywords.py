@@ -18,7 +18,7 @@ from fastvrrp.config.arguments import (
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.grammar import VirtualAddressLine
 from fastvrrp.config.iproute_names import IprouteName, Realms
-from fastvrrp.config.keywords import INNER_BLOCK, Keyword, later
+from fastvrrp.config.keywords import INNER_BLOCK, Keyword
 from fastvrrp.config.options import OptionLine, Options
 from fastvrrp.config.statement import Statement
 
@@ -284,7 +284,7 @@ ROUTE = Route()
 RULE = Rule()
 
 STATIC: tuple[Keyword, ...] = (
-    later(
+    Keyword(
         "static_ipaddress",
         INNER_BLOCK,
         "Addresses that stay.",
@@ -292,7 +292,7 @@ STATIC: tuple[Keyword, ...] = (
         is_repeatable=True,
         since="1.1.0",
     ),
-    later(
+    Keyword(
         "static_routes",
         INNER_BLOCK,
         "Routes that stay.",
@@ -300,10 +300,10 @@ STATIC: tuple[Keyword, ...] = (
         is_repeatable=True,
         since="1.0.1",
     ),
-    later("static_rules", INNER_BLOCK, "Rules that stay.", items=RULE, is_repeatable=True),
+    Keyword("static_rules", INNER_BLOCK, "Rules that stay.", items=RULE, is_repeatable=True),
 )
 VIRTUAL: tuple[Keyword, ...] = (
-    later(
+    Keyword(
         "virtual_routes",
         INNER_BLOCK,
         "Routes that the master has.",
@@ -311,7 +311,7 @@ VIRTUAL: tuple[Keyword, ...] = (
         is_repeatable=True,
         since="1.0.1",
     ),
-    later(
+    Keyword(
         "virtual_rules", INNER_BLOCK, "Rules that the master has.", items=RULE, is_repeatable=True
     ),
 )

@@ -197,7 +197,7 @@ GARP_GROUP = Table().add(
     ),
 )
 TRACK_GROUP = Table().add(
-    later("group", INNER_BLOCK, "Instances that track.", items=Line(NAME)),
+    Keyword("group", INNER_BLOCK, "Instances that track.", items=Line(NAME)),
 )
 
 BLOCKS: tuple[Keyword, ...] = (
@@ -243,7 +243,7 @@ BLOCKS: tuple[Keyword, ...] = (
         block=GARP_GROUP.rows,
         is_repeatable=True,
     ),
-    later(
+    Keyword(
         "track_group",
         BLOCK_NAME,
         "Instances that track static addresses, routes and rules.",

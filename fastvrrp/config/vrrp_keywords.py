@@ -442,7 +442,7 @@ INSTANCE = Table().add(
         since="2.4.0",
     ),
     Keyword("no_virtual_ipaddress", FLAG, "No address is meant.", since="2.2.8"),
-    later(
+    Keyword(
         "promote_secondaries",
         FLAG,
         "Keep addresses when the first of a network goes.",

@@ -32,6 +32,7 @@ from fastvrrp.daemon.reload import Reloads, Running
 from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
 from fastvrrp.kernel.links import Links
 from fastvrrp.kernel.macvlan import Vmacs
+from fastvrrp.kernel.rtsockets import Watch
 from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import SECOND, Authentication, Configuration, VirtualRouter, Vrrp
 from fastvrrp.vrrp.announcer import Announcer
@@ -39,10 +40,12 @@ from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.keys import Keys
 from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
+from fastvrrp.vrrp.routing import Routing
 from fastvrrp.vrrp.split_brain import SplitBrains
 from fastvrrp.vrrp.sync_groups import GroupNews, SyncGroups
 from fastvrrp.vrrp.transitions import Transitions
 from fastvrrp.vrrp.unknown_vrids import UnknownVrids
+from fastvrrp.vrrp.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -129,12 +132,16 @@ class Vrrpd:
             virtual_addresses,
         )
         self._transitions.on_split_brain = split_brains.heard
+        self._upkeep = Upkeep(self._links, self._run_elsewhere)
+        self._upkeep.on_watch = self._on_watch
+        self._links.on_static_address_gone = self._upkeep.address_gone
         self._groups = SyncGroups(self._engine, self._table, self._roster, clock)
         self._followers: tuple[Follower, ...] = (
             self._groups,
             Keys(self._engine, self._roster),
             UnknownVrids(self._engine, self._links),
             ReceiveBuffers(self._roster, self._links, self._resize),
+            Routing(self._upkeep, self._roster, self._links, self._sysctls, self._loop.call_later),
             split_brains,
             GroupNews(self._groups),
         )
@@ -202,6 +209,7 @@ class Vrrpd:
         for follower in self._followers:
             ending.callback(follower.stop)
         ending.callback(self._transitions.finish)
+        ending.callback(self._upkeep.finish)
         ending.callback(self._kernel_thread.shutdown)
         ending.callback(self._driver.settle)
         ending.callback(self._roster.stop)
@@ -277,7 +285,12 @@ class Vrrpd:
                     unmarked.add(
                         Placed(link.index, address.family, address.address, address.prefixlen)
                     )
-        requests = leftovers((), self._channel.dump_addresses(), unmarked)
+        wanted = set()
+        for address in self._read.configuration.static_addresses:
+            link = self._links.by_name(address.interface or "")
+            if link is not None:
+                wanted.add(Placed(link.index, address.family, address.address, address.prefixlen))
+        requests = leftovers(wanted, self._channel.dump_addresses(), unmarked)
         if requests:
             log.info("removing %d virtual addresses that were left behind", len(requests))
             self._channel.apply(requests, 0, 60_000_000_000)
@@ -291,6 +304,16 @@ class Vrrpd:
         self._roster.catch_up()
         self._driver.settle()
 
+    def _on_watch(self, watch: Watch) -> None:
+        """There are routes or rules, whose removal is to be heard."""
+        self._loop.add_reader(watch.fileno(), self._on_removals)
+
+    def _on_removals(self) -> None:
+        # A link that goes down takes routes with it: what is told of it comes first.
+        self._on_links()
+        self._upkeep.read_removals()
+        self._driver.settle()
+
     def _run_elsewhere(self, run: Callable[[], None], then: Callable[[], None]) -> None:
         """Calls `run` in the kernel thread, then `then` in the loop."""
 
@@ -300,9 +323,16 @@ class Vrrpd:
                 log.error("a change in the kernel failed", exc_info=error)
             then()
 
-        self._kernel_thread.submit(run).add_done_callback(
-            lambda finished: self._loop.call_soon_threadsafe(take_back, finished)
-        )
+        try:
+            asked = self._kernel_thread.submit(run)
+        except RuntimeError:
+            # It has ended, as the daemon does: what is left is done here.
+            run()
+            then()
+        else:
+            asked.add_done_callback(
+                lambda finished: self._loop.call_soon_threadsafe(take_back, finished)
+            )
 
     def _wake(self) -> None:
         if not self._work_is_scheduled:

@@ -27,6 +27,8 @@ from fastvrrp.model import SECOND, VirtualAddress
 
 PROTOCOL = 112
 """Our mark on an address (IFA_PROTO): VRRP's number among the protocols of IP."""
+STATIC_PROTOCOL = 113
+"""Our mark on an address that stays, and from which adverts may leave."""
 
 # linux/if_addr.h
 IFA_F_NODAD = 0x02
@@ -42,11 +44,11 @@ _SLICE = 16
 _UNBOUNDED_NS = 1 << 62
 
 
-def encode(address: VirtualAddress, ifindex: int, add: bool) -> bytes:
-    """One request, as keepalived would make it.
+def encode(address: VirtualAddress, ifindex: int, add: bool, protocol: int = PROTOCOL) -> bytes:
+    """One request, as keepalived would make it; the address carries `protocol`.
 
     No IPv4 broadcast address unless one is configured. No detection of duplicates for IPv6: the
-    old master may be alive still, and the address has to work at once.
+    old master may be alive still, and the address has to work at once. `-nodad` says otherwise.
     """
     lifetime = address.preferred_lifetime
     is_ipv6 = address.family == AF_INET6
@@ -61,8 +63,8 @@ def encode(address: VirtualAddress, ifindex: int, add: bool) -> bytes:
         scope=address.scope,
         label=address.label,
         preferred_lifetime=None if lifetime is None else lifetime // SECOND,
-        flags=address.flags | (IFA_F_NODAD if is_ipv6 else 0),
-        protocol=PROTOCOL,
+        flags=address.flags ^ (IFA_F_NODAD if is_ipv6 else 0),
+        protocol=protocol,
     )
 
 
@@ -308,7 +310,8 @@ class AddressQueue:
 def leftovers(
     wanted: Collection[Placed], dump: Iterable[AddressEvent], unmarked: Collection[Placed] = ()
 ) -> list[bytes]:
-    """Requests that remove what a crash has left: every address with our mark that is not `wanted`.
+    """Requests that remove what a crash has left: every address with a mark of ours that is not
+    `wanted`.
 
     `unmarked` are addresses that are taken for ours without a mark, unless they are wanted: what
     keepalived left when we take its place, or we ourselves before Linux 5.18. keepalived takes
@@ -317,7 +320,8 @@ def leftovers(
     requests: list[bytes] = []
     for event in dump:
         placed = Placed(event.ifindex, event.family, event.address, event.prefixlen)
-        if placed in wanted or not (event.protocol == PROTOCOL or placed in unmarked):
+        is_marked = event.protocol in (PROTOCOL, STATIC_PROTOCOL)
+        if placed in wanted or not (is_marked or placed in unmarked):
             continue
         requests.append(
             encode_address(False, event.family, event.ifindex, event.address, event.prefixlen)

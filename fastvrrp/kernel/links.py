@@ -127,6 +127,10 @@ class Links:
         self.on_virtual_address_gone: Callable[[int, int, bytes], None] = lambda *_: None
         """Called with ifindex, family and address, whoever removed it. No Change: thousands go at
         once with a change of state."""
+        self.static_addresses: Collection[Address] = frozenset()
+        """Addresses of ours that stay, asked as `virtual_addresses` are."""
+        self.on_static_address_gone: Callable[[int, int, bytes], None] = lambda *_: None
+        """Called with ifindex, family and address, whoever removed it."""
         self._by_index: dict[int, Link] = {}
         self._by_name: dict[str, Link] = {}
         self._subscribers: dict[str | None, list[Subscriber]] = {}
@@ -302,6 +306,8 @@ class Links:
             del link.addresses[key]
             if self._is_virtual(event.family, event.address):
                 self.on_virtual_address_gone(link.index, event.family, event.address)
+            if (event.family, event.address) in self.static_addresses:
+                self.on_static_address_gone(link.index, event.family, event.address)
         else:
             if old is not None and (old.flags ^ event.flags) & IFA_F_SECONDARY:
                 # The kernel puts a secondary address that it promotes behind the primary ones.

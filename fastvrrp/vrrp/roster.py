@@ -146,6 +146,10 @@ class Roster:
             if instance.lack is before:
                 self._tell_of_lack(instance)  # which of its causes have changed
 
+    def resign(self, instance: Instance) -> None:
+        """Lets a master become a backup, which says so with priority 0; nothing else changes."""
+        self._engine.resign(instance.index, self._clock())
+
     def remove(self, instance: Instance) -> None:
         """Ends an instance: a master resigns. It is to be forgotten when its addresses are gone."""
         for follower in self.followers:

@@ -276,7 +276,7 @@ def _log_change(instance: Instance, note: Note) -> None:
         log.warning("(%s) Was silent for so long that another one may be master by now", name)
     elif note.event == "TIMER":
         log.debug("(%s) Receive advertisement timeout", name)
-    if note.before == State.MASTER and note.event in ("STOP", "FAIL"):
+    if note.before == State.MASTER and note.event in ("STOP", "FAIL", "RESIGN"):
         log.info("(%s) sent 0 priority", name)
     if note.after != State.INIT:
         suffix = " (init)" if note.before == State.INIT and note.after == State.BACKUP else ""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from fastvrrp.config.building.block import Block
 from fastvrrp.config.building.notification import NOTIFICATION_KEYWORDS, NotificationBuilder
-from fastvrrp.config.building.routes import route, rule
+from fastvrrp.config.building.routes import RuleBuilder, route
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.grammar import VmacWords
 from fastvrrp.config.hmac_keys import KeyFault, is_in_file, key_bytes
@@ -59,8 +59,13 @@ class OptionsBuilder:
     """Builds the rare options of instances."""
 
     def __init__(
-        self, notifications: NotificationBuilder, is_strict: bool, complaints: Complaints
+        self,
+        notifications: NotificationBuilder,
+        rules: RuleBuilder,
+        is_strict: bool,
+        complaints: Complaints,
     ) -> None:
+        self._rules = rules
         self._notifications = notifications
         self._complaints = complaints
         self.default = InstanceOptions(notifications.build({}), is_strict=is_strict)
@@ -77,7 +82,7 @@ class OptionsBuilder:
             if isinstance(line, Options)
         )
         rules = tuple(
-            rule(line)
+            self._rules.build(line)
             for entry in entries
             if entry.keyword.name == "virtual_rules"
             for line, _ in entry.items

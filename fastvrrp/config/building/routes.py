@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import socket
+from dataclasses import replace
 from typing import TypeVar
 
 from fastvrrp.config.arguments import family_of
@@ -75,6 +76,8 @@ RULE_ACTIONS = {
     "unreachable": RuleAction.UNREACHABLE,
     "prohibit": RuleAction.PROHIBIT,
 }
+HIGHEST_PREFERENCE = 16384
+"""Of the first rule that has none."""
 Value = TypeVar("Value")
 
 
@@ -160,6 +163,7 @@ class _RouteOptions:
             elif name == "lock":
                 self.locked.add(str(value))
             elif not (name in MODIFIERS and isinstance(value, str) and value in ROUTE_OPTIONS):
+                self.last.pop(name, None)  # it stands behind the others now
                 self.last[name] = value
                 encapsulation = None
 
@@ -227,9 +231,27 @@ def _kernel_time(word: str, units: int) -> int:
     return math.ceil(float(number) * (MILLISECONDS[unit] * units if unit else 1))
 
 
-def rule(options: Options) -> Rule:
-    """One line of `virtual_rules` or `static_rules`."""
-    last = dict(options.written)
+class RuleBuilder:
+    """Builds the rules of a configuration, in the order of the file: one without a preference gets
+    the next lower of its family, as from keepalived, so that they stand in a certain order."""
+
+    def __init__(self) -> None:
+        self._next = {AF_INET: HIGHEST_PREFERENCE, AF_INET6: HIGHEST_PREFERENCE}
+
+    def build(self, options: Options) -> Rule:
+        """One line of `virtual_rules` or `static_rules`."""
+        built = _rule(options)
+        if built.priority is not None:
+            return built
+        self._next[built.family] -= 1
+        return replace(built, priority=self._next[built.family] + 1)
+
+
+def _rule(options: Options) -> Rule:
+    last: dict[str, object] = {}
+    for name, value in options.written:
+        last.pop(name, None)  # it stands behind the others now
+        last[name] = value
     source = _prefix(last.get("from"))
     destination = _prefix(last.get("to"))
     known = source or destination
@@ -239,8 +261,8 @@ def rule(options: Options) -> Rule:
     elif "inet6" in last or "default6" in (last.get("from"), last.get("to")):
         family = AF_INET6
     action = RuleAction.TO_TABLE
-    for name in (*last, last.get("type")):
-        action = RULE_ACTIONS.get(str(name), action)
+    for word in (*last, last.get("type")):
+        action = RULE_ACTIONS.get(str(word), action)
     mark, mask = _mark(last.get("fwmark"))
     protocol = _number(last, "protocol")
     return Rule(
@@ -296,10 +318,10 @@ def _range(written: object) -> tuple[int, int] | None:
 
 
 def _number(values: dict[str, object], *names: str) -> int | None:
-    """The number of the first of some spellings that is written."""
-    for name in names:
-        value = values.get(name)
-        if isinstance(value, int):
+    """The number that was written last in any of some spellings."""
+    for name in reversed(values):
+        value = values[name]
+        if name in names and isinstance(value, int):
             return value
     return None
 
