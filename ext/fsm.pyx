@@ -75,7 +75,7 @@ cdef struct row_t:
     uint16_t actions
 
 cdef enum:
-    ROW_COUNT = 32
+    ROW_COUNT = 31
 
 cdef row_t[ROW_COUNT] ROWS
 cdef uint8_t[4][EVENT_COUNT] FIRST          # index of the first row of (state, event)
