@@ -1,114 +1,30 @@
-"""`auth_hmac`: the trailer on the wire, its refusals, its keys. What is right is computed from the
+"""`auth_hmac`: the trailer on the wire, and its refusals. What is right is computed from the
 description alone (hmac_reference)."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 import hmac_reference as reference
 from fastvrrp._trailer import Authenticator
-from fastvrrp._wire import REASONS
-from fastvrrp.config.hmac_keys import KeyFault, key_bytes
+from hmac_pair import (
+    BACKUP,
+    EPOCH,
+    ETHERNET,
+    MASTER,
+    OLD,
+    OTHER,
+    Keyed,
+    changed,
+    record,
+    refusals,
+)
 from packets import decode_ip
-from simulation import GROUP4, IFINDEX, SECOND, Link, Router
+from simulation import IFINDEX, SECOND, Router
 
-BACKUP, MASTER = 1, 2
-ETHERNET = 14
-EPOCH = 1_800_000_000 * SECOND
-OLD, NEW, OTHER = b"o" * 32, b"n" * 64, b"x" * 40
 EVERY_KIND = [(4, 2), (4, 3), (6, 3)]
-
-
-def clock_of(link: Link, start: int = EPOCH) -> Callable[[], int]:
-    return lambda: start + link.now
-
-
-def record(router: Router, index: int = 0) -> dict[str, Any]:
-    found = router.table.read(index)
-    assert found is not None
-    return found
-
-
-def refusals(router: Router, index: int = 0) -> dict[str, int]:
-    counts = zip(REASONS, record(router, index)["refused"], strict=True)
-    return {reason: count for reason, count in counts if count}
-
-
-class Keyed:
-    """Two routers on a link, both with `keys`, and a third one's place to say what is false."""
-
-    def __init__(
-        self,
-        family: int = 4,
-        version: int = 3,
-        *,
-        window: int = 5 * SECOND,
-        start: int = EPOCH,
-        **options: object,
-    ) -> None:
-        self.high, self.low = Router("high", 1), Router("low", 2)
-        self.link = Link([self.high, self.low])
-        self.clock = clock_of(self.link, start)
-        self.window = window
-        self.authenticators: list[Authenticator] = []
-        for router, priority in ((self.high, 200), (self.low, 100)):
-            router.add(
-                51,
-                family=family,
-                version=version,
-                priority=priority,
-                signs=True,
-                **options,  # type: ignore[arg-type]
-            )
-            self.authenticators.append(self.give_key(router, 0))
-        for router in (self.high, self.low):
-            router.engine.start(0, 0)
-
-    def give_key(self, router: Router, index: int) -> Authenticator:
-        made = Authenticator([(1, OLD)], 1, window=self.window, clock=self.clock)
-        router.engine.authenticate(index, made)
-        return made
-
-    def settle(self) -> None:
-        self.link.run_until(self.link.now + 5 * SECOND)
-        assert (self.high.state(0), self.low.state(0)) == (MASTER, BACKUP)
-
-    def next_frame(self) -> bytes:
-        """The next advert of the master, which nobody has heard yet."""
-        while True:
-            wake = self.high.engine.run(self.link.now)
-            if frames := self.high.recorder.take_frames():
-                break
-            assert wake is not None
-            self.link.now = wake
-        ((_, frame),) = frames
-        return frame
-
-    def hear(self, frame: bytes) -> dict[str, int]:
-        """What the backup refuses of what it hears now, by reason."""
-        before = refusals(self.low)
-        self.low.engine.receive_frame(IFINDEX, frame, self.link.now)
-        after = refusals(self.low)
-        return {
-            reason: count - before.get(reason, 0)
-            for reason, count in after.items()
-            if count != before.get(reason, 0)
-        }
-
-
-def changed(
-    frame: bytes, position: int, value: int | None = None, *, source: bytes | None = None
-) -> bytes:
-    """A frame with another byte in its message (or flipped bits), and a right checksum."""
-    packet = frame[ETHERNET:]
-    message = bytearray(reference.message_of(packet))
-    message[position] = message[position] ^ 0x41 if value is None else value
-    return frame[:ETHERNET] + reference.with_message(packet, bytes(message), source)
 
 
 # --- on the wire ----------------------------------------------------------------------------------
@@ -383,139 +299,3 @@ def test_the_sequence_runs_over_as_rfc_1982_says(second: int) -> None:
     for _ in range(10):
         assert keyed.hear(keyed.next_frame()) == {}
     assert keyed.clock() > second * SECOND
-
-
-# --- keys -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.keywords("vrrp_instance/auth_hmac/active_key")
-def test_keys_rotate_without_loss() -> None:
-    keyed = Keyed()
-    keyed.settle()
-    high, low = keyed.authenticators
-    steps: list[tuple[Authenticator, list[tuple[int, bytes]], int]] = [
-        (low, [(1, OLD), (2, NEW)], 1),
-        (high, [(1, OLD), (2, NEW)], 1),
-        (high, [(1, OLD), (2, NEW)], 2),
-        (low, [(1, OLD), (2, NEW)], 2),
-        (low, [(2, NEW)], 2),
-        (high, [(2, NEW)], 2),
-    ]
-    for authenticator, keys, active in steps:
-        authenticator.configure(keys, active, window=5 * SECOND)
-        keyed.link.run_until(keyed.link.now + 4 * SECOND)
-    assert (keyed.high.state(0), keyed.low.state(0)) == (MASTER, BACKUP)
-    assert refusals(keyed.low) == refusals(keyed.high) == {}
-    assert keyed.next_frame()[-27] == 2
-
-
-def test_a_key_that_is_not_configured_any_more_is_refused() -> None:
-    keyed = Keyed()
-    keyed.settle()
-    keyed.authenticators[1].configure([(2, NEW)], 2, window=5 * SECOND)
-    assert keyed.hear(keyed.next_frame()) == {"HMAC_KEY": 1}
-
-
-def test_a_change_of_keys_does_not_open_the_way_for_a_replay() -> None:
-    keyed = Keyed(window=0)
-    keyed.settle()
-    frame = keyed.next_frame()
-    assert keyed.hear(frame) == {}
-    keyed.authenticators[1].configure([(1, OLD), (2, NEW)], 2)
-    assert keyed.hear(frame) == {"HMAC_REPLAY": 1}
-
-
-@pytest.mark.keywords("vrrp_instance/auth_hmac/mode")
-def test_three_sweeps_bring_authentication_into_a_group_without_loss() -> None:
-    """receive-only, permissive, enforce: as the manual page has it."""
-    high, low = Router("high", 1), Router("low", 2)
-    link = Link([high, low])
-    clock = clock_of(link)
-    made: dict[str, Authenticator] = {}
-    for router, priority in ((high, 200), (low, 100)):
-        router.add(51, priority=priority)
-        router.engine.start(0, 0)
-    for signs, is_required in ((False, False), (True, False), (True, True)):
-        for router in (low, high):
-            link.run_until(link.now + 4 * SECOND)
-            authenticator = made.setdefault(
-                router.name, Authenticator([(1, OLD)], 1, is_required=False, clock=clock)
-            )
-            authenticator.configure([(1, OLD)], 1, is_required=is_required, window=5 * SECOND)
-            configure_anew(router, signs)
-            router.engine.authenticate(0, authenticator)
-    link.run_until(link.now + 4 * SECOND)
-    assert (high.state(0), low.state(0)) == (MASTER, BACKUP)
-    assert refusals(high) == refusals(low) == {}
-    assert record(low)["became_master"] == 0
-
-
-def configure_anew(router: Router, signs: bool) -> None:
-    router.engine.configure(
-        0,
-        version=3,
-        advert_interval=SECOND,
-        addresses=bytes((10, 0, 0, 100)),
-        group=GROUP4,
-        signs=signs,
-    )
-    mac = bytes((2, 0, 0, 0, 0, router.number))
-    router.engine.attach(0, IFINDEX, mac, bytes((10, 0, 0, router.number)))
-
-
-@pytest.mark.keywords("vrrp_instance/auth_hmac/mode")
-def test_permissive_takes_none_but_no_false_trailer() -> None:
-    keyed = Keyed()
-    keyed.settle()
-    keyed.authenticators[1].configure([(1, OLD)], 1, is_required=False, window=5 * SECOND)
-    frame = keyed.next_frame()
-    assert keyed.hear(changed(frame, len(reference.message_of(frame[ETHERNET:])) - 1)) == {
-        "HMAC_DIGEST": 1
-    }
-    keyed.high.engine.authenticate(0, None)
-    configure_anew(keyed.high, signs=False)
-    assert len(bare := keyed.next_frame()) == len(frame) - 28
-    assert keyed.hear(bare) == {}
-
-
-def test_keys_that_cannot_be_are_refused() -> None:
-    for keys, active, why in (
-        ([(1, b"short")], 1, "key 1 has 5 bytes"),
-        ([(1, bytes(65))], 1, "key 1 has 65 bytes"),
-        ([(0, OLD)], 0, "outside 1-255"),
-        ([(1, OLD)], 2, "no key 2"),
-    ):
-        with pytest.raises(ValueError, match=why):
-            Authenticator(keys, active)
-
-
-@pytest.mark.keywords("vrrp_instance/auth_hmac/key")
-def test_the_forms_of_a_key(tmp_path: Path) -> None:
-    assert key_bytes("k" * 32) == b"k" * 32
-    assert key_bytes("hex:" + "0f" * 64) == b"\x0f" * 64
-    file = tmp_path / "key"
-    for content, key in (
-        (b"t" * 40, b"t" * 40),
-        (b"t" * 40 + b"\n", b"t" * 40),
-        (b"hex:" + b"aB" * 32 + b"\r\n", b"\xab" * 32),
-        (bytes(range(32)), bytes(range(32))),
-    ):
-        file.write_bytes(content)
-        assert key_bytes(f"file:{file}") == key
-
-
-def test_what_is_wrong_with_a_key_is_said_without_the_key(tmp_path: Path) -> None:
-    (tmp_path / "short").write_text("secret\n")
-    for written, why in (
-        ("secret", "it has 6 bytes and needs 32 to 64"),
-        ("hex:00zz", "not hexadecimal digits"),
-        ("hex:" + "00" * 65, "it has 65 bytes"),
-        ("file:key", "does not begin with /"),
-        (f"file:{tmp_path}/none", "cannot be read: No such file or directory"),
-        (f"file:{tmp_path}", "is not a file"),
-        (f"file:{tmp_path}/short", f"it has 6 bytes in {tmp_path}/short and needs 32 to 64"),
-    ):
-        with pytest.raises(KeyFault, match=why) as raised:
-            key_bytes(written)
-        assert "secret" not in str(raised.value)
-        assert "00zz" not in str(raised.value)
