@@ -33,9 +33,11 @@ from fastvrrp.kernel.links import Links
 from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import Authentication, Configuration, VirtualRouter
+from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.roster import Roster
+from fastvrrp.vrrp.tracking import Tracking
 from fastvrrp.vrrp.transitions import Transitions
 
 log = logging.getLogger(__name__)
@@ -113,7 +115,16 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
-        self._followers: tuple[Follower, ...] = ()
+        self._scripts = Scripts(self._loop)
+        tracking = Tracking(
+            self._loop,
+            self._roster,
+            self._links,
+            self._scripts,
+            self._run_elsewhere,
+            self._driver,
+        )
+        self._followers: tuple[Follower, ...] = (tracking,)
         self._roster.followers = self._transitions.followers = self._followers
         self._reloads = Reloads(
             self._loop,
@@ -151,6 +162,7 @@ class Vrrpd:
         self._loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
         with ExitStack() as ending:
             ending.callback(self._loop.close)
+            ending.callback(self._scripts.close)
             self._start(ending)
             on_started()
             self._loop.run_forever()
