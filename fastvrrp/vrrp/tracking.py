@@ -172,8 +172,9 @@ class Tracking(Follower):
         group = self._groups.get(name)
         if group is not None and group.tracks_for_all:
             for other in group.members:
-                if other != name and other in self._members:
-                    self._follow(self._members[other])
+                member = self._members.get(other)
+                if other != name and member is not None and self._is_stale(member):
+                    self._follow(member)
 
     def _follow(self, instance: Instance) -> None:
         """Lets an instance follow what it tracks now."""
