@@ -129,7 +129,7 @@ class Case:
         as long as they succeed, as all do, they leave its priority what it is."""
         if not self.scripts:
             return "", lambda _: ""
-        head = "global_defs {\n    script_user root\n}\n" + "".join(
+        head = "global_defs {\n    script_user root\n    enable_script_security\n}\n" + "".join(
             f"vrrp_script S{number} {{\n    script /bin/true\n    interval 1\n    weight -1\n}}\n"
             for number in range(self.scripts)
         )
