@@ -398,8 +398,34 @@ def test_nobody_is_master_before_its_scripts_have_run(
         )
     )
     pair.expect({2: 100, 3: 100})
+    for side in pair.sides:
+        assert "FAULT" not in side.daemon.log()
     go.touch()
     pair.expect({1: 100, 2: 120, 3: 100})
+
+
+def test_a_master_goes_on_until_the_first_result_of_a_script_that_a_reload_brings(
+    both: Callable[[str], Both], tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    waits = program(tmp_path, "waits", f"while ! test -e {go}; do sleep 0.1; done; exit 1")
+    pair = both(instance(1) + instance(2))
+    pair.expect({1: 100, 2: 100})
+    for side in pair.sides:
+        side.daemon.configure(
+            HEAD
+            + script("waits", str(waits), "timeout 60")
+            + instance(1, tracks("track_script", "waits"))
+            + instance(2, tracks("track_script", "waits weight -20"))
+        )
+        side.daemon.signal(signal.SIGHUP)
+    wait_until(lambda: all("Reload" in side.daemon.log() for side in pair.sides))
+    time.sleep(1.5)
+    pair.expect({1: 100, 2: 100})
+    for side in pair.sides:
+        assert "sent 0 priority" not in side.daemon.log()
+    go.touch()
+    pair.expect({2: 80})
 
 
 @pytest.mark.keywords("vrrp_script/init_fail")

@@ -44,6 +44,12 @@ VMAC_IS_COMING = -1
 """Instead of an ifindex: the VMAC is being made, and will be told of."""
 
 
+class Pending(str):
+    """Why an instance does not begin yet, though nothing has failed. One that has begun goes on."""
+
+    __slots__ = ()
+
+
 class Instance:
     """Runtime side of one `vrrp_instance`."""
 
@@ -139,6 +145,11 @@ class Instance:
         if not self.model.options.tracks_source or self.model.source_address is None:
             return None
         return self.model.family, self.model.source_address
+
+    @property
+    def only_waits(self) -> bool:
+        """What holds it is nothing but what is not known yet."""
+        return all(isinstance(why, Pending) for why in self.faults.values())
 
     def source(self, links: Links, link: Link) -> bytes | None:
         """The address that adverts leave with, packed."""

@@ -132,7 +132,7 @@ class Roster:
 
     def hold(self, instance: Instance, cause: str, why: str | None) -> None:
         """Lets an instance fail, for as long as any cause holds it; with None that cause is over.
-        `why` is for a person."""
+        `why` is for a person; as Pending it keeps an instance from beginning, and no more."""
         if instance.faults.get(cause) == why:
             return
         faults = {name: text for name, text in instance.faults.items() if name != cause}
@@ -170,6 +170,13 @@ class Roster:
         """Compares what the router needs with what there is, and starts or fails it."""
         lack = instance.find_lack(self._links)
         state = self._table.state(instance.index)
+        if lack is Lack.HELD and instance.only_waits:
+            if state in (State.INIT, State.FAULT):
+                if lack is not instance.lack:
+                    log.info("(%s) %s", instance.model.name, instance.describe_lack())
+                instance.lack = lack
+                return
+            lack = None
         if lack is None:
             link = self._links.by_name(instance.model.interface)
             assert link is not None

@@ -1,8 +1,8 @@
 """The state of everything that is tracked: interfaces, scripts, files and processes.
 
 A state may not be known: a script that was never run, a file that a reload has just brought. What
-it would add counts as nothing then, and without a weight whoever tracks it takes no part yet, as
-keepalived does it.
+it would add counts as nothing then, and without a weight whoever tracks it does not begin yet, but
+goes on where it has, as keepalived does it.
 """
 
 from __future__ import annotations
@@ -133,6 +133,10 @@ class Trackers:
         if tracked.kind == Tracker.FILE:
             return of_number(state, tracked.weight, tracked.is_reversed)
         return of_state(bool(state), tracked.weight, tracked.is_reversed)
+
+    def is_known(self, tracked: Tracked) -> bool:
+        """Whether its state is known at all."""
+        return self._state(tracked) is not None
 
     def describe(self, tracked: Tracked) -> str:
         """How a tracked thing is now, for a person."""

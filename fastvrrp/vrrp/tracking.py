@@ -28,7 +28,7 @@ from fastvrrp.track.priority import effective
 from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.carrier import Carrier
 from fastvrrp.vrrp.follower import Follower
-from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.instance import Instance, Pending
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.trackers import Key, Trackers
 
@@ -267,13 +267,13 @@ class Tracking(Follower):
         self._roster.set_priority(instance, priority)
 
     def _hold(self, user: _User) -> None:
-        """Lets an instance fail for as long as something that it tracks is a fault."""
-        faults = [
-            self._trackers.describe(each)
-            for each in user.tracked
-            if self._trackers.contribution(each) is None
-        ]
-        self._roster.hold(user.instance, CAUSE, "; ".join(faults) or None)
+        """Lets an instance fail for as long as something that it tracks is a fault, or begin later
+        when that is not known yet."""
+        held = [each for each in user.tracked if self._trackers.contribution(each) is None]
+        text = "; ".join(map(self._trackers.describe, held))
+        if not any(map(self._trackers.is_known, held)):
+            text = Pending(text)
+        self._roster.hold(user.instance, CAUSE, text or None)
 
     # --- interfaces ------------------------------------------------------------------------------
 
