@@ -172,9 +172,9 @@ class Roster:
         state = self._table.state(instance.index)
         if lack is Lack.HELD and instance.only_waits:
             if state in (State.INIT, State.FAULT):
-                if lack is not instance.lack:
+                is_news, instance.lack = lack is not instance.lack, lack
+                if is_news:
                     log.info("(%s) %s", instance.model.name, instance.describe_lack())
-                instance.lack = lack
                 return
             lack = None
         if lack is None:
