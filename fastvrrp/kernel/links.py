@@ -184,6 +184,8 @@ class Links:
     def unsubscribe(self, subscriber: Subscriber, name: str | None = None) -> None:
         """Undoes one `subscribe` with the same arguments; ValueError or KeyError without one."""
         self._subscribers[name].remove(subscriber)
+        if not self._subscribers[name]:
+            del self._subscribers[name]  # names come and go with reloads
 
     def review(self, link: Link) -> None:
         """Asks the judge again, and tells of the link when it counts as something else now."""
