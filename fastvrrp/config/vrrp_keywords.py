@@ -418,7 +418,7 @@ INSTANCE = Table().add(
         "Multicast group of adverts.",
         fallback="vrrp_mcast_group4 or vrrp_mcast_group6",
     ),
-    later("track_src_ip", FLAG, "A missing source address is a fault."),
+    Keyword("track_src_ip", FLAG, "A missing source address is a fault."),
     Keyword("unicast_fault_no_peer", FLAG, "An instance without unicast peers is in FAULT."),
     Keyword(
         "old_unicast_checksum",
@@ -479,7 +479,7 @@ INSTANCE = Table().add(
         replaced_by="lvs_sync_daemon in global_defs",
         is_discouraged=True,
     ),
-    later(
+    Keyword(
         "linkbeat_use_polling",
         FLAG,
         "Ask the interface for its link.",

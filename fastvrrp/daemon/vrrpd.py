@@ -35,6 +35,7 @@ from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.rtsockets import Watch
 from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import SECOND, Authentication, Configuration, VirtualRouter, Vrrp
+from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.keys import Keys
@@ -43,6 +44,7 @@ from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.routing import Routing
 from fastvrrp.vrrp.split_brain import SplitBrains
 from fastvrrp.vrrp.sync_groups import GroupNews, SyncGroups
+from fastvrrp.vrrp.tracking import Tracking
 from fastvrrp.vrrp.transitions import Transitions
 from fastvrrp.vrrp.unknown_vrids import UnknownVrids
 from fastvrrp.vrrp.upkeep import Upkeep
@@ -136,7 +138,17 @@ class Vrrpd:
         self._upkeep.on_watch = self._on_watch
         self._links.on_static_address_gone = self._upkeep.address_gone
         self._groups = SyncGroups(self._engine, self._table, self._roster, clock)
+        self._scripts = Scripts(self._loop)
+        tracking = Tracking(
+            self._loop,
+            self._roster,
+            self._links,
+            self._scripts,
+            self._run_elsewhere,
+            self._driver,
+        )
         self._followers: tuple[Follower, ...] = (
+            tracking,
             self._groups,
             Keys(self._engine, self._roster),
             UnknownVrids(self._engine, self._links),
@@ -183,6 +195,7 @@ class Vrrpd:
         self._loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
         with ExitStack() as ending:
             ending.callback(self._loop.close)
+            ending.callback(self._scripts.close)
             self._start(ending)
             on_started()
             self._loop.run_forever()

@@ -31,7 +31,7 @@ from fastvrrp._fsm import MEMBERSHIP_NAMES
 from fastvrrp._table import Table
 from fastvrrp.model import Configuration, State, SyncGroup, VirtualRouter
 from fastvrrp.vrrp.follower import Follower
-from fastvrrp.vrrp.instance import PRIORITY_OWNER, Instance, Lack
+from fastvrrp.vrrp.instance import PRIORITY_OWNER, Instance, Lack, Pending
 from fastvrrp.vrrp.roster import Roster
 
 log = logging.getLogger(__name__)
@@ -244,7 +244,14 @@ class SyncGroups(Follower):
 
     def lacks(self, instance: Instance) -> None:
         group = self._of.get(instance.index)
-        if group is None or _is_faulty(instance) is (instance.index in group.faulty):
+        if group is None:
+            return
+        if _is_faulty(instance) is (instance.index in group.faulty):
+            if (
+                instance.index in group.faulty
+            ):  # it may have failed now, and only have waited before
+                for each in group.members:
+                    self._hold(group, each)
             return
         if _is_faulty(instance):
             group.faulty[instance.index] = instance
@@ -285,8 +292,11 @@ class SyncGroups(Follower):
 
     def _hold(self, group: Group, instance: Instance) -> None:
         """Holds a member in FAULT while another one has a fault of its own."""
-        is_held = len(group.faulty) > (instance.index in group.faulty)
-        why = f"VRRP_Group({group.model.name}) is in FAULT" if is_held else None
+        why: str | None = None
+        if len(group.faulty) > (instance.index in group.faulty):
+            why = f"VRRP_Group({group.model.name}) is in FAULT"
+            if all(map(_only_waits, group.faulty.values())):
+                why = Pending(f"VRRP_Group({group.model.name}) waits")
         self._roster.hold(instance, CAUSE, why)
 
     def _agree(self, group: Group) -> bool:
@@ -332,3 +342,10 @@ def _is_faulty(instance: Instance) -> bool:
     if instance.lack is Lack.HELD:
         return any(cause != CAUSE for cause in instance.faults)
     return instance.lack is not None
+
+
+def _only_waits(instance: Instance) -> bool:
+    """Whether a member's own fault is nothing but what is not known yet."""
+    return instance.lack is Lack.HELD and all(
+        isinstance(why, Pending) for cause, why in instance.faults.items() if cause != CAUSE
+    )
