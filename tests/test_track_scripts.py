@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import tempfile
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fastvrrp.track.runner import as_user
-from fastvrrp.track.script import Check, Command, Credentials, News, Tally
+from fastvrrp.track.script import Check, Command, Credentials, News, Resident, Tally
 from fastvrrp.track.scripts import Scripts
 from lab.waiting import wait_until
 
@@ -176,7 +177,15 @@ def test_a_script_runs_as_its_user(scripts: Scripts) -> None:
 
 def test_the_own_user_needs_no_help() -> None:
     own = Credentials(os.getuid(), os.getgid(), tuple(os.getgroups()))
-    assert as_user(Command(("/bin/true",), own)) == ["/bin/true"]
+    assert as_user(Command(("/usr/bin/true",), own)) == ["/usr/bin/true"]
+
+
+def test_a_program_is_executed_by_its_path_without_links(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/usr/bin/true")
+    assert as_user(Command((str(link), "x"))) == ["/usr/bin/true", "x"]
+    assert as_user(Command((str(link), "x"), keeps_links=True)) == [str(link), "x"]
+    assert as_user(Command(("true",))) == [shutil.which("true")]
 
 
 # --- the process ---------------------------------------------------------------------------------
@@ -229,3 +238,106 @@ def test_rise_and_fall(
     tally = Tally(Check("x", Command(("x",)), rise=rise, fall=fall, starts_bad=starts_bad))
     told = [result if tally.count(result == "+") else "" for result in results]
     assert told == expected
+
+
+# --- commands that are no checks -----------------------------------------------------------------
+
+
+def listen(scripts: Scripts, caplog: pytest.LogCaptureFixture, text: str) -> None:
+    """Reads until the log has `text`."""
+
+    def is_said() -> bool:
+        scripts.read()
+        return text in caplog.text
+
+    wait_until(is_said, what=lambda: f"{text!r} in {caplog.text!r}")
+
+
+def test_a_command_outlives_the_daemon_that_ran_it(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    scripts = Scripts()
+    scripts.run(shell(f"sleep 0.5; echo yes >{done}"))
+    scripts.close()
+    wait_until(done.exists)
+
+
+def test_what_was_said_last_is_still_run(tmp_path: Path) -> None:
+    scripts = Scripts()
+    # More than a socket holds: the last ones wait for room.
+    for number in range(400):
+        scripts.run(Command(("/usr/bin/touch", str(tmp_path / str(number)))))
+    scripts.close()
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 400, 30)
+
+
+def test_why_a_command_is_not_run_is_said_once(
+    scripts: Scripts, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = tmp_path / "script"
+    scripts.run(Command((str(script),)))
+    listen(scripts, caplog, f"script {script} is not run: it is not on this machine")
+    script.write_text("#!/bin/sh\n")
+    scripts.run(Command((str(script),)))
+    listen(scripts, caplog, f"script {script} is not run: it is not executable for uid:gid 0:0")
+    scripts.run(Command((str(script),)))
+    script.chmod(0o777)
+    scripts.inspect(Command((str(script),), is_guarded=True))
+    listen(scripts, caplog, f"others than root may write {script}")
+    scripts.run(Command((str(script),), Credentials(65534, 65534), is_guarded=True))
+    scripts.run(Command((str(tmp_path),)))
+    listen(scripts, caplog, f"script {tmp_path} is not run: it is no file")
+    assert caplog.text.count("is not executable") == 1
+
+
+def test_a_guarded_command_is_not_run_by_root(
+    scripts: Scripts, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    script, ran = folder / "script", tmp_path / "ran"
+    script.write_text(f"#!/bin/sh\necho yes >{ran}\n")
+    script.chmod(0o755)
+    folder.chmod(0o777)  # who may write the folder can put another script there
+    scripts.run(Command((str(script),), is_guarded=True))
+    listen(scripts, caplog, f"others than root may write {folder};")
+    assert not ran.exists()
+    folder.chmod(0o755)
+    scripts.run(Command((str(script),), is_guarded=True))
+    wait_until(ran.exists)
+
+
+def test_a_resident_runs_until_it_is_not_wanted(
+    scripts: Scripts, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pids = tmp_path / "pids"
+    resident = Resident("notify fifo", shell(f"echo $$ >>{pids}; exec sleep 1000"))
+
+    def begun() -> list[int]:
+        return [int(line) for line in pids.read_text().split()] if pids.exists() else []
+
+    scripts.house([resident])
+    wait_until(lambda: len(begun()) == 1)
+    scripts.house([resident, Resident("other", shell("exit 3"))])
+    listen(scripts, caplog, "other script /bin/sh terminated (exited with status 3)")
+    assert len(begun()) == 1
+    os.kill(begun()[0], signal.SIGKILL)
+    listen(scripts, caplog, "notify fifo script /bin/sh terminated (ended by SIGKILL)")
+    scripts.house([resident])
+    wait_until(lambda: len(begun()) == 2)
+    scripts.house([])
+    wait_until(lambda: not is_alive(begun()[1]))
+
+
+def test_a_resident_may_read_to_the_end_when_the_daemon_goes(tmp_path: Path) -> None:
+    fifo, read = tmp_path / "fifo", tmp_path / "read"
+    os.mkfifo(fifo)
+    writer = os.open(fifo, os.O_RDWR)
+    scripts = Scripts()
+    opened = tmp_path / "opened"
+    script = f"exec 3<{fifo}; echo yes >{opened}; exec cat <&3 >{read}"
+    scripts.house([Resident("fifo", shell(script))])
+    wait_until(opened.exists)
+    os.write(writer, b"last words")
+    os.close(writer)
+    scripts.close()
+    assert read.read_text() == "last words"

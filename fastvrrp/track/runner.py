@@ -1,9 +1,9 @@
 """The process that runs scripts, so that the process with the virtual routers starts none.
 
 `python -m fastvrrp.track.runner FD`: FD is a socket (SOCK_SEQPACKET) to the daemon. Checks and
-commands come in as pickled objects, and News goes out as JSON: a script that stays as it is costs
-the daemon nothing. When the other end closes, every script that runs is ended and so is this
-process.
+commands come in as pickled objects, and News and Remarks go out as JSON: a script that stays as it
+is costs the daemon nothing. When the other end closes, every check that runs is ended and so is
+this process; a command that is run once, as what tells of the daemon's end is, goes on by itself.
 
 A script is the leader of a session of its own, and what it left running ends with it when it takes
 too long. Its output goes nowhere.
@@ -23,14 +23,27 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
-from fastvrrp.track.script import Check, Command, Credentials, News, Tally
+from fastvrrp.kernel.programs import may_run, open_part, path_of
+from fastvrrp.track.script import (
+    Check,
+    Command,
+    Credentials,
+    Inspection,
+    News,
+    Remark,
+    Resident,
+    Tally,
+)
 
 LONGEST_MESSAGE = 1 << 16
 """Bytes of a pickled object: a command's arguments, mostly."""
 GRACE = 1_000_000_000
 """Nanoseconds from SIGTERM to SIGKILL."""
 SETPRIV = "/usr/bin/setpriv"
+NOT_EXECUTED = (126, 127)
+"""Exit statuses of setpriv where it cannot execute the command."""
 DISCARD = [(os.POSIX_SPAWN_OPEN, stream, "/dev/null", os.O_RDWR, 0) for stream in range(3)]
 
 
@@ -42,8 +55,9 @@ ORDINARY = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal
 class Run:
     """A script that runs."""
 
+    command: Command
     name: str | None
-    """Of its check; None of a command that is run once."""
+    """Of its check; None of any other command."""
     ends: int | None
     """When it is told to end, in nanoseconds of the monotonic clock; later, when it is killed. None
     is never."""
@@ -59,11 +73,15 @@ class Runner:
         self._runs: dict[int, Run] = {}
         """By process id."""
         self._running: set[str] = set()
+        self._residents: dict[str, int] = {}
+        """Process ids of those that run."""
         self._due: list[tuple[int, int, Tally]] = []
         """When a check is run next, and a number that tells apart those of one moment."""
         self._numbers = itertools.count()
-        self._waiting: list[News] = []
+        self._waiting: list[News | Remark] = []
         """What the daemon had no room for yet."""
+        self._refused: dict[str, str] = {}
+        """Programs that were not run the last time, and what was said of them."""
 
     def serve(self) -> None:
         """Runs until the daemon closes its end."""
@@ -78,7 +96,8 @@ class Runner:
                 if descriptor == woken:
                     os.read(woken, 512)
                 elif event & ~select.POLLOUT and not self._hear():
-                    self._end_all()
+                    poll.unregister(self._daemon)
+                    self._end_all(poll)
                     return
             self._reap()
             self._end_overdue()
@@ -101,6 +120,10 @@ class Runner:
                 self._take(said)
             elif isinstance(said, Command):
                 self._start(said, None, None)
+            elif isinstance(said, Inspection):
+                self._refuse(said.command, _obstacle(said.command))
+            elif isinstance(said, Resident):
+                self._house(said)
             else:
                 self._tallies.pop(said, None)
 
@@ -126,25 +149,57 @@ class Runner:
             if check.name not in self._running:
                 self._start(check.command, check.name, check.timeout)
 
-    def _start(self, command: Command, name: str | None, timeout: int | None) -> None:
-        arguments = as_user(command)
-        try:
-            pid = os.posix_spawn(
-                arguments[0],
-                arguments,
-                os.environ,
-                file_actions=DISCARD,
-                setsid=True,
-                setsigmask=(),
-                setsigdef=ORDINARY,
-            )
-        except OSError as error:
-            if name is not None:
-                self._count(name, False, f"cannot be run: {error.strerror}")
+    def _house(self, resident: Resident) -> None:
+        """Runs a resident, instead of the one of that name if that is another."""
+        pid = self._residents.get(resident.name)
+        if pid is not None:
+            if self._runs[pid].command == resident.command:
+                return
+            _signal(self._residents.pop(resident.name), signal.SIGTERM)
+        if resident.command is None:
             return
-        self._runs[pid] = Run(name, None if timeout is None else time.monotonic_ns() + timeout)
+        pid = self._start(resident.command, None, None)
+        if pid is not None:
+            self._residents[resident.name] = pid
+
+    def _start(self, command: Command, name: str | None, timeout: int | None) -> int | None:
+        """The process id; None where it cannot be started."""
+        obstacle = _obstacle(command) if name is None else None
+        if obstacle is None:
+            arguments = as_user(command)
+            try:
+                pid = os.posix_spawn(
+                    arguments[0],
+                    arguments,
+                    os.environ,
+                    file_actions=DISCARD,
+                    setsid=True,
+                    setsigmask=(),
+                    setsigdef=ORDINARY,
+                )
+            except OSError as error:
+                obstacle = f"cannot be run: {error.strerror}"
+        if obstacle is not None:
+            if name is not None:
+                self._count(name, False, obstacle)
+            else:
+                self._refuse(command, obstacle)
+            return None
+        self._runs[pid] = Run(
+            command, name, None if timeout is None else time.monotonic_ns() + timeout
+        )
         if name is not None:
             self._running.add(name)
+        return pid
+
+    def _refuse(self, command: Command, obstacle: str | None) -> None:
+        """Says once why a command is not run, until it is found to be sound again."""
+        program = command.arguments[0]
+        if obstacle is None:
+            self._refused.pop(program, None)
+        elif self._refused.get(program) != obstacle:
+            self._refused[program] = obstacle
+            self._waiting.append(Remark(f"script {program} is not run: it {obstacle}"))
 
     def _reap(self) -> None:
         while self._runs:
@@ -155,7 +210,10 @@ class Runner:
             if pid == 0:
                 return
             run = self._runs.pop(pid, None)
-            if run is None or run.name is None:
+            if run is None:
+                continue
+            if run.name is None:
+                self._end_command(pid, run.command, status)
                 continue
             self._running.discard(run.name)
             if run.was_told:
@@ -172,8 +230,30 @@ class Runner:
                 run.was_told = True
                 run.ends = now + GRACE
 
-    def _end_all(self) -> None:
-        for pid in self._runs:
+    def _end_command(self, pid: int, command: Command, status: int) -> None:
+        """A command that is no check has ended, whatever came of it."""
+        program = command.arguments[0]
+        for name, resident in self._residents.items():
+            if resident == pid:
+                del self._residents[name]
+                text = f"{name} script {program} terminated ({describe(status)})"
+                self._waiting.append(Remark(text))
+                return
+        is_other = command.credentials not in (None, own_credentials())
+        if is_other and os.waitstatus_to_exitcode(status) in NOT_EXECUTED:
+            self._refuse(command, f"{describe(status)}: may its user run it?")
+
+    def _end_all(self, poll: select.poll) -> None:
+        """The daemon has gone. Residents have read the end of their FIFO, and get a moment."""
+        for pid, run in self._runs.items():
+            if run.name is not None:
+                _signal(pid, signal.SIGTERM)
+        end = time.monotonic_ns() + GRACE
+        while self._residents and (left := end - time.monotonic_ns()) > 0:
+            for descriptor, _ in poll.poll(left // 1_000_000 + 1):
+                os.read(descriptor, 512)
+            self._reap()
+        for pid in self._residents.values():
             _signal(pid, signal.SIGTERM)
 
     def _count(self, name: str, succeeded: bool, reason: str) -> None:
@@ -205,8 +285,10 @@ class Runner:
 def as_user(command: Command) -> list[str]:
     """The arguments with which a command runs as whom it should."""
     credentials = command.credentials
+    program = _found(command)
+    arguments = [str(program) if program else command.arguments[0], *command.arguments[1:]]
     if credentials is None or credentials == own_credentials():
-        return list(command.arguments)
+        return arguments
     groups = ",".join(map(str, credentials.groups))
     return [
         SETPRIV,
@@ -214,8 +296,35 @@ def as_user(command: Command) -> list[str]:
         f"--regid={credentials.gid}",
         f"--groups={groups}" if groups else "--clear-groups",
         "--",
-        *command.arguments,
+        *arguments,
     ]
+
+
+def _found(command: Command) -> Path | None:
+    """The file of a command."""
+    path = path_of(command.arguments[0])
+    return path if path is None or command.keeps_links else path.resolve()
+
+
+def _obstacle(command: Command) -> str | None:
+    """Why a command is not to be run: it is not there, it is no program, or it is not safe."""
+    credentials = command.credentials or own_credentials()
+    try:
+        path = _found(command)
+        if path is None:
+            return "is not on this machine"
+        if not path.is_file():
+            return "is no file"
+        if not may_run(path, credentials.uid, (credentials.gid, *credentials.groups)):
+            return f"is not executable for uid:gid {credentials.uid}:{credentials.gid}"
+        part = open_part(path) if command.is_guarded and credentials.uid == 0 else None
+    except OSError as error:
+        return f"cannot be run: {error.strerror}"
+    if part is not None:
+        return (
+            f"would be run by root, and others than root may write {part}; change its owner or mode"
+        )
+    return None
 
 
 def own_credentials() -> Credentials:

@@ -25,6 +25,24 @@ class Command(NamedTuple):
     """The program's path and its arguments."""
     credentials: Credentials | None = None
     """None is those of the daemon."""
+    is_guarded: bool = False
+    """Not executed as root where others than root may write it (`enable_script_security`)."""
+    keeps_links: bool = False
+    """Executed by the path that is written; otherwise by that with no symbolic link in it."""
+
+
+class Inspection(NamedTuple):
+    """A command that will be run later: what keeps it from that is said now."""
+
+    command: Command
+
+
+class Resident(NamedTuple):
+    """A script that runs as long as the daemon wants it: it reads a FIFO."""
+
+    name: str
+    command: Command | None
+    """None ends it."""
 
 
 class Check(NamedTuple):
@@ -42,6 +60,12 @@ class Check(NamedTuple):
     """Failures in a row until it is bad."""
     starts_bad: bool = False
     """It is bad until it is good (`init_fail`); otherwise its first result decides."""
+
+
+class Remark(NamedTuple):
+    """What the log is to say of a script that is no check."""
+
+    text: str
 
 
 class News(NamedTuple):

@@ -13,11 +13,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
 from fastvrrp.track.runner import LONGEST_MESSAGE
-from fastvrrp.track.script import Check, Command, News
+from fastvrrp.track.script import Check, Command, Inspection, News, Resident
 
 log = logging.getLogger(__name__)
+
+LAST_WORDS = 1.0
+"""Seconds that the other process gets at the end to take what waits."""
 
 
 class Scripts:
@@ -26,6 +30,7 @@ class Scripts:
     def __init__(self) -> None:
         """Starts the other process."""
         self._checks: dict[str, Check] = {}
+        self._residents: dict[str, Resident] = {}
         self._waiting: list[bytes] = []
         """Messages for which there was no room yet."""
         self._start()
@@ -50,9 +55,24 @@ class Scripts:
                 self._send(check)
         self._checks = checks
 
+    def house(self, wanted: Iterable[Resident]) -> None:
+        """Has these scripts run from now on, and no others: one that runs already goes on, one that
+        has ended is started again."""
+        residents = {resident.name: resident for resident in wanted}
+        for name in self._residents.keys() - residents.keys():
+            self._send(Resident(name, None))
+        for resident in residents.values():
+            self._send(resident)
+        self._residents = residents
+
     def run(self, command: Command) -> None:
-        """Runs a command once, whatever comes of it."""
+        """Runs a command once, whatever comes of it: it is not ended when we are. The log says why
+        one is not run."""
         self._send(command)
+
+    def inspect(self, command: Command) -> None:
+        """Has the log say what would keep a command from being run."""
+        self._send(Inspection(command))
 
     def read(self) -> list[News]:
         """What has become good or bad. A process that has ended is started again."""
@@ -67,9 +87,11 @@ class Scripts:
             if not message:
                 self._restart()
                 break
-            said = News(*json.loads(message))
-            if said.name in self._checks:
-                news.append(said)
+            said = json.loads(message)
+            if len(said) == 1:
+                log.warning("%s", said[0])
+            elif said[0] in self._checks:
+                news.append(News(*said))
         return news
 
     def flush(self) -> None:
@@ -84,7 +106,12 @@ class Scripts:
         del self._waiting[:sent]
 
     def close(self) -> None:
-        """Ends the other process, and with it every script that runs."""
+        """Ends the other process when it has taken what waits, and with it every check and resident
+        that runs."""
+        self._runner.settimeout(LAST_WORDS)
+        with suppress(OSError):  # it has ended, or it does not listen
+            for message in self._waiting:
+                self._runner.send(message)
         self._runner.close()
         self._process.wait()
 
@@ -105,7 +132,9 @@ class Scripts:
         self._start()
         for check in self._checks.values():
             self._send(check)
+        for resident in self._residents.values():
+            self._send(resident)
 
-    def _send(self, message: Check | Command | str) -> None:
+    def _send(self, message: Check | Command | Inspection | Resident | str) -> None:
         self._waiting.append(pickle.dumps(message))
         self.flush()
