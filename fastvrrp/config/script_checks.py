@@ -95,7 +95,7 @@ class ScriptChecks:
         missing = ""
         if not is_user(user):
             missing = f"user {user}"
-        elif rest and not is_group(rest[0].removeprefix(":")):
+        elif rest and rest[0] != ":" and not is_group(rest[0].removeprefix(":")):
             missing = f"group {rest[0]}"
             index += 1
         if missing:

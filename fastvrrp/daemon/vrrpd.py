@@ -33,6 +33,9 @@ from fastvrrp.kernel.links import Links
 from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import Authentication, Configuration, VirtualRouter
+from fastvrrp.notify.daemon_scripts import DaemonScripts
+from fastvrrp.notify.notifier import Notifier
+from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.roster import Roster
@@ -113,7 +116,12 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
-        self._followers: tuple[Follower, ...] = ()
+        self._scripts = Scripts()
+        self._notifier = Notifier(
+            self._loop, self._scripts, self._roster.instances, self._table.state, clock
+        )
+        self._daemon_scripts = DaemonScripts(definitions.scripts, ENDING)
+        self._followers: tuple[Follower, ...] = (self._notifier, self._daemon_scripts)
         self._roster.followers = self._transitions.followers = self._followers
         self._reloads = Reloads(
             self._loop,
@@ -145,16 +153,26 @@ class Vrrpd:
         """
         for number in ENDING:
             self._loop.add_signal_handler(number, self._end, number)
+        with ExitStack() as ending:
+            ending.callback(self._loop.close)
+            ending.callback(self._segment.unlink, missing_ok=True)
+            if not self._daemon_scripts.run_startup():
+                self._scripts.close()
+                return
+            ending.callback(self._daemon_scripts.run_shutdown)
+            ending.callback(self._scripts.close)
+            self._serve(ending, on_started)
+
+    def _serve(self, ending: ExitStack, on_started: Callable[[], None]) -> None:
+        """Runs until a signal ends it."""
         self._loop.add_signal_handler(signal.SIGHUP, self._reloads.request)
         for number, what in NOT_YET.items():
             self._loop.add_signal_handler(number, log.warning, "%s is not there yet", what)
         self._loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
-        with ExitStack() as ending:
-            ending.callback(self._loop.close)
-            self._start(ending)
-            on_started()
-            self._loop.run_forever()
-            log.info("Stopping")
+        self._start(ending)
+        on_started()
+        self._loop.run_forever()
+        log.info("Stopping")
 
     def _start(self, ending: ExitStack) -> None:
         """Begins everything; how each thing ends is put on `ending`, so that it does although
@@ -165,7 +183,6 @@ class Vrrpd:
         self._links.start()
         ending.callback(self._links.close)
         ending.callback(self._sender.close)
-        ending.callback(self._segment.unlink, missing_ok=True)
         ending.callback(self._restore_sysctls)
         self._remove_leftovers()
         ending.callback(self._driver.close)

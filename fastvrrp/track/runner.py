@@ -1,9 +1,9 @@
 """The process that runs scripts, so that the process with the virtual routers starts none.
 
 `python -m fastvrrp.track.runner FD`: FD is a socket (SOCK_SEQPACKET) to the daemon. Checks and
-commands come in as pickled objects, and News and Remarks go out as JSON: a script that stays as it
-is costs the daemon nothing. When the other end closes, every check that runs is ended and so is
-this process; a command that is run once, as what tells of the daemon's end is, goes on by itself.
+commands come in as pickled objects, and News goes out as JSON: a script that stays as it is costs
+the daemon nothing. When the other end closes, every check that runs is ended and so is this
+process; commands that are no checks (`errands`) go on without it.
 
 A script is the leader of a session of its own, and what it left running ends with it when it takes
 too long. Its output goes nowhere.
@@ -23,16 +23,14 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from fastvrrp.kernel.programs import may_run, open_part, path_of
+from fastvrrp.track.errands import Errands
+from fastvrrp.track.obstacles import found, own_credentials
 from fastvrrp.track.script import (
     Check,
     Command,
-    Credentials,
     Inspection,
     News,
-    Remark,
     Resident,
     Tally,
 )
@@ -42,8 +40,6 @@ LONGEST_MESSAGE = 1 << 16
 GRACE = 1_000_000_000
 """Nanoseconds from SIGTERM to SIGKILL."""
 SETPRIV = "/usr/bin/setpriv"
-NOT_EXECUTED = (126, 127)
-"""Exit statuses of setpriv where it cannot execute the command."""
 DISCARD = [(os.POSIX_SPAWN_OPEN, stream, "/dev/null", os.O_RDWR, 0) for stream in range(3)]
 
 
@@ -55,9 +51,8 @@ ORDINARY = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal
 class Run:
     """A script that runs."""
 
-    command: Command
-    name: str | None
-    """Of its check; None of any other command."""
+    name: str
+    """Of its check."""
     ends: int | None
     """When it is told to end, in nanoseconds of the monotonic clock; later, when it is killed. None
     is never."""
@@ -73,15 +68,12 @@ class Runner:
         self._runs: dict[int, Run] = {}
         """By process id."""
         self._running: set[str] = set()
-        self._residents: dict[str, int] = {}
-        """Process ids of those that run."""
         self._due: list[tuple[int, int, Tally]] = []
         """When a check is run next, and a number that tells apart those of one moment."""
         self._numbers = itertools.count()
-        self._waiting: list[News | Remark] = []
-        """What the daemon had no room for yet."""
-        self._refused: dict[str, str] = {}
-        """Programs that were not run the last time, and what was said of them."""
+        self._waiting: list[News | list[str]] = []
+        """What the daemon had no room for yet: news, and lines for its log."""
+        self._errands = Errands(spawn, lambda line: self._waiting.append([line]))
 
     def serve(self) -> None:
         """Runs until the daemon closes its end."""
@@ -118,12 +110,8 @@ class Runner:
             said = pickle.loads(message)
             if isinstance(said, Check):
                 self._take(said)
-            elif isinstance(said, Command):
-                self._start(said, None, None)
-            elif isinstance(said, Inspection):
-                self._refuse(said.command, _obstacle(said.command))
-            elif isinstance(said, Resident):
-                self._house(said)
+            elif isinstance(said, Command | Inspection | Resident):
+                self._errands.take(said)
             else:
                 self._tallies.pop(said, None)
 
@@ -149,60 +137,17 @@ class Runner:
             if check.name not in self._running:
                 self._start(check.command, check.name, check.timeout)
 
-    def _house(self, resident: Resident) -> None:
-        """Runs a resident, instead of the one of that name if that is another."""
-        pid = self._residents.get(resident.name)
-        if pid is not None:
-            if self._runs[pid].command == resident.command:
-                return
-            _signal(self._residents.pop(resident.name), signal.SIGTERM)
-        if resident.command is None:
+    def _start(self, command: Command, name: str, timeout: int) -> None:
+        try:
+            pid = spawn(command)
+        except OSError as error:
+            self._count(name, False, f"cannot be run: {error.strerror}")
             return
-        pid = self._start(resident.command, None, None)
-        if pid is not None:
-            self._residents[resident.name] = pid
-
-    def _start(self, command: Command, name: str | None, timeout: int | None) -> int | None:
-        """The process id; None where it cannot be started."""
-        obstacle = _obstacle(command) if name is None else None
-        if obstacle is None:
-            arguments = as_user(command)
-            try:
-                pid = os.posix_spawn(
-                    arguments[0],
-                    arguments,
-                    os.environ,
-                    file_actions=DISCARD,
-                    setsid=True,
-                    setsigmask=(),
-                    setsigdef=ORDINARY,
-                )
-            except OSError as error:
-                obstacle = f"cannot be run: {error.strerror}"
-        if obstacle is not None:
-            if name is not None:
-                self._count(name, False, obstacle)
-            else:
-                self._refuse(command, obstacle)
-            return None
-        self._runs[pid] = Run(
-            command, name, None if timeout is None else time.monotonic_ns() + timeout
-        )
-        if name is not None:
-            self._running.add(name)
-        return pid
-
-    def _refuse(self, command: Command, obstacle: str | None) -> None:
-        """Says once why a command is not run, until it is found to be sound again."""
-        program = command.arguments[0]
-        if obstacle is None:
-            self._refused.pop(program, None)
-        elif self._refused.get(program) != obstacle:
-            self._refused[program] = obstacle
-            self._waiting.append(Remark(f"script {program} is not run: it {obstacle}"))
+        self._runs[pid] = Run(name, time.monotonic_ns() + timeout)
+        self._running.add(name)
 
     def _reap(self) -> None:
-        while self._runs:
+        while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
@@ -211,9 +156,7 @@ class Runner:
                 return
             run = self._runs.pop(pid, None)
             if run is None:
-                continue
-            if run.name is None:
-                self._end_command(pid, run.command, status)
+                self._errands.ended(pid, describe(status), os.waitstatus_to_exitcode(status))
                 continue
             self._running.discard(run.name)
             if run.was_told:
@@ -230,31 +173,16 @@ class Runner:
                 run.was_told = True
                 run.ends = now + GRACE
 
-    def _end_command(self, pid: int, command: Command, status: int) -> None:
-        """A command that is no check has ended, whatever came of it."""
-        program = command.arguments[0]
-        for name, resident in self._residents.items():
-            if resident == pid:
-                del self._residents[name]
-                text = f"{name} script {program} terminated ({describe(status)})"
-                self._waiting.append(Remark(text))
-                return
-        is_other = command.credentials not in (None, own_credentials())
-        if is_other and os.waitstatus_to_exitcode(status) in NOT_EXECUTED:
-            self._refuse(command, f"{describe(status)}: may its user run it?")
-
     def _end_all(self, poll: select.poll) -> None:
         """The daemon has gone. Residents have read the end of their FIFO, and get a moment."""
-        for pid, run in self._runs.items():
-            if run.name is not None:
-                _signal(pid, signal.SIGTERM)
+        for pid in self._runs:
+            _signal(pid, signal.SIGTERM)
         end = time.monotonic_ns() + GRACE
-        while self._residents and (left := end - time.monotonic_ns()) > 0:
+        while self._errands.has_residents and (left := end - time.monotonic_ns()) > 0:
             for descriptor, _ in poll.poll(left // 1_000_000 + 1):
                 os.read(descriptor, 512)
             self._reap()
-        for pid in self._residents.values():
-            _signal(pid, signal.SIGTERM)
+        self._errands.end_residents()
 
     def _count(self, name: str, succeeded: bool, reason: str) -> None:
         tally = self._tallies.get(name)
@@ -282,10 +210,24 @@ class Runner:
         return max(0, -(-(min(moments) - time.monotonic_ns()) // 1_000_000))
 
 
+def spawn(command: Command) -> int:
+    """Starts a command in a session of its own. Raises OSError where that cannot be."""
+    arguments = as_user(command)
+    return os.posix_spawn(
+        arguments[0],
+        arguments,
+        os.environ,
+        file_actions=DISCARD,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=ORDINARY,
+    )
+
+
 def as_user(command: Command) -> list[str]:
     """The arguments with which a command runs as whom it should."""
     credentials = command.credentials
-    program = _found(command)
+    program = found(command)
     arguments = [str(program) if program else command.arguments[0], *command.arguments[1:]]
     if credentials is None or credentials == own_credentials():
         return arguments
@@ -298,37 +240,6 @@ def as_user(command: Command) -> list[str]:
         "--",
         *arguments,
     ]
-
-
-def _found(command: Command) -> Path | None:
-    """The file of a command."""
-    path = path_of(command.arguments[0])
-    return path if path is None or command.keeps_links else path.resolve()
-
-
-def _obstacle(command: Command) -> str | None:
-    """Why a command is not to be run: it is not there, it is no program, or it is not safe."""
-    credentials = command.credentials or own_credentials()
-    try:
-        path = _found(command)
-        if path is None:
-            return "is not on this machine"
-        if not path.is_file():
-            return "is no file"
-        if not may_run(path, credentials.uid, (credentials.gid, *credentials.groups)):
-            return f"is not executable for uid:gid {credentials.uid}:{credentials.gid}"
-        part = open_part(path) if command.is_guarded and credentials.uid == 0 else None
-    except OSError as error:
-        return f"cannot be run: {error.strerror}"
-    if part is not None:
-        return (
-            f"would be run by root, and others than root may write {part}; change its owner or mode"
-        )
-    return None
-
-
-def own_credentials() -> Credentials:
-    return Credentials(os.getuid(), os.getgid(), tuple(os.getgroups()))
 
 
 def describe(status: int) -> str:

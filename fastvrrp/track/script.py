@@ -62,12 +62,6 @@ class Check(NamedTuple):
     """It is bad until it is good (`init_fail`); otherwise its first result decides."""
 
 
-class Remark(NamedTuple):
-    """What the log is to say of a script that is no check."""
-
-    text: str
-
-
 class News(NamedTuple):
     """A script has become good or bad."""
 

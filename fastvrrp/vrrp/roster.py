@@ -120,8 +120,10 @@ class Roster:
                 instance.priority,
                 priority,
             )
-            instance.priority = priority
+            before, instance.priority = instance.priority, priority
             self._engine.set_priority(instance.index, priority)
+            for follower in self.followers:
+                follower.moved(instance, before)
 
     def hold(self, instance: Instance, cause: str, why: str | None) -> None:
         """Lets an instance fail, for as long as any cause holds it; with None that cause is over.
@@ -137,6 +139,8 @@ class Roster:
 
     def remove(self, instance: Instance) -> None:
         """Ends an instance: a master resigns. It is to be forgotten when its addresses are gone."""
+        for follower in self.followers:
+            follower.leave(instance)
         self._engine.stop(instance.index, self._clock())
         self._engine.detach(instance.index)
         self._unwatch(instance)

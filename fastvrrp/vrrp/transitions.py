@@ -161,6 +161,9 @@ class Transitions:
             self._forget(instance)
             self.addresses.put((note.router, "end"), instance.standing, add=False)
             return
+        if note.reannounces:
+            for follower in self.followers:
+                follower.heard_lower_priority(instance)
         if note.reannounces and not self._announcer.heard_lower_priority(instance):
             return
         _log_change(instance, note)
