@@ -190,6 +190,7 @@ class Vrrpd:
             self._listen(model)
         self._loop.add_reader(self._driver.alarm.descriptor, self._driver.on_alarm)
         self._loop.add_reader(self._links.fileno(), self._on_links)
+        self._hear_scripts()
         ending.callback(self._roster.close)
         for follower in self._followers:
             ending.callback(follower.stop)
@@ -268,6 +269,16 @@ class Vrrpd:
         self._links.read()
         self._roster.catch_up()
         self._driver.settle()
+
+    def _hear_scripts(self) -> None:
+        """Takes what the process that runs scripts has to say, and sends what waits for room."""
+        self._loop.remove_reader(self._scripts.fileno())
+        self._loop.remove_writer(self._scripts.fileno())
+        self._scripts.read()  # it may be another process afterwards
+        self._scripts.flush()
+        self._loop.add_reader(self._scripts.fileno(), self._hear_scripts)
+        if self._scripts.is_behind:
+            self._loop.add_writer(self._scripts.fileno(), self._hear_scripts)
 
     def _run_elsewhere(self, run: Callable[[], None], then: Callable[[], None]) -> None:
         """Calls `run` in the kernel thread, then `then` in the loop."""
