@@ -46,26 +46,16 @@ def word_of(state: int) -> str:
 
 
 def script_for(notifications: Notifications, what: str) -> Command | None:
-    """The script of one keyword for one state. What a reload removed is told as FAULT where nobody
-    wants to hear DELETED, but the script of a fault is not for that (`is_removed`)."""
-    return {
-        "MASTER": notifications.master,
-        "BACKUP": notifications.backup,
-        "FAULT": notifications.fault,
-        STOP: notifications.stop,
-        DELETED: notifications.deleted,
-    }.get(what)
-
-
-def commands_of(notifications: Notifications) -> tuple[Command, ...]:
-    """Every script that may be run."""
-    scripts = (
-        notifications.master,
-        notifications.backup,
-        notifications.fault,
-        notifications.stop,
-        notifications.deleted,
-        notifications.master_rx_lower_priority,
-        notifications.any_state,
-    )
-    return tuple(script for script in scripts if script is not None)
+    """The script of the keyword for one state."""
+    match what:
+        case "MASTER":
+            return notifications.master
+        case "BACKUP":
+            return notifications.backup
+        case "FAULT":
+            return notifications.fault
+        case "STOP":
+            return notifications.stop
+        case "DELETED":
+            return notifications.deleted
+    return None

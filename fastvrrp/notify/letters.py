@@ -10,13 +10,14 @@ from email.utils import make_msgid, parseaddr
 from typing import NamedTuple
 
 from fastvrrp.model import Mail
-from fastvrrp.notify.events import GROUP, Event
+from fastvrrp.notify.events import DELETED, GROUP, INSTANCE, Event
 
-TITLES = {"INSTANCE": "VRRP Instance", "GROUP": "VRRP Group"}
+TITLES = {INSTANCE: "VRRP Instance", GROUP: "VRRP Group"}
 OWNING = "=> VRRP Instance is now owning VRRP VIPs <="
 NOT_OWNING = "=> VRRP Instance is no longer owning VRRP VIPs <="
+REMOVED = "=> VRRP Deleted at reload <="
 OF_GROUP = "=> All VRRP group instances are now in {} state <="
-MAILED = frozenset({"MASTER", "BACKUP", "FAULT", "DELETED"})
+MAILED = frozenset({"MASTER", "BACKUP", "FAULT", DELETED})
 """What there is a mail of."""
 
 
@@ -35,7 +36,8 @@ def compose(event: Event, since: float, mail: Mail, router_id: str) -> Letter:
     """The mail about an event of a time, in seconds since the epoch. Raises ValueError where a
     header would not be one: a line's end in a name."""
     sender = mail.sender or f"keepalived@{socket.gethostname()}"
-    subject = f"[{router_id}] {TITLES[event.kind]} {event.name} - Entering {event.what} state"
+    change = "Deleted" if event.what == DELETED else f"Entering {event.what} state"
+    subject = f"[{router_id}] {TITLES[event.kind]} {event.name} - {change}"
     message = EmailMessage(SMTP)
     message["Date"] = datetime.fromtimestamp(since).astimezone()
     message["From"] = sender
@@ -45,6 +47,8 @@ def compose(event: Event, since: float, mail: Mail, router_id: str) -> Letter:
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2].strip("> ") or None)
     if event.kind == GROUP:
         text = OF_GROUP.format(event.what)
+    elif event.what == DELETED:
+        text = REMOVED
     else:
         text = OWNING if event.what == "MASTER" else NOT_OWNING
     message.set_content(f"{text}\n")

@@ -21,7 +21,6 @@ from fastvrrp.notify.events import (
     MASTER_RX_LOWER_PRI,
     PRIORITY_SUFFIX,
     Event,
-    commands_of,
     script_for,
     word_of,
 )
@@ -34,6 +33,8 @@ from fastvrrp.vrrp.instance import Instance
 
 log = logging.getLogger(__name__)
 
+SILENT = Notifications()
+"""Those of an instance that tells nobody but FIFOs."""
 SOON = 0.9
 """Part of an advert interval that has passed at least since the last advert of lower priority of
 which anybody is told: a master that sends too many must not start as many scripts."""
@@ -117,15 +118,18 @@ class Notifier(Follower):
     def take(self, instance: Instance, note: Note) -> None:
         if note.reannounces or note.after == note.before:
             return
-        if instance.index in self._leaving and note.after == State.INIT:
-            self._leaving.discard(instance.index)
-            self._tell_removed(instance.model, instance.priority)
-        else:
-            self._tell_instance(instance, word_of(note.after))
+        notifications = instance.model.notifications
+        is_removed = note.after == State.INIT and instance.index in self._leaving
+        if self._fifos or notifications != SILENT:
+            if is_removed:
+                self._tell_removed(instance.model, instance.priority)
+            else:
+                self._tell_instance(instance, word_of(note.after))
         if note.after == State.INIT:
+            self._leaving.discard(instance.index)
             self._told.pop(instance.index, None)
             self._heard.pop(instance.index, None)
-        elif instance.model.notifications.says_priority_changes:
+        elif notifications.says_priority_changes:
             self._told[instance.index] = note.after
 
     def moved(self, instance: Instance, before: int) -> None:
@@ -161,8 +165,9 @@ class Notifier(Follower):
         self._mailer.close()
 
     def _know(self, notifications: Notifications) -> None:
-        for command in commands_of(notifications):
-            self._commands.know(command)
+        if notifications != SILENT:
+            for command in notifications.commands:
+                self._commands.know(command)
 
     def _tell_instance(self, instance: Instance, what: str) -> None:
         self._tell(instance.model.notifications, _event(instance, what))
