@@ -90,6 +90,7 @@ cdef class Engine:
         if self.plans == NULL or self.scratch == NULL:
             raise MemoryError()
         self.slack = NEVER
+        self.intervals = {}
         self.shared_until = now
         self.places = CROWD
         self.flushes = 1
@@ -188,6 +189,9 @@ cdef class Engine:
         plan.ah_sequence = max(plan.ah_sequence, ah_sequence)
         memset(plan.password, 0, 8)
         memcpy(plan.password, <const char *> password, min(len(password), 8))
+        self.count_interval(advert_interval)
+        if before != NULL:
+            self.discount_interval(router.machine.advert_interval)
         begin_write(router)
         # A backup of VRRPv3 has learned the master's interval, and goes by that.
         if router.machine.state != BACKUP or version != 3 or router.machine.version != 3:
@@ -201,7 +205,6 @@ cdef class Engine:
         router.machine.higher_prio_send_advert = higher_prio_send_advert
         router.machine.starts_backup = starts_backup
         end_write(router)
-        self.slack = min(self.slack, advert_interval // EARLY_PART)
 
     def attach(self, uint32_t index, int32_t ifindex, bytes mac, bytes source) -> None:
         """Builds the frames of a configured router, as they leave `ifindex` from `mac` (six bytes)
@@ -266,9 +269,22 @@ cdef class Engine:
         self.adverts.cancel(index)
         self.downs.cancel(index)
         if self.plans[index] != NULL:
+            self.discount_interval(self.table.routers[index].machine.advert_interval)
             PyMem_Free(self.plans[index].targets)
             PyMem_Free(self.plans[index])
             self.plans[index] = NULL
+
+    cdef int count_interval(self, int64_t advert_interval) except -1:
+        self.intervals[advert_interval] = self.intervals.get(advert_interval, 0) + 1
+        self.slack = min(self.intervals) // EARLY_PART
+        return 0
+
+    cdef int discount_interval(self, int64_t advert_interval) except -1:
+        self.intervals[advert_interval] -= 1
+        if not self.intervals[advert_interval]:
+            del self.intervals[advert_interval]
+            self.slack = min(self.intervals) // EARLY_PART if self.intervals else NEVER
+        return 0
 
     cdef int check(self, uint32_t index) except -1:
         if index >= self.table.top or not self.table.routers[index].in_use:

@@ -35,6 +35,7 @@ cdef class Engine:
     cdef uint32_t note_count
     cdef uint32_t note_room
     cdef int64_t slack      # how long an advert that may go can wait for company
+    cdef dict intervals     # how many routers have each Adver_Interval
     cdef int64_t shared_until   # adverts that may go before then share the present wake
     cdef uint32_t places        # for how many adverts there is room in it
     cdef uint32_t flushes   # counts them: a frame of the present one must not be changed
@@ -55,6 +56,8 @@ cdef class Engine:
     cdef void send(self, uint32_t index, uint8_t priority, int64_t now)
     cdef void build(self, uint32_t index, uint8_t priority)
     cdef void flush_frames(self) noexcept
+    cdef int count_interval(self, int64_t advert_interval) except -1
+    cdef int discount_interval(self, int64_t advert_interval) except -1
     cdef int check(self, uint32_t index) except -1
     cdef plan_t *plan_of(self, uint32_t index) except NULL
     cdef int note(

@@ -184,6 +184,29 @@ def test_a_priority_outside_its_range_is_refused() -> None:
             high.engine.set_priority(0, priority)
 
 
+def test_a_short_interval_that_has_gone_wakes_nobody_any_more() -> None:
+    """Sixteen masters whose phases are 1 ms apart share wakes again when a fast one is removed."""
+    router = Router("many", 1, capacity=32)
+    for vrid in range(1, 17):
+        router.add(vrid, priority=255)
+    fast = router.add(100, priority=255, advert_interval=SECOND // 100)
+    for index in range(16):
+        router.engine.start(index, index * SECOND // 1000)
+    router.engine.start(fast, 0)
+    router.engine.stop(fast, SECOND // 50)
+    router.engine.forget(fast)
+    router.table.remove(fast)
+    router.engine.flush()
+    router.recorder.take_frames()
+    now, wakes = SECOND // 50, 0
+    while now < 10 * SECOND:
+        wake = router.engine.run(now)
+        wakes += bool(router.recorder.take_frames())
+        assert wake is not None
+        now = wake
+    assert wakes < 3 * 10
+
+
 def test_what_a_master_does_is_noted() -> None:
     _, high, low = pair()
     link = Link([high, low])

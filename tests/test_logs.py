@@ -163,6 +163,15 @@ def test_the_end_does_not_wait_for_a_reader_that_never_comes(
     threads["log-end"].join()
 
 
+def test_a_console_that_does_not_block_is_waited_for_all_the_same(pipe: Pipe) -> None:
+    os.set_blocking(pipe.writing, False)
+    set_up = log_to_console()
+    for number in range(200):
+        log.info("%03d %s", number, "x" * 80)
+    lines = read_to_the_end(pipe, set_up).splitlines()
+    assert [line.split()[5] for line in lines] == [f"{number:03d}" for number in range(200)]
+
+
 def test_a_console_that_is_gone_is_no_error(
     pipe: Pipe, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

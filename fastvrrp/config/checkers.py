@@ -6,6 +6,7 @@ Names of a track_file or bfd_instance must have been given before, as keepalived
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from fastvrrp.config.arguments import address_text
 from fastvrrp.config.complaints import Complaints
@@ -121,11 +122,22 @@ class Checkers:
     def _check_ends(self, checker: Entry, server: bytes) -> None:
         """Addresses to check from are of the family of the address that is checked."""
         target = server
+        keywords = {entry.keyword.name for entry in checker.entries}
         for entry in checker.entries:
             if entry.keyword.name == "host":
                 self._check_ends(entry, server)
             elif entry.keyword.name == "connect_ip" and isinstance(entry.value, bytes):
                 target = entry.value
+                if (
+                    ip_address(target).is_link_local
+                    and len(target) == 16
+                    and "bind_if" not in keywords
+                ):
+                    self.complaints.error(
+                        entry.statement,
+                        1,
+                        f"connect_ip {address_text(target)} is link-local: write bind_if, too",
+                    )
             elif (
                 entry.keyword.name == "bindto"
                 and checker.keyword.name != "SMTP_CHECK"

@@ -51,11 +51,14 @@ class VirtualAddressLine:
 
     shape = (
         "ADDRESS[/LENGTH] [dev INTERFACE] [brd ADDRESS|+|-] [scope SCOPE] [label LABEL]"
-        " [peer ADDRESS] [use_vmac] [home] [-nodad] [mngtmpaddr] [noprefixroute] [autojoin]"
-        " [no_track] [preferred_lft SECONDS|forever]"
+        " [peer ADDRESS]{} [home] [-nodad] [mngtmpaddr] [noprefixroute] [autojoin]"
+        " [no_track] [preferred_lft SECONDS|forever]{}"
     )
 
     def __init__(self, *, is_static: bool = False) -> None:
+        self.shape = self.shape.format(
+            *("", " [track_group NAME]") if is_static else (" [use_vmac]", "")
+        )
         self._is_static = is_static
         """True in static_ipaddress, whose addresses may be tracked by a group of instances."""
 
@@ -106,7 +109,7 @@ class VirtualAddressLine:
                 flags |= ADDRESS_FLAGS[word]
             elif word == "no_track":
                 tracked = False
-            elif word == "use_vmac":
+            elif word == "use_vmac" and not self._is_static:
                 use_vmac = True
             elif word in VALUED_OPTIONS or (self._is_static and word == "track_group"):
                 if index == len(words):
@@ -168,7 +171,11 @@ class VirtualAddressLine:
                         return None
             else:
                 complaints.error(
-                    statement, index - 1, f"{word} is no option of an address; {_nearest(word)}"
+                    statement,
+                    index - 1,
+                    "use_vmac is ignored: a static address has no VMAC"
+                    if word == "use_vmac"
+                    else f"{word} is no option of an address; {_nearest(word)}",
                 )
         if not lifetime_given and plain.family != family_of(b"\0" * INET_LENGTH):
             lifetime = 0 if prefixlen == 128 else None

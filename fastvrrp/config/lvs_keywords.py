@@ -157,6 +157,11 @@ CONNECTION = (
     later("fwmark", One(NUMBER), "Firewall mark of the check's packets."),
 )
 RETRIES = "Checks more before a server is down."
+DOMAIN_NAME = Matching(
+    "NAME",
+    r"\.|(?:[^.]{1,63}\.)*[^.]{1,63}\.?",
+    "has a label that is empty or longer than 63 characters",
+)
 DEFAULT_RETRIES = "3 in DNS_CHECK, 0 in MISC_CHECK"
 TIMING = (
     later("alpha", SWITCH, "Down until the first check succeeds.", "off", since="1.1.16"),
@@ -282,7 +287,7 @@ CHECKERS = (
                 "Type of the question.",
                 "SOA",
             ),
-            later("name", One(NAME), "Name that is asked for.", "."),
+            later("name", One(DOMAIN_NAME), "Name that is asked for.", "."),
         )
         .rows,
         is_repeatable=True,

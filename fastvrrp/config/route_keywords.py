@@ -177,8 +177,9 @@ RULE_OPTIONS: dict[str, Argument | None] = {
     **dict.fromkeys(("uidrange", "sport", "dport"), RANGE),
     "fwmark": MARK,
 }
-OTHER_ACTIONS = frozenset({*RULE_ACTIONS, "table", "lookup", "goto", "type"})
-"""What a rule may do instead of asking the VRF of an interface."""
+ACTIONS = frozenset({*RULE_ACTIONS, "table", "lookup", "goto", "type", "l3mdev"})
+"""What a rule may do, and must do one of."""
+PREFERENCES = frozenset({"priority", "preference", "order"})
 OLD_WORDS = {"or": "nexthop", "gw": "via"}
 MODIFIERS = frozenset({"lock", "inet", "inet6", "to"})
 
@@ -233,16 +234,11 @@ class Rule(OptionLine):
         if options is None:
             return None
         names = {name for name, _ in options.written}
-        if not {"priority", "preference", "order"} & names:
+        if not _is_one_action(options, statement, complaints):
+            return None
+        if not PREFERENCES & names:
             complaints.warning(
                 statement, 0, "a rule without a preference is in no certain order; write preference"
-            )
-        if "l3mdev" in names and names & OTHER_ACTIONS:
-            other = min(names & OTHER_ACTIONS)
-            complaints.error(
-                statement,
-                statement.words.index("l3mdev"),
-                f"l3mdev is what the rule does; remove it, or {other}",
             )
         if "track_group" in names and not {"iif", "dev"} & names:
             complaints.warning(statement, 0, "a rule without iif cannot have a track_group")
@@ -251,6 +247,37 @@ class Rule(OptionLine):
                 statement, 0, "a rule of another protocol is not tracked; write no_track with it"
             )
         return options
+
+
+def _is_one_action(options: Options, statement: Statement, complaints: Complaints) -> bool:
+    """Whether a rule says once what it does; complains where it does not."""
+    actions = [name for name, _ in options.written if name in ACTIONS]
+    if not actions:
+        complaints.error(
+            statement, 0, "the rule does not say what it does; write table; it is left out"
+        )
+        return False
+    if len(actions) > 1:
+        complaints.error(
+            statement,
+            statement.words.index(actions[0]),
+            f"a rule does one thing, not {' and '.join(actions)}; it is left out",
+        )
+        return False
+    target = dict(options.written).get("goto")
+    if target is None:
+        return True
+    preferences = [value for name, value in options.written if name in PREFERENCES]
+    fault = ""
+    if not preferences:
+        fault = "a rule with goto needs a preference"
+    elif int(str(preferences[-1])) >= int(str(target)):
+        fault = f"goto {target} is not behind the rule's own preference of {preferences[-1]}"
+    if fault:
+        complaints.error(
+            statement, statement.words.index("goto") + 1, f"{fault}; the rule is left out"
+        )
+    return not fault
 
 
 ROUTE = Route()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
+import select
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -173,7 +174,10 @@ class _Console(_Outlet):
         self._lines.clear()
         with suppress(OSError):
             while text:
-                text = text[os.write(CONSOLE, text) :]
+                try:
+                    text = text[os.write(CONSOLE, text) :]
+                except BlockingIOError:  # whoever gave it to us does not wait, but we can
+                    select.select((), (CONSOLE,), ())
 
 
 class _Syslog(_Outlet, logging.handlers.SysLogHandler):

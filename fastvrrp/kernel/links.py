@@ -158,6 +158,8 @@ class Links:
     def unsubscribe(self, subscriber: Subscriber, name: str | None = None) -> None:
         """Undoes one `subscribe` with the same arguments; ValueError or KeyError without one."""
         self._subscribers[name].remove(subscriber)
+        if not self._subscribers[name]:
+            del self._subscribers[name]  # names come and go with reloads
 
     def by_name(self, name: str) -> Link | None:
         return self._by_name.get(name)
