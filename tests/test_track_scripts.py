@@ -196,6 +196,7 @@ def test_a_runner_that_ends_is_started_again(
 ) -> None:
     scripts.check([check("good", "exit 0")])
     hear(scripts, 1)
+    assert scripts._process is not None
     os.kill(scripts._process.pid, signal.SIGKILL)
     assert hear(scripts, 1) == [News("good", True, "exited with status 0")]
     assert "the process that runs scripts ended: -9" in caplog.text

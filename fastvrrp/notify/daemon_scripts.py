@@ -38,8 +38,9 @@ class DaemonScripts(Follower):
         """Runs what comes before everything. False where the daemon is to end instead of going
         on."""
         settings = self._settings
-        if settings.startup is not None:
-            self._run("startup", settings.startup, settings.startup_timeout)
+        if settings.startup is None:
+            return True
+        self._run("startup", settings.startup, settings.startup_timeout)
         return not self._is_to_end()
 
     def run_shutdown(self) -> None:

@@ -1,6 +1,6 @@
 """Scripts as the daemon has them: what is run, and the news of it.
 
-The scripts run in a process of their own (`runner`), which is started before the daemon is large
+The scripts run in a process of their own (`runner`), which is started when the first one is wanted
 and started again should it end.
 """
 
@@ -20,7 +20,7 @@ from fastvrrp.track.script import Check, Command, Inspection, News, Resident
 
 log = logging.getLogger(__name__)
 
-LAST_WORDS = 1.0
+LAST_WORDS = 5.0
 """Seconds that the other process gets at the end to take what waits."""
 
 
@@ -28,12 +28,12 @@ class Scripts:
     """The scripts of one daemon."""
 
     def __init__(self) -> None:
-        """Starts the other process."""
         self._checks: dict[str, Check] = {}
         self._residents: dict[str, Resident] = {}
         self._waiting: list[bytes] = []
         """Messages for which there was no room yet."""
-        self._start()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._open()
 
     def fileno(self) -> int:
         """The descriptor that is readable when there is news. `read` may change it."""
@@ -108,6 +108,10 @@ class Scripts:
     def close(self) -> None:
         """Ends the other process when it has taken what waits, and with it every check and resident
         that runs."""
+        if self._process is None:
+            self._theirs.close()
+            self._runner.close()
+            return
         self._runner.settimeout(LAST_WORDS)
         with suppress(OSError):  # it has ended, or it does not listen
             for message in self._waiting:
@@ -115,20 +119,27 @@ class Scripts:
         self._runner.close()
         self._process.wait()
 
+    def _open(self) -> None:
+        self._runner, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
     def _start(self) -> None:
-        self._runner, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        with self._theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fastvrrp.track.runner", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", "fastvrrp.track.runner", str(self._theirs.fileno())],
+                pass_fds=[self._theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                # Whoever started the daemon and reads what it says is not to wait for this one.
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 cwd="/",
             )
 
     def _restart(self) -> None:
         self._runner.close()
+        assert self._process is not None
         log.error("the process that runs scripts ended: %s", self._process.wait())
         self._waiting.clear()
+        self._open()
         self._start()
         for check in self._checks.values():
             self._send(check)
@@ -136,5 +147,7 @@ class Scripts:
             self._send(resident)
 
     def _send(self, message: Check | Command | Inspection | Resident | str) -> None:
+        if self._process is None:
+            self._start()
         self._waiting.append(pickle.dumps(message))
         self.flush()
