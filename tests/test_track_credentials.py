@@ -36,6 +36,22 @@ def test_supplementary_groups_are_taken_along_when_asked_for() -> None:
     assert 0 in found.groups
 
 
+@pytest.mark.keywords("global_defs/enable_script_security", "global_defs/use_symlink_paths")
+def test_a_command_knows_how_it_is_to_be_looked_at() -> None:
+    assert as_run(Command(TRUE, "root"), Settings(is_secure=True)).is_guarded
+    assert as_run(Command(TRUE, "root"), Settings(keeps_symbolic_links=True)).keeps_links
+    plain = as_run(Command(TRUE, "root"), Settings())
+    assert not plain.is_guarded
+    assert not plain.keeps_links
+
+
+def test_a_colon_before_the_group_takes_all_groups_along() -> None:
+    found = as_run(Command(TRUE, "root", "daemon", True), Settings()).credentials
+    assert found is not None
+    assert found.gid == 1
+    assert {0, 1} <= set(found.groups)
+
+
 def test_a_user_that_is_gone_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="no-such-user"):
         as_run(Command(TRUE, "no-such-user"), Settings())
