@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from fastvrrp.model import Command
@@ -46,10 +48,10 @@ def test_a_command_knows_how_it_is_to_be_looked_at() -> None:
 
 
 def test_a_colon_before_the_group_takes_all_groups_along() -> None:
-    found = as_run(Command(TRUE, "root", "daemon", True), Settings()).credentials
-    assert found is not None
-    assert found.gid == 1
-    assert {0, 1} <= set(found.groups)
+    command = Command(TRUE, "root", "daemon", True)
+    everywhere = tuple(os.getgrouplist("root", 1))
+    assert everywhere
+    assert as_run(command, Settings()).credentials == Credentials(0, 1, everywhere)
 
 
 def test_a_user_that_is_gone_is_a_key_error() -> None:
