@@ -3,7 +3,9 @@ events, and what both told is compared."""
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import signal
 import stat
 import sys
@@ -426,14 +428,25 @@ def told_by_unsafe_scripts(witness: Witness, security: str) -> list[str]:
 
 
 @pytest.mark.keywords("global_defs/set_supplementary_groups")
-def test_all_groups_of_a_user_are_taken_along_where_that_is_wanted(lab: Laboratory) -> None:
+@pytest.mark.parametrize("is_global", [True, False], ids=["global", "colon"])
+def test_all_groups_of_a_user_are_taken_along_where_that_is_wanted(
+    lab: Laboratory, is_global: bool
+) -> None:
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    user = next((name for entry in grp.getgrall() for name in entry.gr_mem if name in known), None)
+    if user is None:
+        pytest.skip("no user of this machine is in a second group")
+    everywhere = set(os.getgrouplist(user, pwd.getpwnam(user).pw_gid))
     witness = Witness(lab, Fastvrrp)
-    everywhere = ",".join(map(str, sorted(os.getgrouplist("root", 0))))
-    conf = definitions("script_user root", "set_supplementary_groups")
-    witness.start(conf + instance("A", 1, 'notify_backup "{script} b"'))
+    colon = "" if is_global else ":"
+    conf = definitions(f"script_user {user}", "set_supplementary_groups" if is_global else "")
+    conf += instance("A", 1, f'notify_backup "{{script}} b" {user} {colon}')
+    witness.start(conf)
     witness.wait(1, 1)
     witness.daemon.stop()
-    assert f"groups={everywhere} " in witness.runs()[0]
+    groups = witness.runs()[0].split("groups=")[1].split()[0].split(",")
+    assert set(map(int, groups)) == everywhere
+    assert len(everywhere) > 1
 
 
 # --- the daemon's own scripts --------------------------------------------------------------------
