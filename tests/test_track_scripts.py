@@ -263,7 +263,7 @@ def test_a_script_runs_as_its_user(run: Run) -> None:
 
 def test_the_own_user_needs_no_help() -> None:
     own = Credentials(os.getuid(), os.getgid(), tuple(os.getgroups()))
-    assert as_user(Command(("/bin/true",), own)) == ["/bin/true"]
+    assert as_user(Command(("/usr/bin/true",), own)) == ["/usr/bin/true"]
 
 
 # --- the process ---------------------------------------------------------------------------------

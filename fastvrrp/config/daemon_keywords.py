@@ -101,47 +101,47 @@ DAEMON = Table().add(
         replaced_by="checker_process_name",
     ),
     later("bfd_process_name", One(NAME), "Name of the BFD process.", since="2.0.16"),
-    later(
+    Keyword(
         "use_symlink_paths", SWITCH, "Keep symbolic links in script paths.", "off", since="2.2.8"
     ),
-    later("set_supplementary_groups", FLAG, "Run scripts in all groups.", since="2.3"),
-    later("startup_script", SCRIPT, "Script run once before anything else."),
-    later("startup_script_timeout", SCRIPT_TIMEOUT, "Seconds that it may take.", "10"),
-    later("shutdown_script", SCRIPT, "Script run once after everything else."),
-    later("shutdown_script_timeout", SCRIPT_TIMEOUT, "Seconds that it may take.", "10"),
-    later(
+    Keyword("set_supplementary_groups", FLAG, "Run scripts in all groups.", since="2.3"),
+    Keyword("startup_script", SCRIPT, "Script run once before anything else."),
+    Keyword("startup_script_timeout", SCRIPT_TIMEOUT, "Seconds that it may take.", "10"),
+    Keyword("shutdown_script", SCRIPT, "Script run once after everything else."),
+    Keyword("shutdown_script_timeout", SCRIPT_TIMEOUT, "Seconds that it may take.", "10"),
+    Keyword(
         "notification_email",
         INNER_BLOCK,
         "Who is mailed to.",
         items=Line(Text("ADDRESS")),
         is_repeatable=True,
     ),
-    later(
+    Keyword(
         "notification_email_from",
         One(Text("ADDRESS")),
         "Who mails are from.",
         fallback="keepalived@ and the host's name",
     ),
-    later(
+    Keyword(
         "smtp_server",
         Several(Text("HOST"), PORT, optional=1),
         "Where mail goes.",
         fallback="port 25 where none is written",
     ),
-    later("smtp_helo_name", One(NAME), "Name in HELO.", fallback="the host's name"),
-    later("smtp_connect_timeout", One(Integer(1, 4294)), "Seconds to connect.", "30"),
-    later(
+    Keyword("smtp_helo_name", One(NAME), "Name in HELO.", fallback="the host's name"),
+    Keyword("smtp_connect_timeout", One(Integer(1, 4294)), "Seconds to connect.", "30"),
+    Keyword(
         "smtp_alert",
         SWITCH,
         "Mail about everything by default.",
         fallback="off, of real servers on",
     ),
-    later("smtp_alert_vrrp", SWITCH, "Mail about VRRP by default.", fallback="smtp_alert"),
+    Keyword("smtp_alert_vrrp", SWITCH, "Mail about VRRP by default.", fallback="smtp_alert"),
     later(
         "smtp_alert_checker", SWITCH, "Mail about real servers by default.", fallback="smtp_alert"
     ),
     later("checker_log_all_failures", SWITCH, "Log every failed check.", "off", since="2.0.11"),
-    later("no_email_faults", FLAG, "No mail about FAULT."),
+    Keyword("no_email_faults", FLAG, "No mail about FAULT."),
     Keyword(
         "default_interface",
         One(INTERFACE),
@@ -199,7 +199,7 @@ DAEMON = Table().add(
     later("nftables_ipvs_start_fwmark", One(Integer(1, 2**32 - 1)), "First mark.", "1000"),
     later("disable_local_igmp", FLAG, "No IGMP for 224.0.0.0/24."),
     Keyword("vrrp_strict", FLAG, "Refuse what the RFC does not have.", since="1.2.20"),
-    later(
+    Keyword(
         "vrrp_notify_priority_changes", SWITCH, "Tell FIFOs of priorities.", "off", since="2.0.16"
     ),
     later(
@@ -251,13 +251,13 @@ DAEMON = Table().add(
     later("enable_dbus", FLAG, "D-Bus.", since="1.3.0"),
     later("dbus_service_name", One(NAME), "Name on D-Bus.", "org.keepalived.Vrrp1"),
     later("dbus_no_interface_name", One(NAME), "Name for no interface.", "none", since="2.2.8"),
-    later(
+    Keyword(
         "script_user",
         Several(USER, GROUP, optional=1),
         "Who runs scripts.",
         fallback="keepalived_script where that user exists, otherwise root",
     ),
-    later(
+    Keyword(
         "enable_script_security",
         FLAG,
         "Run no script as root that others may write.",
@@ -269,13 +269,13 @@ DAEMON = Table().add(
         "Script run when another master does not yield, and when that is over.",
         is_ours=True,
     ),
-    later("notify_fifo", FIFO, "FIFO that is told everything.", since="1.3.6"),
-    later("notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
-    later("vrrp_notify_fifo", FIFO, "FIFO that is told of virtual routers.", since="1.3.6"),
-    later("vrrp_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
+    Keyword("notify_fifo", FIFO, "FIFO that is told everything.", since="1.3.6"),
+    Keyword("notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
+    Keyword("vrrp_notify_fifo", FIFO, "FIFO that is told of virtual routers.", since="1.3.6"),
+    Keyword("vrrp_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
     later("lvs_notify_fifo", FIFO, "FIFO that is told of servers.", since="1.3.6"),
     later("lvs_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
-    later("fifo_write_vrrp_states_on_reload", FLAG, "Tell FIFOs all states at a reload."),
+    Keyword("fifo_write_vrrp_states_on_reload", FLAG, "Tell FIFOs all states at a reload."),
     Keyword(
         "dynamic_interfaces",
         Optional(Choice({"allow_if_changes": "allow_if_changes"})),

@@ -76,22 +76,22 @@ TRACKS = (
 """What an instance and a sync group may track."""
 
 NOTIFICATIONS = (
-    later("notify_master", SCRIPT, "Script run on becoming master.", since="0.5.9"),
-    later("notify_backup", SCRIPT, "Script run on becoming backup.", since="0.5.9"),
-    later("notify_fault", SCRIPT, "Script run on a fault.", since="0.5.9"),
-    later("notify_stop", SCRIPT, "Script run when the daemon stops.", since="1.1.13"),
-    later(
+    Keyword("notify_master", SCRIPT, "Script run on becoming master.", since="0.5.9"),
+    Keyword("notify_backup", SCRIPT, "Script run on becoming backup.", since="0.5.9"),
+    Keyword("notify_fault", SCRIPT, "Script run on a fault.", since="0.5.9"),
+    Keyword("notify_stop", SCRIPT, "Script run when the daemon stops.", since="1.1.13"),
+    Keyword(
         "notify_deleted", Script(is_optional=True), "Tell of DELETED, not FAULT, after a reload."
     ),
-    later("notify", SCRIPT, "Script run on every change of state."),
-    later(
+    Keyword("notify", SCRIPT, "Script run on every change of state."),
+    Keyword(
         "notify_priority_changes",
         SWITCH,
         "Tell FIFOs of priorities.",
         fallback="vrrp_notify_priority_changes",
         since="2.0.16",
     ),
-    later("smtp_alert", SWITCH, "Mail on a change of state.", fallback="smtp_alert_vrrp"),
+    Keyword("smtp_alert", SWITCH, "Mail on a change of state.", fallback="smtp_alert_vrrp"),
 )
 
 TRACK_SCRIPT = Table().add(

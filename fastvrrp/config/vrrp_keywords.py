@@ -452,7 +452,7 @@ INSTANCE = Table().add(
     later("no_accept", FLAG, "Drop packets to the addresses.", since="1.3.0"),
     Keyword("strict_mode", SWITCH, "Refuse what the RFC does not have.", fallback="vrrp_strict"),
     *NOTIFICATIONS,
-    later(
+    Keyword(
         "notify_master_rx_lower_pri",
         Script(),
         "Script run on an advert of lower priority.",

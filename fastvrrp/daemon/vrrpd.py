@@ -35,6 +35,8 @@ from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.rtsockets import Watch
 from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import SECOND, Authentication, Configuration, VirtualRouter, Vrrp
+from fastvrrp.notify.daemon_scripts import DaemonScripts
+from fastvrrp.notify.notifier import Notifier
 from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
@@ -147,6 +149,11 @@ class Vrrpd:
             self._run_elsewhere,
             self._driver,
         )
+        self._notifier = Notifier(
+            self._loop, self._scripts, self._roster.instances, self._table.state, clock
+        )
+        self._groups.on_group_change = self._notifier.on_group_change
+        self._daemon_scripts = DaemonScripts(definitions.scripts, ENDING)
         self._followers: tuple[Follower, ...] = (
             tracking,
             self._groups,
@@ -155,6 +162,8 @@ class Vrrpd:
             ReceiveBuffers(self._roster, self._links, self._resize),
             Routing(self._upkeep, self._roster, self._links, self._sysctls, self._loop.call_later),
             split_brains,
+            self._notifier,
+            self._daemon_scripts,
             GroupNews(self._groups),
         )
         self._roster.followers = self._transitions.followers = self._followers
@@ -189,17 +198,26 @@ class Vrrpd:
         """
         for number in ENDING:
             self._loop.add_signal_handler(number, self._end, number)
+        with ExitStack() as ending:
+            ending.callback(self._loop.close)
+            ending.callback(self._segment.unlink, missing_ok=True)
+            if not self._daemon_scripts.run_startup():
+                self._scripts.close()
+                return
+            ending.callback(self._daemon_scripts.run_shutdown)
+            ending.callback(self._scripts.close)
+            self._serve(ending, on_started)
+
+    def _serve(self, ending: ExitStack, on_started: Callable[[], None]) -> None:
+        """Runs until a signal ends it."""
         self._loop.add_signal_handler(signal.SIGHUP, self._reloads.request)
         for number, what in NOT_YET.items():
             self._loop.add_signal_handler(number, log.warning, "%s is not there yet", what)
         self._loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
-        with ExitStack() as ending:
-            ending.callback(self._loop.close)
-            ending.callback(self._scripts.close)
-            self._start(ending)
-            on_started()
-            self._loop.run_forever()
-            log.info("Stopping")
+        self._start(ending)
+        on_started()
+        self._loop.run_forever()
+        log.info("Stopping")
 
     def _start(self, ending: ExitStack) -> None:
         """Begins everything; how each thing ends is put on `ending`, so that it does although
@@ -210,7 +228,6 @@ class Vrrpd:
         self._links.start()
         ending.callback(self._links.close)
         ending.callback(self._sender.close)
-        ending.callback(self._segment.unlink, missing_ok=True)
         ending.callback(self._restore_sysctls)
         self._remove_leftovers()
         ending.callback(self._driver.close)

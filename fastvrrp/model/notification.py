@@ -29,3 +29,17 @@ class Notifications:
     """`notify_priority_changes`, by default `vrrp_notify_priority_changes`: to FIFOs only."""
     sends_mail: bool = False
     """`smtp_alert`, by default `smtp_alert_vrrp` or else the global `smtp_alert`."""
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """Every script that may be run."""
+        scripts = (
+            self.master,
+            self.backup,
+            self.fault,
+            self.stop,
+            self.deleted,
+            self.master_rx_lower_priority,
+            self.any_state,
+        )
+        return tuple(script for script in scripts if script is not None)

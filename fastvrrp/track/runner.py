@@ -3,7 +3,7 @@
 `python -m fastvrrp.track.runner FD`: FD is a socket to the daemon (`frames`). Checks and commands
 come in as pickled objects, and News goes out as JSON: a script that stays as it is costs the daemon
 nothing. When the other end closes, every check that runs is ended and so is this process; commands
-that are run once go on without it.
+that are no checks (`errands`) go on without it.
 
 A script is the leader of a session of its own, and what it left running ends with it when it takes
 too long. Its output goes nowhere.
@@ -24,8 +24,18 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from fastvrrp.track.errands import Errands
 from fastvrrp.track.frames import Closed, Frames
-from fastvrrp.track.script import Command, Credentials, News, Remark, Tally, Watched
+from fastvrrp.track.obstacles import found, obstacle, own_credentials
+from fastvrrp.track.script import (
+    Command,
+    Inspection,
+    News,
+    Remark,
+    Resident,
+    Tally,
+    Watched,
+)
 
 TIMED_OUT = "timed_out"
 """Reason of a failure."""
@@ -67,16 +77,19 @@ class Runner:
         """When a check is run next, and a number that tells apart those of one moment."""
         self._numbers = itertools.count()
         self._is_ending = False
+        self._patience = 0
+        """Until when residents may go on when it ends, in nanoseconds of the monotonic clock."""
+        self._errands = Errands(spawn, self._say)
 
     def serve(self) -> None:
-        """Runs until the daemon closes its end and no check runs any more."""
+        """Runs until the daemon closes its end and no check and no resident runs any more."""
         woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         poll = select.poll()
         poll.register(woken, select.POLLIN)
         daemon = self._daemon.socket.fileno()
-        while not self._is_ending or self._runs:
+        while not self._is_ending or self._runs or self._errands.has_residents:
             if not self._is_ending:
                 writing = select.POLLOUT if self._daemon.is_behind else 0
                 poll.register(daemon, select.POLLIN | writing)
@@ -99,9 +112,8 @@ class Runner:
                 said = pickle.loads(message)
                 if isinstance(said, Watched):
                     self._take(said)
-                elif isinstance(said, Command):
-                    with suppress(OSError):
-                        spawn(said)
+                elif isinstance(said, Command | Inspection | Resident):
+                    self._errands.take(said)
                 else:
                     self._tallies.pop(said, None)
         except Closed:
@@ -137,8 +149,13 @@ class Runner:
                 self._remark(tally, "is already running, expect idle - skipping run")
 
     def _start(self, tally: Tally) -> None:
+        command = tally.check.command
+        why_not = obstacle(command) if command.is_guarded else None
+        if why_not is not None:
+            self._count(tally, False, f"is not run: it {why_not}")
+            return
         try:
-            pid = spawn(tally.check.command)
+            pid = spawn(command)
         except OSError as error:
             self._count(tally, False, f"cannot be run: {error.strerror}")
             return
@@ -155,6 +172,7 @@ class Runner:
                 return
             run = self._runs.pop(pid, None)
             if run is None:
+                self._errands.ended(pid, describe(status), os.waitstatus_to_exitcode(status))
                 continue
             run.tally.is_running = False
             if run.was_told:
@@ -170,6 +188,8 @@ class Runner:
 
     def _end_overdue(self) -> None:
         now = time.monotonic_ns()
+        if self._is_ending and now >= self._patience:
+            self._errands.end_residents()
         for pid, run in self._runs.items():
             if run.ends <= now:
                 _signal(pid, signal.SIGKILL if run.was_told else signal.SIGTERM)
@@ -180,8 +200,10 @@ class Runner:
                 run.ends = now + GRACE
 
     def _end_checks(self) -> None:
-        """Nobody wants to know their results any more."""
+        """Nobody wants to know their results any more. Residents have read the end of their FIFO,
+        and get a moment."""
         self._is_ending = True
+        self._patience = time.monotonic_ns() + GRACE
         self._tallies.clear()
         self._due.clear()
         for pid, run in self._runs.items():
@@ -200,11 +222,17 @@ class Runner:
     def _tell(self, what: News | Remark) -> None:
         self._daemon.send(json.dumps(what).encode())
 
+    def _say(self, line: str) -> None:
+        """Gives the daemon's log a line."""
+        self._daemon.send(json.dumps([line]).encode())
+
     def _milliseconds_left(self) -> int | None:
         """Until something is due; None is for ever."""
         moments = [run.ends for run in self._runs.values()]
         if self._due:
             moments.append(self._due[0][0])
+        if self._is_ending:
+            moments.append(self._patience)
         if not moments:
             return None
         # Rounded up: a poll that ends too early would be repeated until the time has come.
@@ -230,8 +258,10 @@ def spawn(command: Command) -> int:
 def as_user(command: Command) -> list[str]:
     """The arguments with which a command runs as whom it should."""
     credentials = command.credentials
+    program = found(command)
+    arguments = [str(program) if program else command.arguments[0], *command.arguments[1:]]
     if credentials is None or credentials == own_credentials():
-        return list(command.arguments)
+        return arguments
     groups = ",".join(map(str, credentials.groups))
     return [
         SETPRIV,
@@ -239,12 +269,8 @@ def as_user(command: Command) -> list[str]:
         f"--regid={credentials.gid}",
         f"--groups={groups}" if groups else "--clear-groups",
         "--",
-        *command.arguments,
+        *arguments,
     ]
-
-
-def own_credentials() -> Credentials:
-    return Credentials(os.getuid(), os.getgid(), tuple(os.getgroups()))
 
 
 def describe(status: int) -> str:

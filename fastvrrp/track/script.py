@@ -25,6 +25,24 @@ class Command(NamedTuple):
     """The program's path and its arguments."""
     credentials: Credentials | None = None
     """None is those of the daemon."""
+    is_guarded: bool = False
+    """Not executed as root where others than root may write it (`enable_script_security`)."""
+    keeps_links: bool = False
+    """Executed by the path that is written; otherwise by that with no symbolic link in it."""
+
+
+class Inspection(NamedTuple):
+    """A command that will be run later: what keeps it from that is said now."""
+
+    command: Command
+
+
+class Resident(NamedTuple):
+    """A script that runs as long as the daemon wants it: it reads a FIFO."""
+
+    name: str
+    command: Command | None
+    """None ends it."""
 
 
 class Check(NamedTuple):

@@ -9,13 +9,24 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from fastvrrp.track.companion import Companion
 from fastvrrp.track.runner import TIMED_OUT
-from fastvrrp.track.script import Check, Command, News, Remark, Watched
+from fastvrrp.track.script import (
+    Check,
+    Command,
+    Inspection,
+    News,
+    Remark,
+    Resident,
+    Watched,
+)
 
 log = logging.getLogger(__name__)
+
+LAST_WORDS = 5.0
+"""Seconds that the other process gets at the end to take what waits."""
 
 
 class Scripts:
@@ -25,11 +36,12 @@ class Scripts:
         self._checks: dict[str, Check] = {}
         self._known: dict[str, bool] = {}
         """What is known of them; it lasts when the other process does not."""
+        self._residents: dict[str, Resident] = {}
         self._runner = Companion(
             loop, "fastvrrp.track.runner", "runs scripts", self._on_message, self._on_start
         )
-        self._commands: list[Command] = []
-        """What is to be run when the other process has been started."""
+        self._errands: list[Command | Inspection] = []
+        """What is to be done when the other process has been started."""
         self.on_news: Callable[[str, bool], None] = lambda *_: None
         """Called with the name of a check that has become good or bad."""
 
@@ -60,32 +72,58 @@ class Scripts:
         self._known.pop(name, None)
         self._runner.send(name)
 
-    def run(self, command: Command) -> None:
-        """Runs a command once, whatever comes of it."""
+    def house(self, wanted: Iterable[Resident]) -> None:
+        """Has these scripts run from now on, and no others: one that runs already goes on, one that
+        has ended is started again."""
+        before, self._residents = self._residents, {each.name: each for each in wanted}
         if self._runner.pid is None:
-            self._commands.append(command)
-            self._runner.start()
-        else:
-            self._runner.send(command)
+            if self._residents:
+                self._runner.start()
+            return
+        for name in before.keys() - self._residents.keys():
+            self._runner.send(Resident(name, None))
+        for resident in self._residents.values():
+            self._runner.send(resident)
+
+    def run(self, command: Command) -> None:
+        """Runs a command once, whatever comes of it: it is not ended when we are. The log says why
+        one is not run."""
+        self._do(command)
+
+    def inspect(self, command: Command) -> None:
+        """Has the log say what would keep a command from being run."""
+        self._do(Inspection(command))
 
     def close(self) -> None:
-        """Ends every check that runs, and with them the other process. Commands that are run once
-        go on."""
+        """Ends every check and resident that runs, and with them the other process. Commands that
+        are run once go on."""
         self._runner.close()
         self._runner.wait()
+
+    def _do(self, errand: Command | Inspection) -> None:
+        if self._runner.pid is None:
+            self._errands.append(errand)
+            self._runner.start()
+        else:
+            self._runner.send(errand)
 
     def _on_start(self) -> None:
         for check in self._checks.values():
             self._say(check)
-        commands, self._commands = self._commands, []
-        for command in commands:
-            self._runner.send(command)
+        for resident in self._residents.values():
+            self._runner.send(resident)
+        errands, self._errands = self._errands, []
+        for errand in errands:
+            self._runner.send(errand)
 
     def _say(self, check: Check) -> None:
         self._runner.send(Watched(check, self._known.get(check.name)))
 
     def _on_message(self, message: bytes) -> None:
         said = json.loads(message)
+        if len(said) == 1:
+            log.warning("%s", said[0])
+            return
         if said[0] not in self._checks:
             return
         if len(said) == len(Remark._fields):

@@ -54,6 +54,12 @@ class Follower:
         """All have entered and changed that were to; it may stop between any two steps."""
         return iter(())
 
+    def moved(self, instance: Instance, before: int) -> None:
+        """Its effective priority was another one `before`."""
+
+    def heard_lower_priority(self, instance: Instance) -> None:
+        """A master was sent an advert of lower priority; each of them is told, however many."""
+
     def take(self, instance: Instance, note: Note) -> None:
         """Its state has changed. The log says so already; its addresses are as they were before."""
 

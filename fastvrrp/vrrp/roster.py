@@ -135,8 +135,10 @@ class Roster:
                 instance.priority,
                 priority,
             )
-            instance.priority = priority
+            before, instance.priority = instance.priority, priority
             self._engine.set_priority(instance.index, priority)
+            for follower in self.followers:
+                follower.moved(instance, before)
 
     def hold(self, instance: Instance, cause: str, why: str | None) -> None:
         """Lets an instance fail, for as long as any cause holds it; with None that cause is over.

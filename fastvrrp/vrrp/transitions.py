@@ -172,6 +172,9 @@ class Transitions:
         if note.event in SPLIT_BRAINS:
             self.on_split_brain(instance, note)
             return
+        if note.reannounces:
+            for follower in self.followers:
+                follower.heard_lower_priority(instance)
         if note.reannounces and not self._announcer.heard_lower_priority(instance):
             return
         _log_change(instance, note)
