@@ -231,7 +231,7 @@ class Runner:
         moments = [run.ends for run in self._runs.values()]
         if self._due:
             moments.append(self._due[0][0])
-        if self._is_ending:
+        if self._is_ending and self._errands.has_residents:
             moments.append(self._patience)
         if not moments:
             return None
