@@ -327,6 +327,58 @@ def test_a_route_goes_on_when_the_address_that_it_came_from_is_put_back(lab: Lab
 
 
 @BOTH
+def test_routes_may_lead_by_the_vmac_of_their_instance(lab: Laboratory, kind: type[Daemon]) -> None:
+    a, _, daemon = ready(
+        lab,
+        kind,
+        instance(
+            "VI_1",
+            1,
+            "10.0.0.101/24",
+            "10.20.0.0/16 dev vrrp.1\n10.21.0.0/16 via 10.0.0.9 dev vrrp.1",
+            "from 10.20.0.0/16 table 100 priority 500 iif vrrp.1",
+            more="use_vmac vrrp.1",
+        )
+        + "static_routes {\n  10.60.0.0/16 dev vrrp.1\n}\n",
+    )
+    wait_until(lambda: has(a, rules, priority=500), what="the rule")
+    for destination in ("10.20.0.0/16", "10.21.0.0/16", "10.60.0.0/16"):
+        wait_until(
+            lambda dst=destination: has(a, routes, dst=dst, dev="vrrp.1"),  # type: ignore[misc]
+            what=f"the route to {destination}",
+        )
+    a.ip("link set eth0 down")
+    daemon.wait_log("Entering FAULT STATE")
+    wait_until(lambda: not has(a, rules, priority=500), what="the rule gone")
+    a.ip("link set eth0 up")
+    wait_masters(daemon, 2)
+    wait_until(lambda: has(a, routes, dst="10.21.0.0/16", dev="vrrp.1"), what="the route back")
+    wait_until(lambda: has(a, rules, priority=500), what="the rule back")
+    daemon.stop()
+    assert routes(a) == rules(a) == []
+
+
+def test_what_is_static_is_added_when_its_interface_appears(lab: Laboratory) -> None:
+    text = "static_ipaddress {\n  192.0.2.1/24 dev eth7\n}\n" + (
+        "static_routes {\n"
+        "  10.50.0.0/16 via 192.0.2.9 dev eth7\n"
+        "  10.51.0.0/16 dev eth7 no_track\n}\n"
+    )
+    a, _, daemon = ready(lab, Fastvrrp, text + PLAIN, masters=2)
+    daemon.wait_log("cannot add route 10.50.0.0/16 via 192.0.2.9 dev eth7: interface eth7")
+    a.ip("link add eth7 type veth peer name other", "link set other up", "link set eth7 up")
+    wait_until(lambda: a.holds("192.0.2.1"), what="the address")
+    wait_until(lambda: has(a, routes, dst="10.50.0.0/16"), what="the route")
+    wait_until(lambda: has(a, routes, dst="10.51.0.0/16"), what="the untracked route")
+    a.ip("link del eth7")
+    a.ip("link add eth7 type veth peer name other", "link set other up", "link set eth7 up")
+    wait_until(lambda: has(a, routes, dst="10.50.0.0/16"), what="the route again")
+    assert not has(a, routes, dst="10.51.0.0/16")
+    assert daemon.stop() == 0
+    assert routes(a) == []
+
+
+@BOTH
 @pytest.mark.keywords("vrrp_instance/promote_secondaries")
 def test_secondary_addresses_are_promoted_where_that_is_wanted(
     lab: Laboratory, kind: type[Daemon]
