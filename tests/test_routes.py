@@ -37,13 +37,17 @@ def words(block: str, known: Iterable[str], *texts: str) -> list[str]:
     return [f"{block}/{word}" for word in known if word in written]
 
 
+BLOCKS = ("static_ipaddress", "static_routes", "static_rules")
 SHOWN = (
     *words("virtual_routes", ROUTE_OPTIONS, ROUTES_4, ROUTES_6),
     *words("virtual_rules", RULE_OPTIONS, RULES_4, RULES_6),
     *words("virtual_ipaddress", OPTION_NAMES, ADDRESSES_4, ADDRESSES_6),
     *words("virtual_ipaddress_excluded", OPTION_NAMES, EXCLUDED),
     *words("static_ipaddress", OPTION_NAMES, STATIC),
-    *("static_ipaddress", "static_routes", "static_rules", "track_group", "track_group/group"),
+    *words("static_routes", ROUTE_OPTIONS, STATIC),
+    *words("static_rules", RULE_OPTIONS, STATIC),
+    *(f"At the top/{name}" for name in (*BLOCKS, "track_group")),
+    "track_group/group",
     *("vrrp_instance/virtual_routes", "vrrp_instance/virtual_rules"),
     "global_defs/default_interface",
 )

@@ -148,7 +148,9 @@ PLAIN = instance("VI_1", 1, "10.0.0.101/24") + instance("VI_2", 2, "10.0.0.102/2
 
 
 @BOTH
-@pytest.mark.keywords("track_group", "static_ipaddress/track_group", "static_routes/no_track")
+@pytest.mark.keywords(
+    "At the top/track_group", "static_ipaddress/track_group", "static_routes/no_track"
+)
 def test_what_is_static_is_put_back_and_its_interface_holds_the_group(
     lab: Laboratory, kind: type[Daemon]
 ) -> None:
@@ -182,7 +184,7 @@ def test_what_is_static_is_put_back_and_its_interface_holds_the_group(
     assert not a.holds("192.0.2.1")
 
 
-@pytest.mark.keywords("track_group", "static_routes/track_group")
+@pytest.mark.keywords("At the top/track_group", "static_routes/track_group")
 def test_a_static_route_that_cannot_be_put_back_faults_its_group(lab: Laboratory) -> None:
     a, _, daemon = ready(lab, Fastvrrp, STATIC + PLAIN, masters=2)
     a.ip("address del 10.0.1.1/24 dev eth1", "route del 10.50.0.0/16")
