@@ -124,6 +124,50 @@ def test_an_instance_fails_without_the_interface_of_what_it_tracks(
     daemon.stop()
 
 
+@BOTH
+@pytest.mark.keywords("virtual_routes/protocol", "virtual_rules/protocol")
+def test_only_what_is_not_tracked_may_have_another_protocol(
+    lab: Laboratory, kind: type[Daemon]
+) -> None:
+    a, _, daemon = ready(
+        lab,
+        kind,
+        instance(
+            "VI_1",
+            1,
+            "10.0.0.101/24",
+            f"{ROUTE} protocol 77\n10.21.0.0/16 via 10.0.1.9 dev eth1 protocol 77 no_track",
+            f"{RULE} protocol 77\nfrom 10.21.0.0/16 table 100 priority 501 protocol 77 no_track",
+        ),
+    )
+    wait_until(lambda: has(a, rules, priority=501, protocol="77"), what="the untracked rule")
+    assert has(a, rules, priority=500, protocol="keepalived")
+    assert has(a, routes, dst="10.20.0.0/16", protocol="keepalived")
+    assert has(a, routes, dst="10.21.0.0/16", protocol="77")
+    daemon.stop()
+    assert routes(a) == rules(a) == []
+
+
+@BOTH
+def test_the_own_interface_counts_for_routes_and_not_for_addresses(
+    lab: Laboratory, kind: type[Daemon]
+) -> None:
+    text = "".join(
+        instance(name, vrid, addresses, routes, more="dont_track_primary")
+        for name, vrid, addresses, routes in (
+            ("R", 1, "10.0.0.101/24", "10.20.0.0/16 via 10.0.0.9 dev eth0"),
+            ("A", 2, "10.0.0.102/24 dev eth0", ""),
+        )
+    )
+    _, b, daemon = ready(lab, kind, text, masters=2)
+    b.ip("link set eth0 down")
+    daemon.wait_log("(R) Entering FAULT STATE")
+    b.ip("link set eth0 up")
+    wait_masters(daemon, 3)
+    assert states(daemon, "A") == ["BACKUP", "MASTER"]
+    daemon.stop()
+
+
 STATIC = """
 track_group G { group {
   VI_1

@@ -393,8 +393,8 @@ def _needs(model: VirtualRouter, tracked: list[Thing]) -> frozenset[str]:
         for thing in _own(model):
             names |= tracked_interfaces(thing)
     for address in model.all_addresses:
-        if address.interface is not None and address.is_tracked:
-            names.add(address.interface)
+        if address.interface not in (None, model.interface) and address.is_tracked:
+            names.add(str(address.interface))
     if model.vmac is not None:
         names.discard(model.vmac.name)
     if model.tracks_interface:
