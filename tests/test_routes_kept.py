@@ -124,6 +124,50 @@ def test_an_instance_fails_without_the_interface_of_what_it_tracks(
     daemon.stop()
 
 
+@BOTH
+@pytest.mark.keywords("virtual_routes/protocol", "virtual_rules/protocol")
+def test_only_what_is_not_tracked_may_have_another_protocol(
+    lab: Laboratory, kind: type[Daemon]
+) -> None:
+    a, _, daemon = ready(
+        lab,
+        kind,
+        instance(
+            "VI_1",
+            1,
+            "10.0.0.101/24",
+            f"{ROUTE} protocol 77\n10.21.0.0/16 via 10.0.1.9 dev eth1 protocol 77 no_track",
+            f"{RULE} protocol 77\nfrom 10.21.0.0/16 table 100 priority 501 protocol 77 no_track",
+        ),
+    )
+    wait_until(lambda: has(a, rules, priority=501, protocol="77"), what="the untracked rule")
+    assert has(a, rules, priority=500, protocol="keepalived")
+    assert has(a, routes, dst="10.20.0.0/16", protocol="keepalived")
+    assert has(a, routes, dst="10.21.0.0/16", protocol="77")
+    daemon.stop()
+    assert routes(a) == rules(a) == []
+
+
+@BOTH
+def test_the_own_interface_counts_for_routes_and_not_for_addresses(
+    lab: Laboratory, kind: type[Daemon]
+) -> None:
+    text = "".join(
+        instance(name, vrid, addresses, routes, more="dont_track_primary")
+        for name, vrid, addresses, routes in (
+            ("R", 1, "10.0.0.101/24", "10.20.0.0/16 via 10.0.0.9 dev eth0"),
+            ("A", 2, "10.0.0.102/24 dev eth0", ""),
+        )
+    )
+    _, b, daemon = ready(lab, kind, text, masters=2)
+    b.ip("link set eth0 down")
+    daemon.wait_log("(R) Entering FAULT STATE")
+    b.ip("link set eth0 up")
+    wait_masters(daemon, 3)
+    assert states(daemon, "A") == ["BACKUP", "MASTER"]
+    daemon.stop()
+
+
 STATIC = """
 track_group G { group {
   VI_1
@@ -148,7 +192,9 @@ PLAIN = instance("VI_1", 1, "10.0.0.101/24") + instance("VI_2", 2, "10.0.0.102/2
 
 
 @BOTH
-@pytest.mark.keywords("track_group", "static_ipaddress/track_group", "static_routes/no_track")
+@pytest.mark.keywords(
+    "At the top/track_group", "static_ipaddress/track_group", "static_routes/no_track"
+)
 def test_what_is_static_is_put_back_and_its_interface_holds_the_group(
     lab: Laboratory, kind: type[Daemon]
 ) -> None:
@@ -182,7 +228,7 @@ def test_what_is_static_is_put_back_and_its_interface_holds_the_group(
     assert not a.holds("192.0.2.1")
 
 
-@pytest.mark.keywords("track_group", "static_routes/track_group")
+@pytest.mark.keywords("At the top/track_group", "static_routes/track_group")
 def test_a_static_route_that_cannot_be_put_back_faults_its_group(lab: Laboratory) -> None:
     a, _, daemon = ready(lab, Fastvrrp, STATIC + PLAIN, masters=2)
     a.ip("address del 10.0.1.1/24 dev eth1", "route del 10.50.0.0/16")
@@ -324,6 +370,58 @@ def test_a_route_goes_on_when_the_address_that_it_came_from_is_put_back(lab: Lab
     wait_until(lambda: a.holds("10.0.0.101"), what="the address back")
     wait_until(lambda: has(a, routes, dst="10.20.0.0/16"), what="the route back")
     assert daemon.stop() == 0
+
+
+@BOTH
+def test_routes_may_lead_by_the_vmac_of_their_instance(lab: Laboratory, kind: type[Daemon]) -> None:
+    a, _, daemon = ready(
+        lab,
+        kind,
+        instance(
+            "VI_1",
+            1,
+            "10.0.0.101/24",
+            "10.20.0.0/16 dev vrrp.1\n10.21.0.0/16 via 10.0.0.9 dev vrrp.1",
+            "from 10.20.0.0/16 table 100 priority 500 iif vrrp.1",
+            more="use_vmac vrrp.1",
+        )
+        + "static_routes {\n  10.60.0.0/16 dev vrrp.1\n}\n",
+    )
+    wait_until(lambda: has(a, rules, priority=500), what="the rule")
+    for destination in ("10.20.0.0/16", "10.21.0.0/16", "10.60.0.0/16"):
+        wait_until(
+            lambda dst=destination: has(a, routes, dst=dst, dev="vrrp.1"),  # type: ignore[misc]
+            what=f"the route to {destination}",
+        )
+    a.ip("link set eth0 down")
+    daemon.wait_log("Entering FAULT STATE")
+    wait_until(lambda: not has(a, rules, priority=500), what="the rule gone")
+    a.ip("link set eth0 up")
+    wait_masters(daemon, 2)
+    wait_until(lambda: has(a, routes, dst="10.21.0.0/16", dev="vrrp.1"), what="the route back")
+    wait_until(lambda: has(a, rules, priority=500), what="the rule back")
+    daemon.stop()
+    assert routes(a) == rules(a) == []
+
+
+def test_what_is_static_is_added_when_its_interface_appears(lab: Laboratory) -> None:
+    text = "static_ipaddress {\n  192.0.2.1/24 dev eth7\n}\n" + (
+        "static_routes {\n"
+        "  10.50.0.0/16 via 192.0.2.9 dev eth7\n"
+        "  10.51.0.0/16 dev eth7 no_track\n}\n"
+    )
+    a, _, daemon = ready(lab, Fastvrrp, text + PLAIN, masters=2)
+    daemon.wait_log("cannot add route 10.50.0.0/16 via 192.0.2.9 dev eth7: interface eth7")
+    a.ip("link add eth7 type veth peer name other", "link set other up", "link set eth7 up")
+    wait_until(lambda: a.holds("192.0.2.1"), what="the address")
+    wait_until(lambda: has(a, routes, dst="10.50.0.0/16"), what="the route")
+    wait_until(lambda: has(a, routes, dst="10.51.0.0/16"), what="the untracked route")
+    a.ip("link del eth7")
+    a.ip("link add eth7 type veth peer name other", "link set other up", "link set eth7 up")
+    wait_until(lambda: has(a, routes, dst="10.50.0.0/16"), what="the route again")
+    assert not has(a, routes, dst="10.51.0.0/16")
+    assert daemon.stop() == 0
+    assert routes(a) == []
 
 
 @BOTH

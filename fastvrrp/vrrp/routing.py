@@ -138,14 +138,14 @@ class Routing(Follower):
 
     def take(self, instance: Instance, note: Note) -> None:
         if note.releases and instance.index in self._owned:
-            log.debug("(%s) removing Virtual Routes and Rules", instance.model.name)
+            _tell(instance, "removing")
             self._upkeep.remove(instance.index, reversed(self._owned.pop(instance.index)))
 
     def applied(self, instance: Instance, added: bool) -> None:
         if not added:
             self._leaving.discard(instance.index)
         elif _has_own(instance.model) or instance.index in self._owned:
-            log.debug("(%s) setting Virtual Routes and Rules", instance.model.name)
+            _tell(instance, "setting")
             self._put(instance)
 
     def stop(self) -> None:
@@ -216,8 +216,12 @@ class Routing(Follower):
         promoted = None
         if model.options.promotes_secondaries:
             promoted = model.interface if model.vmac is None else model.vmac.name
-        self._depend(instance, _needs(model, tracked), promoted)
-        self._hold(instance)
+        needs = _needs(model, tracked)
+        index = instance.index
+        if needs or promoted or index in self._needs or index in self._promotes:
+            self._depend(instance, needs, promoted)
+        if needs or tracked or instance.faults:
+            self._hold(instance)
 
     def _depend(self, instance: Instance, needs: frozenset[str], promoted: str | None) -> None:
         """Watches the interfaces that concern an instance, and those no more that did."""
@@ -291,7 +295,11 @@ class Routing(Follower):
         if change is Change.APPEARED and watched.promoted_for:
             self._promote(link.name)
         if change in _RETURNS and link.is_up:
-            self._upkeep.restore(thing for thing in watched.things if thing.is_tracked)
+            self._upkeep.restore(
+                thing
+                for thing in watched.things
+                if thing.is_tracked or not self._upkeep.has_stood(thing)
+            )
 
     def _on_lost(self, thing: Thing, owners: frozenset[Hashable]) -> None:
         """Somebody else has removed a thing. Where that came with its interface, that is all that
@@ -348,6 +356,14 @@ _CAUSE = "routing:"
 """How the causes begin for which instances are held here."""
 
 
+def _tell(instance: Instance, doing: str) -> None:
+    """Says in keepalived's words what is done for an instance."""
+    options = instance.model.options
+    for what, things in (("Routes", options.routes), ("Rules", options.rules)):
+        if things:
+            log.debug("(%s) %s Virtual %s", instance.model.name, doing, what)
+
+
 def _static_of(configuration: Configuration) -> tuple[Thing, ...]:
     """What stays, each once, in the order in which one may need the other."""
     things: Iterable[Thing] = (
@@ -377,8 +393,8 @@ def _needs(model: VirtualRouter, tracked: list[Thing]) -> frozenset[str]:
         for thing in _own(model):
             names |= tracked_interfaces(thing)
     for address in model.all_addresses:
-        if address.interface is not None and address.is_tracked:
-            names.add(address.interface)
+        if address.interface not in (None, model.interface) and address.is_tracked:
+            names.add(str(address.interface))
     if model.vmac is not None:
         names.discard(model.vmac.name)
     if model.tracks_interface:

@@ -57,12 +57,14 @@ class _Kind(Enum):
 class _Entry:
     """A thing that somebody wants, and what became of it."""
 
-    __slots__ = ("key", "owners", "removal", "stands")
+    __slots__ = ("key", "owners", "removal", "stands", "stood")
 
     def __init__(self) -> None:
         self.owners: set[Hashable] = set()
         self.stands: bool | None = None
         """None until the kernel has answered."""
+        self.stood = False
+        """It was there once."""
         self.removal: bytes | None = None
         """The request that removes it from where it was added, whatever its link is called then."""
         self.key: Hashable = None
@@ -78,7 +80,7 @@ class _Change:
     """What is replaced."""
     old_removal: bytes | None = None
     is_repair: bool = False
-    """It was there before, and is not any more."""
+    """It may have gone without a word."""
     message: bytes | None = None
     key: Hashable = None
     refusal: str = ""
@@ -172,6 +174,11 @@ class Upkeep:
             if entry is not None:
                 self._queue.append(_Change(_Kind.ADD, thing, entry, is_repair=True))
         self._pump()
+
+    def has_stood(self, thing: Thing) -> bool:
+        """Whether a thing that is owned was ever there."""
+        entry = self._entries.get(thing)
+        return entry is not None and entry.stood
 
     def read_removals(self) -> None:
         """Takes in what the kernel has told (`on_watch`). Where it dropped something, everything
@@ -287,11 +294,12 @@ class Upkeep:
                 self._queue.append(_Change(_Kind.REMOVE, change.old, gone))
         else:
             self._said.pop(thing, None)
-            if change.is_repair:
+            if change.is_repair and entry.stood:
                 log.info("Restoring deleted %s", describe(thing))
         if self._entries.get(thing) is not entry:
             return  # it is unwanted again, and its removal is queued
         entry.stands = not change.refusal
+        entry.stood |= entry.stands
         if entry.stands and change.key is not None and thing.is_tracked:
             if self._by_key.get(entry.key) == thing:
                 del self._by_key[entry.key]  # its interface has another number

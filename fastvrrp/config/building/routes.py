@@ -19,11 +19,11 @@ from fastvrrp.config.route_keywords import (
     MODIFIERS,
     ROUTE_OPTIONS,
     ROUTE_TYPES,
+    protocol_of,
     tracking_fault,
 )
 from fastvrrp.model import (
     MAIN_TABLE,
-    OWN_PROTOCOL,
     SECOND,
     Encapsulation,
     Metric,
@@ -105,7 +105,6 @@ def route(options: Options) -> Route:
     for place in (Placement.ADD, Placement.APPEND):
         if place.name.lower() in last:
             placement = place
-    protocol = _number(last, "protocol")
     expires = _number(last, "expires")
     preference = _number(last, "pref")
     return Route(
@@ -115,7 +114,7 @@ def route(options: Options) -> Route:
         kind,
         table,
         _typed(str, last.get("vrf")),
-        OWN_PROTOCOL if protocol is None else protocol,
+        protocol_of(options),
         _number(last, "scope"),
         _number(last, "tos", "dsfield") or 0,
         _number(last, "metric", "priority", "preference"),
@@ -264,7 +263,6 @@ def _rule(options: Options) -> Rule:
     for word in (*last, last.get("type")):
         action = RULE_ACTIONS.get(str(word), action)
     mark, mask = _mark(last.get("fwmark"))
-    protocol = _number(last, "protocol")
     return Rule(
         family,
         source,
@@ -288,8 +286,8 @@ def _rule(options: Options) -> Rule:
         _range(last.get("dport")),
         _number(last, "suppress_prefixlength", "sup_pl"),
         _number(last, "suppress_ifgroup", "sup_group"),
-        OWN_PROTOCOL if protocol is None else protocol,
-        "no_track" not in last and protocol is None,
+        protocol_of(options),
+        "no_track" not in last,
         _typed(str, last.get("track_group")),
     )
 
