@@ -74,7 +74,7 @@ class Link:
         "index",
         "kind",
         "mac",
-        "macvlan_mode",
+        "mode",
         "mtu",
         "name",
         "operstate",
@@ -101,7 +101,7 @@ class Link:
         self.kind = event.kind
         self.mtu = event.mtu
         self.group = event.group
-        self.macvlan_mode = event.macvlan_mode
+        self.mode = event.mode
 
     @property
     def is_up(self) -> bool:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from itertools import count
+from socket import AF_INET
 from typing import NamedTuple
 
 from fastvrrp._engine import Engine, Note
@@ -21,7 +22,7 @@ from fastvrrp.kernel.addresses import AddressBatch, AddressQueue, Applied, Span
 from fastvrrp.model import State
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
-from fastvrrp.vrrp.instance import NO_ADDRESSES, Instance
+from fastvrrp.vrrp.instance import NO_ADDRESSES, Instance, link_of
 
 log = logging.getLogger(__name__)
 
@@ -228,14 +229,13 @@ class Transitions:
             follower.applied(instance, added)
 
     def _log_announcements(self, instance: Instance) -> None:
-        for position in range(self._engine.target_count(instance.index)):
-            family, address, _ = self._engine.target(instance.index, position)
+        for address in instance.standing.addresses:
             log.debug(
                 "(%s) Sending/queueing %s on %s for %s",
                 instance.model.name,
-                "gratuitous ARPs" if family == 4 else "Unsolicited Neighbour Adverts",
-                instance.model.vmac.name if instance.model.vmac else instance.model.interface,
-                ip_address(address),
+                "gratuitous ARPs" if address.family == AF_INET else "Unsolicited Neighbour Adverts",
+                link_of(instance.model, address),
+                ip_address(address.address),
             )
 
 

@@ -16,6 +16,7 @@ from fastvrrp.config.options import Options
 from fastvrrp.config.tree import Entry
 from fastvrrp.model import (
     SECOND,
+    AddressVmac,
     AntiReplay,
     Hmac,
     HmacKey,
@@ -66,7 +67,13 @@ class OptionsBuilder:
         """Of an instance that writes none of them."""
         self._shared: dict[InstanceOptions, InstanceOptions] = {}
 
-    def build(self, entries: Iterable[Entry], block: Block, interval: int) -> InstanceOptions:
+    def build(
+        self,
+        entries: Iterable[Entry],
+        block: Block,
+        interval: int,
+        address_vmacs: tuple[AddressVmac, ...],
+    ) -> InstanceOptions:
         """Options of an instance with that advert interval, in nanoseconds."""
         routes = tuple(
             route(line)
@@ -84,6 +91,7 @@ class OptionsBuilder:
         )
         vmac = block.value("use_vmac")
         words = vmac if isinstance(vmac, VmacWords) else VmacWords()
+        ipvlan = block.value("use_ipvlan")
         options = InstanceOptions(
             self._notifications.build(block.written),
             routes,
@@ -95,9 +103,9 @@ class OptionsBuilder:
             _old_checksum(block.value("old_unicast_checksum")),
             _expired_priority(block.value("timer_expired_backup")),
             block.text("vrf"),
-            _ipvlan(block.value("use_ipvlan")),
-            block.is_on("use_vmac_addr"),
-            words.group,
+            _ipvlan(ipvlan),
+            address_vmacs,
+            words.group if ipvlan is None else _group(ipvlan),
             words.notifies,
             self._hmac(entries, interval),
             block.optional_number("kernel_rx_buf_size"),
@@ -164,10 +172,12 @@ def _ipvlan(value: object) -> Ipvlan | None:
     for one in (IpvlanMode.PRIVATE, IpvlanMode.VEPA):
         if value.get(one.name.lower()):
             mode = one
-    name, address, group = value.get("name"), value.get("address"), value.get("group")
-    return Ipvlan(
-        name if isinstance(name, str) else None,
-        address if isinstance(address, bytes) else None,
-        mode,
-        group if isinstance(group, str) else None,
-    )
+    address = value.get("address")
+    own, prefixlen = address if isinstance(address, tuple) else (None, 0)
+    return Ipvlan(own, prefixlen, mode)
+
+
+def _group(ipvlan: object) -> int | None:
+    """`group` of `use_ipvlan`."""
+    value = ipvlan.get("group") if isinstance(ipvlan, Options) else None
+    return value if isinstance(value, int) else None
