@@ -176,7 +176,11 @@ class Reloads:
     def _carry_out(self, summary: Summary, plan: _Plan) -> Iterator[None]:
         running = self._running
         definitions = summary.configuration.definitions
-        running.announcer.pace(definitions.garp_interval, definitions.gna_interval)
+        running.announcer.pace(
+            definitions.garp_interval,
+            definitions.gna_interval,
+            summary.configuration.garp_groups,
+        )
         if log.isEnabledFor(logging.DEBUG):
             for line in differences(running.configuration.definitions, definitions):
                 log.debug("global_defs: %s", line)

@@ -98,8 +98,12 @@ class Vrrpd:
             self._engine,
             self._roster.instances,
             clock,
+            self._name_of,
+        )
+        self._announcer.pace(
             definitions.garp_interval,
             definitions.gna_interval,
+            read.configuration.garp_groups,
         )
         self._transitions = Transitions(
             self._engine,
@@ -246,6 +250,10 @@ class Vrrpd:
 
     def _on_notes(self, notes: list[Note]) -> None:
         self._transitions.take(notes)
+
+    def _name_of(self, ifindex: int) -> str | None:
+        link = self._links.by_index(ifindex)
+        return link.name if link is not None else None
 
     def _on_links(self) -> None:
         self._links.read()
