@@ -34,6 +34,7 @@ from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import Authentication, Configuration, VirtualRouter
 from fastvrrp.vrrp.announcer import Announcer
+from fastvrrp.vrrp.filtering import Filter
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.transitions import Transitions
@@ -117,7 +118,9 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
-        self._followers: tuple[Follower, ...] = ()
+        self._followers: tuple[Follower, ...] = (
+            Filter(self._sysctls, self._run_elsewhere, self._remember_sysctls),
+        )
         self._roster.followers = self._transitions.followers = self._followers
         self._reloads = Reloads(
             self._loop,
@@ -269,9 +272,16 @@ class Vrrpd:
                 log.error("a change in the kernel failed", exc_info=error)
             then()
 
-        self._kernel_thread.submit(run).add_done_callback(
-            lambda finished: self._loop.call_soon_threadsafe(take_back, finished)
-        )
+        try:
+            asked = self._kernel_thread.submit(run)
+        except RuntimeError:
+            # It has ended, as the daemon does: what is left is done here.
+            run()
+            then()
+        else:
+            asked.add_done_callback(
+                lambda finished: self._loop.call_soon_threadsafe(take_back, finished)
+            )
 
     def _wake(self) -> None:
         if not self._work_is_scheduled:
