@@ -12,10 +12,10 @@ from fastvrrp.config.arguments import seconds_text
 from fastvrrp.config.building.block import Block
 from fastvrrp.config.building.notification import NotificationBuilder
 from fastvrrp.config.building.options import OPTION_KEYWORDS, OptionsBuilder
-from fastvrrp.config.building.vmacs import VmacBuilder
+from fastvrrp.config.building.vmacs import OwnLinks, VmacBuilder
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import Defaults
-from fastvrrp.config.grammar import ExtraInterfaces, VmacWords
+from fastvrrp.config.grammar import ExtraInterfaces
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.strict import ADVERTS, Compliance
 from fastvrrp.config.tree import Entry
@@ -24,7 +24,6 @@ from fastvrrp.config.written import AF_INET6, Written
 from fastvrrp.model import (
     MILLISECOND,
     SECOND,
-    AddressVmac,
     Announcements,
     Authentication,
     InstanceOptions,
@@ -155,10 +154,7 @@ class Builder:
             or any(peer.min_ttl > 0 or peer.max_ttl < 255 for peer in peers)
         )
         is_ipv6 = family == AF_INET6
-        vmac = self._vmacs.own(written, interface.value, vrid.value)
-        address_vmacs = self._vmacs.of_addresses(
-            written, vmac, interface.value, vrid.value, (addresses, excluded)
-        )
+        links = self._vmacs.build(written, interface.value, vrid.value, (addresses, excluded))
         interval = self._advert_interval(name, last, version)
         router = VirtualRouter(
             name,
@@ -178,11 +174,11 @@ class Builder:
             password,
             tuple([address for address, _ in addresses]),
             tuple([address for address, _ in excluded]),
-            written.source,
+            written.source or (links.ipvlan.address if links.ipvlan is not None else None),
             self._group(written, is_ipv6),
             tuple(peers),
             written.integer("unicast_ttl", 255),
-            vmac,
+            links.vmac,
             compliance.accepts_data(version=version, is_owner=priority == OWNER)
             if compliance is not None
             else "no_accept" not in last or priority == OWNER,
@@ -196,7 +192,7 @@ class Builder:
             written.is_on("v3_checksum_as_v2", self._v3_checksum_as_v2),
             self._announcements_of(written.garp),
             (),
-            self._options_of(instance, last, interval, address_vmacs),
+            self._options_of(instance, last, interval, links),
         )
         return Draft(
             router,
@@ -205,17 +201,11 @@ class Builder:
         )
 
     def _options_of(
-        self,
-        instance: Entry,
-        last: dict[str, Entry],
-        interval: int,
-        address_vmacs: tuple[AddressVmac, ...],
+        self, instance: Entry, last: dict[str, Entry], interval: int, links: OwnLinks
     ) -> InstanceOptions:
-        vmac = last["use_vmac"].value if "use_vmac" in last else None
-        has_words = isinstance(vmac, VmacWords) and (vmac.group is not None or vmac.notifies)
-        if not has_words and not address_vmacs and OPTION_KEYWORDS.isdisjoint(last):
+        if not links.has_options and OPTION_KEYWORDS.isdisjoint(last):
             return self._no_options
-        return self._options.build(instance.entries, Block.of(instance), interval, address_vmacs)
+        return self._options.build(instance.entries, Block.of(instance), interval, links)
 
     def _is_master(self, last: dict[str, Entry]) -> bool:
         return "state" in last and last["state"].value == State.MASTER

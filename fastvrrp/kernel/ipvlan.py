@@ -1,10 +1,13 @@
 """What is an ipvlan's own (`use_ipvlan`), beside what it has in common with VMACs (macvlan.py).
 
-An ipvlan has the MAC of the link below, so a switch never has to learn another place of it, and
-nothing has to be kept from speaking or hearing while its virtual router is backup. What comes in is
-told apart by its address: in mode L2 the link below takes multicast itself, so adverts are heard
-there, and the ipvlan has what goes to its addresses. All ipvlans of one link have the same flags,
-and a link cannot have macvlans besides; Linux refuses both.
+An ipvlan has the address from which adverts are sent, and nothing else: the virtual addresses are
+on the link below, as keepalived has it. It has that link's MAC, so a switch never has to learn
+another place of it, and nothing has to be kept from speaking or hearing while its virtual router is
+backup. What comes in is told apart by its address: in mode L2 the link below takes multicast
+itself, so adverts are heard there.
+
+The flags are those of all ipvlans of one link: the last one that is made sets them. A link cannot
+have macvlans besides; Linux refuses that.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ class Ipvlan:
     """IPVLAN_F_* of linux/if_link.h; 0 is a bridge of its own."""
     family: int
     address: bytes | None
-    """Its own, from which adverts are sent; packed."""
+    """Packed; None is the link-local address that the kernel gives it."""
     prefixlen: int
 
     def encode(self, name: str, parent: int, group: int) -> bytes:
@@ -46,5 +49,5 @@ class Ipvlan:
         )
 
     def is_right(self, link: LinkEvent) -> bool:
-        """Whether a link is such an ipvlan."""
-        return link.kind == "ipvlan" and link.mode == (IPVLAN_MODE_L2 | self.flags << 16)
+        """Whether a link is such an ipvlan, whatever flags another one gave it."""
+        return link.kind == "ipvlan" and link.mode & 0xFFFF == IPVLAN_MODE_L2

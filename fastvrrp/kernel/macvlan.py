@@ -52,6 +52,7 @@ ALIAS = "fastvrrp"
 # linux/if_link.h
 MACVLAN_MODE_PRIVATE = 1
 MACVLAN_MODE_VEPA = 2
+IN6_ADDR_GEN_MODE_EUI64 = 0
 IN6_ADDR_GEN_MODE_NONE = 1
 
 _MAC_PREFIXES = (b"\x00\x00\x5e\x00\x01", b"\x00\x00\x5e\x00\x02")  # RFC 9568 section 7.3
@@ -218,7 +219,9 @@ class Vmacs:
             encode_link(
                 index,
                 group=vmac.group,
-                addr_gen_mode=IN6_ADDR_GEN_MODE_NONE,
+                addr_gen_mode=IN6_ADDR_GEN_MODE_EUI64
+                if vmac.ipvlan is not None and vmac.ipvlan.address is None
+                else IN6_ADDR_GEN_MODE_NONE,
                 alias=None if vmac.group == GROUP else ALIAS,
             )
             for index, vmac in zip(indexes, ready, strict=True)

@@ -103,7 +103,7 @@ class Ipvlan:
     """`use_ipvlan`: an ipvlan instead of a VMAC."""
 
     address: Address | None = None
-    """Its own, which adverts leave with."""
+    """Its own, which adverts leave with. None is its link-local address (IPv6)."""
     prefixlen: int = 0
     mode: IpvlanMode = IpvlanMode.BRIDGE
 

@@ -123,7 +123,7 @@ class Filter(Follower):
         try:
             self._table.remove()
         except OSError as error:
-            log.error("The table of nftables could not be removed: %s", error)
+            log.error("The table of nftables could not be removed: %s", error.strerror)
 
     def _add(self, model: VirtualRouter) -> None:
         for element in _refused_of(model):
@@ -200,10 +200,11 @@ class Filter(Follower):
         self._is_broken = True
         means = []
         if self._refusing:
-            means.append(f"the addresses of {self._refusing} virtual routers with no_accept answer")
+            routers = "virtual router" if self._refusing == 1 else "virtual routers"
+            means.append(f"the addresses of {self._refusing} {routers} with no_accept answer")
         if self._vmacs:
             means.append("what is sent to the VMACs of backups comes in")
-        log.error("Packets cannot be filtered: %s. So %s", failure, ", and ".join(means))
+        log.error("Packets cannot be filtered: %s. So %s", failure.strerror, ", and ".join(means))
 
     def _try(self, change: Callable[[], None]) -> None:
         try:

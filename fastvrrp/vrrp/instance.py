@@ -45,7 +45,8 @@ VMAC_IS_COMING = -1
 
 def link_of(model: VirtualRouter, address: VirtualAddress) -> str:
     """Name of the link on which an address stands, when it does."""
-    own = model.vmac.name if model.vmac is not None else model.interface
+    # An ipvlan has an address of its own, for adverts, and no other.
+    own = model.vmac.name if model.vmac is not None and model.vmac.mac else model.interface
     if address.use_vmac:
         vmac = _vmac_of(model, address)
         return vmac.name if vmac is not None else own
@@ -163,6 +164,8 @@ class Instance:
         """The address that adverts leave with, packed."""
         if self.model.source_address is not None:
             return self.model.source_address
+        if self.model.options.ipvlan is not None:
+            return links.primary_address(self.vmac_ifindex, self.model.family)
         return links.primary_address(link.index, self.model.family)
 
     def attach(self, engine: Engine, links: Links) -> None:
@@ -216,7 +219,7 @@ class Instance:
 
     def _own_ifindex(self, links: Links) -> int:
         """Of the link that has the addresses for which nothing else is said."""
-        if self.model.vmac is not None:
+        if self.model.vmac is not None and self.model.vmac.mac:
             return self.vmac_ifindex
         link = links.by_name(self.model.interface)
         return link.index if link is not None else 0
@@ -238,8 +241,7 @@ class Instance:
         if own is not None and name == own.name:
             # The VMAC has the address; the frames leave through its parent.
             parent = links.by_name(self.model.interface) if self.vmac_ifindex > 0 else None
-            mac = own.mac or (parent.mac if parent is not None else b"")
-            return parent, self.vmac_ifindex, mac, True
+            return parent, self.vmac_ifindex, own.mac, True
         link = links.by_name(name)
         vmac = _vmac_of(self.model, address) if address.use_vmac else None
         parent = link if vmac is None else links.by_name(vmac.interface)

@@ -30,7 +30,7 @@ def wanted_by(model: VirtualRouter, links: Links) -> Iterator[Wanted]:
     if vmac is not None and parent is not None:
         yield Wanted(
             vmac.name,
-            vmac.mac or parent.mac,
+            vmac.mac,
             parent.index,
             vmac.name in with_ipv4,
             group,

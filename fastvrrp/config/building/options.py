@@ -10,20 +10,17 @@ from collections.abc import Iterable
 from fastvrrp.config.building.block import Block
 from fastvrrp.config.building.notification import NOTIFICATION_KEYWORDS, NotificationBuilder
 from fastvrrp.config.building.routes import route, rule
+from fastvrrp.config.building.vmacs import OwnLinks
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.grammar import VmacWords
 from fastvrrp.config.options import Options
 from fastvrrp.config.tree import Entry
 from fastvrrp.model import (
     SECOND,
-    AddressVmac,
     AntiReplay,
     Hmac,
     HmacKey,
     HmacMode,
     InstanceOptions,
-    Ipvlan,
-    IpvlanMode,
     OldChecksum,
 )
 
@@ -39,8 +36,6 @@ OPTION_KEYWORDS = frozenset(
         "old_unicast_checksum",
         "timer_expired_backup",
         "vrf",
-        "use_ipvlan",
-        "use_vmac_addr",
         "auth_hmac",
         "kernel_rx_buf_size",
         "lvs_sync_daemon_interface",
@@ -72,7 +67,7 @@ class OptionsBuilder:
         entries: Iterable[Entry],
         block: Block,
         interval: int,
-        address_vmacs: tuple[AddressVmac, ...],
+        links: OwnLinks,
     ) -> InstanceOptions:
         """Options of an instance with that advert interval, in nanoseconds."""
         routes = tuple(
@@ -89,9 +84,6 @@ class OptionsBuilder:
             for line, _ in entry.items
             if isinstance(line, Options)
         )
-        vmac = block.value("use_vmac")
-        words = vmac if isinstance(vmac, VmacWords) else VmacWords()
-        ipvlan = block.value("use_ipvlan")
         options = InstanceOptions(
             self._notifications.build(block.written),
             routes,
@@ -103,10 +95,10 @@ class OptionsBuilder:
             _old_checksum(block.value("old_unicast_checksum")),
             _expired_priority(block.value("timer_expired_backup")),
             block.text("vrf"),
-            _ipvlan(ipvlan),
-            address_vmacs,
-            words.group if ipvlan is None else _group(ipvlan),
-            words.notifies,
+            links.ipvlan,
+            links.address_vmacs,
+            links.group,
+            links.notifies,
             self._hmac(entries, interval),
             block.optional_number("kernel_rx_buf_size"),
             block.text("lvs_sync_daemon_interface"),
@@ -162,22 +154,4 @@ def _old_checksum(value: object) -> OldChecksum:
 def _expired_priority(value: object) -> int | None:
     if value is True:
         return LOWEST_PRIORITY_AFTER_PAUSE
-    return value if isinstance(value, int) else None
-
-
-def _ipvlan(value: object) -> Ipvlan | None:
-    if not isinstance(value, Options):
-        return None
-    mode = IpvlanMode.BRIDGE
-    for one in (IpvlanMode.PRIVATE, IpvlanMode.VEPA):
-        if value.get(one.name.lower()):
-            mode = one
-    address = value.get("address")
-    own, prefixlen = address if isinstance(address, tuple) else (None, 0)
-    return Ipvlan(own, prefixlen, mode)
-
-
-def _group(ipvlan: object) -> int | None:
-    """`group` of `use_ipvlan`."""
-    value = ipvlan.get("group") if isinstance(ipvlan, Options) else None
     return value if isinstance(value, int) else None

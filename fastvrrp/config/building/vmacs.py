@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.grammar import VmacWords
@@ -15,13 +16,32 @@ from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
 from fastvrrp.config.vmac_names import VmacNames
 from fastvrrp.config.written import AF_INET6, Written
-from fastvrrp.model import AddressVmac, VirtualAddress, Vmac
+from fastvrrp.model import AddressVmac, Ipvlan, IpvlanMode, VirtualAddress, Vmac
 
 VMAC_IPV4 = bytes.fromhex("00005e0001")
 """RFC 9568 section 7.3; the sixth octet is the VRID."""
 VMAC_IPV6 = bytes.fromhex("00005e0002")
+IPV6_LENGTH = 16
 
 Addresses = list[tuple[VirtualAddress, Statement]]
+
+
+class OwnLinks(NamedTuple):
+    """The links that are made for one virtual router, and what is said about them."""
+
+    vmac: Vmac | None
+    ipvlan: Ipvlan | None
+    address_vmacs: tuple[AddressVmac, ...]
+    group: int | None
+    notifies: bool
+
+    @property
+    def has_options(self) -> bool:
+        """Whether there is anything besides a plain VMAC."""
+        return bool(self.ipvlan or self.address_vmacs or self.notifies) or self.group is not None
+
+
+NO_LINKS = OwnLinks(None, None, (), None, notifies=False)
 
 
 class VmacBuilder:
@@ -33,27 +53,36 @@ class VmacBuilder:
         self._address_prefix = address_prefix
         self._complaints = complaints
 
-    def own(self, written: Written, interface: str, vrid: int) -> Vmac | None:
-        """The VMAC or ipvlan of an instance."""
+    def build(
+        self, written: Written, interface: str, vrid: int, lists: Sequence[Addresses]
+    ) -> OwnLinks:
+        """The links of an instance. In the lists an address is changed where its interface is the
+        instance's, or where it uses a VMAC that is not: it says so then."""
         last = written.last
-        is_ipv6 = written.family == AF_INET6
         ipvlan = last.get("use_ipvlan")
-        if ipvlan is not None and isinstance(ipvlan.value, Options):
-            return self._ipvlan(written, ipvlan, interface, vrid)
         entry = last.get("use_vmac")
-        xmit_base = last.get("vmac_xmit_base")
-        if entry is None:
-            if xmit_base is not None:
-                self._complaints.warning(
-                    xmit_base.statement,
-                    0,
-                    f"vmac_xmit_base is ignored: {written.name} has no use_vmac",
-                )
-            return None
-        words = entry.value
-        assert isinstance(words, VmacWords)
+        words = entry.value if entry is not None else None
+        if ipvlan is not None and isinstance(ipvlan.value, Options):
+            own = self._ipvlan(written, ipvlan, ipvlan.value, interface, vrid)
+        elif entry is not None and isinstance(words, VmacWords):
+            vmac = self._vmac(written, entry, words, interface, vrid)
+            own = OwnLinks(vmac, None, (), words.group, words.notifies)
+        else:
+            own = NO_LINKS
+        if entry is None and "vmac_xmit_base" in last:
+            self._complaints.warning(
+                last["vmac_xmit_base"].statement,
+                0,
+                f"vmac_xmit_base is ignored: {written.name} has no use_vmac",
+            )
+        vmacs = self._of_addresses(written, own.vmac, interface, vrid, lists)
+        return own._replace(address_vmacs=vmacs) if vmacs else own
+
+    def _vmac(
+        self, written: Written, entry: Entry, words: VmacWords, interface: str, vrid: int
+    ) -> Vmac:
         name = self._name(written, entry, "use_vmac", words.name, interface, vrid)
-        transmits_on_parent = xmit_base is not None
+        transmits_on_parent = "vmac_xmit_base" in written.last
         if written.peers and not transmits_on_parent:
             self._complaints.warning(
                 entry.statement,
@@ -61,20 +90,41 @@ class VmacBuilder:
                 f"{written.name} is unicast: its VMAC needs vmac_xmit_base, which is assumed",
             )
             transmits_on_parent = True
-        return Vmac(name, _mac(words.mac, is_ipv6, vrid), transmits_on_parent)
+        mac = _mac(words.mac, written.family == AF_INET6, vrid)
+        return Vmac(name, mac, transmits_on_parent)
 
-    def _ipvlan(self, written: Written, entry: Entry, interface: str, vrid: int) -> Vmac:
-        assert isinstance(entry.value, Options)
-        name = entry.value.get("name")
+    def _ipvlan(
+        self, written: Written, entry: Entry, options: Options, interface: str, vrid: int
+    ) -> OwnLinks:
+        given = options.get("address")
+        address, prefixlen = given if isinstance(given, tuple) else (None, 0)
+        is_ipv6 = written.family == AF_INET6
+        if address is None and not is_ipv6:
+            self._leave_out(entry, written.name, "needs an address, which its adverts leave with")
+            return NO_LINKS
+        if address is not None and (len(address) == IPV6_LENGTH) != is_ipv6:
+            self._leave_out(entry, written.name, "has an address of the other family")
+            return NO_LINKS
+        mode = IpvlanMode.BRIDGE
+        for one in (IpvlanMode.PRIVATE, IpvlanMode.VEPA):
+            if options.get(one.name.lower()):
+                mode = one
+        name, group = options.get("name"), options.get("group")
         chosen = self._name(
-            written,
-            entry,
-            "use_ipvlan",
-            name if isinstance(name, str) else None,
-            interface,
-            vrid,
+            written, entry, "use_ipvlan", name if isinstance(name, str) else None, interface, vrid
         )
-        return Vmac(chosen, b"", True)
+        return OwnLinks(
+            Vmac(chosen, b"", transmit_on_parent=True),
+            Ipvlan(address, prefixlen, mode),
+            (),
+            group if isinstance(group, int) else None,
+            notifies=False,
+        )
+
+    def _leave_out(self, entry: Entry, name: str, fault: str) -> None:
+        self._complaints.error(
+            entry.statement, 0, f"use_ipvlan of {name} {fault}; it is left out", is_ours=True
+        )
 
     def _name(
         self,
@@ -100,7 +150,7 @@ class VmacBuilder:
         self._names.take(name, written.name)
         return name
 
-    def of_addresses(
+    def _of_addresses(
         self,
         written: Written,
         own: Vmac | None,
@@ -108,8 +158,7 @@ class VmacBuilder:
         vrid: int,
         lists: Sequence[Addresses],
     ) -> tuple[AddressVmac, ...]:
-        """VMACs of addresses that use one of their own. In the lists an address is changed where
-        its interface is the instance's, or where it uses a VMAC: it says so then."""
+        """VMACs of addresses that use one of their own."""
         entry = written.last.get("use_vmac")
         words = entry.value if entry is not None else None
         given = words.mac if isinstance(words, VmacWords) else None
