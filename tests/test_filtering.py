@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from lab import Daemon, Fastvrrp, Keepalived, Laboratory, Router, wait_until
+from lab import Capture, Daemon, Fastvrrp, Keepalived, Laboratory, Router, wait_until
 from lab.probes import answers
 
 EVERYTHING = {"udp", "tcp", "icmp", "neighbour"}
@@ -23,14 +23,15 @@ def instance(
     excluded: Iterable[str] = (),
     interface: str = "eth0",
     priority: int = 200,
+    version: int = 3,
 ) -> str:
-    """A virtual router that is master after 0.3 s."""
+    """A virtual router that is master after 0.3 s, or 3 s in version 2."""
     body = "\n  ".join(
         (
             f"interface {interface}",
             f"virtual_router_id {vrid}",
-            "version 3",
-            "advert_int 0.1",
+            f"version {version}",
+            f"advert_int {0.1 if version == 3 else 1}",
             f"priority {priority}",
             *lines,
         )
@@ -80,7 +81,9 @@ ACCEPTING = {
     "OWNER": instance("OWNER", 105, "state MASTER", "no_accept", priority=255),
     "STRICT": instance("STRICT", 106, "strict_mode"),
     "STRICT_OPEN": instance("STRICT_OPEN", 107, "strict_mode on", "accept"),
-    "V2": instance("V2", 108, "no_accept").replace("version 3", "version 2").replace("int 0.1", "int 1"),
+    "V2": instance("V2", 108, "no_accept")
+    .replace("version 3", "version 2")
+    .replace("int 0.1", "int 1"),
 }
 PROBED = (
     *("10.0.0.1", "10.0.0.101", "10.0.0.102", "10.0.1.102", "10.0.0.112", "fd00::102"),
@@ -224,3 +227,44 @@ def test_without_nftables_the_daemon_says_so_once_and_goes_on(lab: Laboratory) -
     assert daemon.log().count("Packets cannot be filtered") == 1
     assert daemon.stop() == 0
     assert "Traceback" not in daemon.log()
+
+
+@pytest.mark.keywords("global_defs/disable_local_igmp")
+def test_groups_of_the_link_are_not_reported_where_that_is_disabled() -> None:
+    """The reports of 224.0.0.18, and the kernel's parameter during and after."""
+
+    def seen(kind: type[Daemon], *lines: str) -> tuple[bool, str, str]:
+        with Laboratory() as lab:
+            a, b = lab.router("a"), lab.router("b")
+            lab.connect(a, b)
+            parameter = "net/ipv4/igmp_link_local_mcast_reports"
+            text = "global_defs {\n" + "\n".join(lines) + "\n}\n" + instance("V", 100)
+            with Capture(b) as capture:
+                daemon = kind(a, text).start().wait_log("Entering MASTER STATE")
+                during = a.sysctl(parameter)
+                daemon.stop()
+                reports = "igmp.maddr == 224.0.0.18 || igmp.num_grp_recs"
+                return bool(capture.dissect(reports)), during, a.sysctl(parameter)
+
+    assert seen(Fastvrrp) == seen(Keepalived) == (True, "1", "1")
+    ours = seen(Fastvrrp, "disable_local_igmp")
+    assert ours == seen(Keepalived, "disable_local_igmp") == (False, "0", "1")
+
+
+def test_disabled_reports_of_groups_follow_a_reload(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    parameter = "net/ipv4/igmp_link_local_mcast_reports"
+    text = instance("V", 100, "use_vmac")
+    disabled = "global_defs {\ndisable_local_igmp\n}\n" + text
+    daemon = Fastvrrp(a, text).start()
+    daemon.wait_log("Entering MASTER STATE")
+    for configuration, value in ((disabled, "0"), (text, "1"), (disabled, "0")):
+        reload(daemon, configuration)
+        wait_until(lambda value=value: a.sysctl(parameter) == value, what=value)  # type: ignore[misc]
+    daemon.kill()  # one that crashes leaves what it was before to its successor
+    daemon.configure(text)
+    daemon.start()
+    daemon.wait_log("Entering MASTER STATE")
+    assert a.sysctl(parameter) == "1"
+    assert daemon.stop() == 0
