@@ -134,7 +134,6 @@ class Vrrpd:
                 self._driver,
                 self._roster,
                 self._transitions,
-                self._announcer,
                 virtual_addresses,
                 self._listen,
                 self._followers,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from itertools import count
 from socket import AF_INET
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from fastvrrp._engine import Engine, Note
 from fastvrrp.kernel.addresses import AddressBatch, AddressQueue, Applied, Span
-from fastvrrp.model import State
+from fastvrrp.model import GarpGroup, State
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import NO_ADDRESSES, Instance, link_of
@@ -101,6 +101,11 @@ class Transitions:
         """Adds a master's addresses where they belong now, and announces them."""
         instance.batch.follow(instance.standing)
         self._stand(instance)
+        self._wake()
+
+    def pace(self, garp_interval: int, gna_interval: int, groups: Iterable[GarpGroup]) -> None:
+        """Sets the gaps between announcements (nanoseconds), also for what waits."""
+        self._announcer.pace(garp_interval, gna_interval, groups)
         self._wake()
 
     def on_address_gone(self, ifindex: int, family: int, address: bytes) -> None:
