@@ -69,8 +69,8 @@ class Roster:
     def add(self, models: Collection[VirtualRouter]) -> None:
         """Adds virtual routers: afterwards each is BACKUP, MASTER or FAULT."""
         added = [self._enter(model) for model in models]
-        if any(model.has_vmacs for model in models):
-            self._take_vmacs(self._vmacs.settle(self._wanted_vmacs()))
+        # Also where none is wanted: a crash may have left some.
+        self._take_vmacs(self._vmacs.settle(self._wanted_vmacs()))
         for instance in added:
             self._begin(instance)
 
