@@ -33,6 +33,8 @@ class Case:
     has_spread_phases: bool = False
     """Whether its virtual routers speak evenly spread over the interval (fastvrrp.bench.phases), or
     as it comes."""
+    refuses: bool = False
+    """Whether their addresses take no packets (`no_accept`)."""
 
     def __post_init__(self) -> None:
         """Raises CaseError."""
@@ -64,6 +66,8 @@ class Case:
             parts.append(f"{self.interval * 1000:g} ms")
         if self.has_spread_phases:
             parts.append("phases spread")
+        if self.refuses:
+            parts.append("no_accept")
         return ", ".join(parts)
 
     @property
@@ -105,6 +109,8 @@ class Case:
         )
         if self.has_vmac:
             settings += "    use_vmac\n"
+        if self.refuses:
+            settings += "    no_accept\n"
         return "".join(
             f"vrrp_instance VI_{interface}_{vrid} {{\n    interface eth{interface}\n"
             f"    virtual_router_id {vrid}\n{settings}"
