@@ -96,10 +96,11 @@ class Roster:
         instance.priority = model.priority
         for follower in self.followers:
             follower.change(instance, old)
-        if model.vmac != old.vmac:
+        is_other_ipvlan = model.options.ipvlan != old.options.ipvlan
+        if model.vmac != old.vmac or is_other_ipvlan:
             if model.vmac is None:
                 instance.vmac_ifindex = 0
-            elif old.vmac is None or _made_of(model.vmac) != _made_of(old.vmac):
+            elif old.vmac is None or is_other_ipvlan or _made_of(model.vmac) != _made_of(old.vmac):
                 # The adverts need no VMAC: they go on while it is made.
                 instance.vmac_ifindex = VMAC_IS_COMING
             instance.vmac_is_down = False
@@ -344,10 +345,11 @@ class Roster:
             self._vmacs_are_stale |= any(each.model.has_vmacs for each in instances)
         for instance in instances:
             vmac = instance.model.vmac
-            if vmac is not None and vmac.name == link.name:
+            if vmac is not None and vmac.name == link.name and instance.vmac_ifindex == link.index:
+                # Another one of that name may have gone to make room for it, and goes down first.
                 # It comes up with its parent, and is not up yet when it appears.
                 instance.vmac_is_down = change is Change.DOWN and not link.flags & IFF_UP
-                if change is Change.VANISHED and instance.vmac_ifindex == link.index:
+                if change is Change.VANISHED:
                     instance.vmac_ifindex = 0
             if change in (Change.APPEARED, Change.VANISHED, Change.MAC):
                 instance.place(self._engine, self._links)
