@@ -15,7 +15,9 @@ to them (snooping) must learn by the one of the solicited-node group where the v
 
 The table is ours alone, and is made and removed as a whole; its base chains have names that begin
 with MARK, by which one that a crash has left is found, whatever its name is. Changes are one
-transaction each. They go through libnftables, in this process: 4,080 elements take 10 ms.
+transaction each. They go through libnftables, in this process, and through one of its contexts,
+which remembers what is in the sets: with 4,080 in a set taking one away takes 0.1 ms, and all of
+them 20 to 40; a new context asks the kernel for all of them first, which takes 6 to 16 ms.
 """
 
 from __future__ import annotations
@@ -146,6 +148,8 @@ class PacketFilter:
 
     def __init__(self) -> None:
         self._table = ""
+        self._nft: _Nft | None = None
+        """For changes."""
 
     def make(self, shape: Shape, elements: Collection[Element]) -> None:
         """Makes the table, in one transaction, instead of every one of ours that is there; none
@@ -161,18 +165,30 @@ class PacketFilter:
             filled = rules.format(mark=MARK, priority=shape.priority, drop=drop)
             script.append(f"table inet {shape.table} {{{filled}}}")
             script += _commands(shape.table, dict.fromkeys(elements, True))
+        self._forget()
         if script:
-            _run("\n".join(script))
+            made = _Nft()
+            try:
+                made.run("\n".join(script))
+            finally:
+                made.close()
         self._table = shape.table if elements else ""
 
     def change(self, changes: Mapping[Element, bool]) -> None:
         """Adds elements (True) and removes others (False). What is so already stays so; but the
         table must have been made, with an element of the same kind."""
-        _run("\n".join(_commands(self._table, changes)))
+        if self._nft is None:
+            self._nft = _Nft()
+        self._nft.run("\n".join(_commands(self._table, changes)))
 
     def remove(self) -> None:
         """Takes the table away, and every other one of ours."""
         self.make(Shape(), ())
+
+    def _forget(self) -> None:
+        if self._nft is not None:
+            self._nft.close()
+            self._nft = None
 
 
 def our_tables() -> set[str]:
@@ -232,19 +248,25 @@ def _commands(table: str, changes: Mapping[Element, bool]) -> list[str]:
     ]
 
 
-def _run(script: str) -> None:
-    """Carries out commands of nft, all or none."""
-    library = _library()
-    context = library.nft_ctx_new(0)
-    if not context:
-        raise OSError(errno.ENOMEM, "nftables cannot begin")
-    try:
-        library.nft_ctx_buffer_error(context)
+class _Nft:
+    """A context of libnftables."""
+
+    def __init__(self) -> None:
+        self._library = _library()
+        self._context = self._library.nft_ctx_new(0)
+        if not self._context:
+            raise OSError(errno.ENOMEM, "nftables cannot begin")
+        self._library.nft_ctx_buffer_error(self._context)
+
+    def run(self, script: str) -> None:
+        """Carries out commands of nft, all or none."""
+        library, context = self._library, self._context
         if library.nft_run_cmd_from_buffer(context, os.fsencode(script)):
             said = library.nft_ctx_get_error_buffer(context).decode(errors="replace")
             raise OSError(errno.EINVAL, f"nftables: {_first_error(said)}")
-    finally:
-        library.nft_ctx_free(context)
+
+    def close(self) -> None:
+        self._library.nft_ctx_free(self._context)
 
 
 def _first_error(said: str) -> str:
