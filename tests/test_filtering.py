@@ -189,6 +189,23 @@ def test_what_a_crash_leaves_is_replaced(lab: Laboratory) -> None:
     assert answers(b, "10.0.0.101") == EVERYTHING
 
 
+def test_a_table_that_somebody_removes_is_put_back(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    conf = instance("V", 101, "no_accept", "use_vmac") + instance("W", 102, "use_vmac")
+    daemon = Fastvrrp(a, conf).start()
+    wait_until(lambda: a.holds("10.0.0.101") and a.holds("10.0.0.102"), what="the addresses")
+    before = ruleset(a)
+    for command in (("flush", "ruleset"), ("delete", "table", "inet", "fastvrrp")):
+        ruleset(a, *command)
+        wait_until(lambda: ruleset(a) == before, what=daemon.log)
+    assert answers(b, "10.0.0.101") == REFUSED
+    assert answers(b, "10.0.0.102") == EVERYTHING
+    assert daemon.log().count("somebody removed the table; the table is made anew") == 2
+    assert daemon.stop() == 0
+    assert ruleset(a) == ""
+
+
 def test_a_table_that_is_somebody_elses_is_not_taken(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b)

@@ -114,6 +114,7 @@ def test_a_neighbour_is_answered_for_a_refused_address(peer: Namespace) -> None:
 
 
 def test_an_idle_link_is_deaf_and_mute(peer: Namespace) -> None:
+    assert arrives(peer, "10.0.0.50")  # and nothing waits for ARP any more
     table = made(idle("eth0"), idle("eth7"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("10.0.0.1", PORT))

@@ -118,9 +118,8 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
-        self._followers: tuple[Follower, ...] = (
-            Filter(self._sysctls, self._run_elsewhere, self._remember_sysctls),
-        )
+        self._filter = Filter(self._sysctls, self._run_elsewhere, self._remember_sysctls)
+        self._followers: tuple[Follower, ...] = (self._filter,)
         self._roster.followers = self._transitions.followers = self._followers
         self._reloads = Reloads(
             self._loop,
@@ -179,6 +178,9 @@ class Vrrpd:
             self._listen(model)
         self._loop.add_reader(self._driver.alarm.descriptor, self._driver.on_alarm)
         self._loop.add_reader(self._links.fileno(), self._on_links)
+        ruleset = self._filter.watch()
+        if ruleset is not None:
+            self._loop.add_reader(ruleset, self._filter.on_ruleset)
         ending.callback(self._roster.close)
         for follower in self._followers:
             ending.callback(follower.stop)

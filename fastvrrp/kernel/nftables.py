@@ -25,13 +25,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import socket
-import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address
 from typing import NamedTuple
+
+from fastvrrp.kernel.nfnetlink import is_there, tables_with_chains
 
 LIBRARY = "libnftables.so.1"
 MARK = "fastvrrp_"
@@ -77,17 +77,6 @@ OF_VMACS = frozenset({"idle", "vmacs"})
 
 UNQUOTABLE = frozenset('"*\\')
 """What a name in nft's language cannot have: it has no escapes, and `*` is a wildcard."""
-
-# linux/netlink.h, linux/netfilter/nfnetlink.h and nf_tables.h
-NETLINK_NETFILTER = 12
-NLM_F_REQUEST_DUMP = 0x301
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-NFT_MSG_GETCHAIN = 10 << 8 | 4
-NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME = 1, 3
-NFPROTO_INET = 1
-HEADER = struct.Struct("=IHHII")
-NFGENMSG = struct.Struct("=BBH")
-ATTRIBUTE = struct.Struct("=HH")
 
 
 class Element(NamedTuple):
@@ -181,6 +170,10 @@ class PacketFilter:
             self._nft = _Nft()
         self._nft.run("\n".join(_commands(self._table, changes)))
 
+    def stands(self) -> bool:
+        """Whether the table is there as it was made, or was not made."""
+        return not self._table or is_there(self._table)
+
     def remove(self) -> None:
         """Takes the table away, and every other one of ours."""
         self.make(Shape(), ())
@@ -192,44 +185,8 @@ class PacketFilter:
 
 
 def our_tables() -> set[str]:
-    """Names of tables of the family inet that have chains of ours; none where the kernel has no
-    nftables."""
-    try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asked:
-            asked.send(
-                HEADER.pack(HEADER.size + NFGENMSG.size, NFT_MSG_GETCHAIN, NLM_F_REQUEST_DUMP, 1, 0)
-                + NFGENMSG.pack(NFPROTO_INET, 0, 0)
-            )
-            return {
-                table for table, chain in _chains(asked) if chain.startswith(MARK.encode("ascii"))
-            }
-    except OSError:
-        return set()
-
-
-def _chains(asked: socket.socket) -> Iterator[tuple[str, bytes]]:
-    """Table and name of every chain in the answers to a dump."""
-    while True:
-        data = asked.recv(1 << 16)
-        while len(data) >= HEADER.size:
-            size, kind, _, _, _ = HEADER.unpack_from(data)
-            if kind in (NLMSG_DONE, NLMSG_ERROR) or size < HEADER.size:
-                return
-            found = _attributes(data[HEADER.size + NFGENMSG.size : size])
-            yield found.get(NFTA_CHAIN_TABLE, b"").decode(), found.get(NFTA_CHAIN_NAME, b"")
-            data = data[(size + 3) & ~3 :]
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    """Texts among the attributes, without the zero at their end."""
-    found: dict[int, bytes] = {}
-    while len(data) >= ATTRIBUTE.size:
-        size, kind = ATTRIBUTE.unpack_from(data)
-        if size < ATTRIBUTE.size:
-            break
-        found[kind] = data[ATTRIBUTE.size : size].rstrip(b"\0")
-        data = data[(size + 3) & ~3 :]
-    return found
+    """Names of tables that are ours; none where the kernel has no nftables."""
+    return tables_with_chains(MARK)
 
 
 def _commands(table: str, changes: Mapping[Element, bool]) -> list[str]:

@@ -6,6 +6,7 @@ router is not master. What is wanted is kept here, and what becomes different go
 the other thread, where all that has come together until then is one transaction. That thread keeps
 the order, so a VMAC is open before its master's addresses are added, and shut before they go.
 
+A firewall that starts anew flushes the whole ruleset, ours too: the table is put back at once.
 Without nftables the daemon goes on, and says once what that means.
 """
 
@@ -13,8 +14,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from errno import ENOENT
 
 from fastvrrp._engine import Note
+from fastvrrp.kernel.nfnetlink import RulesetMonitor
 from fastvrrp.kernel.nftables import (
     TABLE,
     Element,
@@ -71,6 +74,8 @@ class Filter(Follower):
         self._failure: OSError | None = None
         self._is_broken = False
         """nftables has refused; a reload tries again."""
+        self._monitor: RulesetMonitor | None = None
+        self._is_looking = False
 
     def configure(self, configuration: Configuration) -> None:
         shape = _shape_of(configuration)
@@ -119,7 +124,32 @@ class Filter(Follower):
         if self._made is not None:
             self._ask()
 
+    def watch(self) -> int | None:
+        """The descriptor that is readable when the ruleset has changed, for `on_ruleset`; None
+        where the kernel cannot say."""
+        try:
+            self._monitor = RulesetMonitor()
+        except OSError:
+            return None
+        return self._monitor.fileno()
+
+    def on_ruleset(self) -> None:
+        """Somebody, or we, changed the ruleset: a firewall that starts anew flushes all of it."""
+        if self._monitor is not None:
+            self._monitor.read()
+            if self._made is not None and not self._is_looking:
+                self._is_looking = True
+                self._run_elsewhere(self._look, self._look_back)
+
+    def _look(self) -> None:
+        """In the other thread."""
+        self._is_looking = False
+        if not self._table.stands():
+            self._failure = OSError(ENOENT, "nftables: somebody removed the table")
+
     def stop(self) -> None:
+        if self._monitor is not None:
+            self._monitor.close()
         try:
             self._table.remove()
         except OSError as error:
