@@ -21,6 +21,7 @@ from fastvrrp.bench.goals import DENSE, HUGE, SMALL, VMACS, WIDE, Goal
 from fastvrrp.bench.growth import panels
 from fastvrrp.bench.profile import readable
 from fastvrrp.bench.reading import MANUAL, MeasuredCase, ReadingCase, ReadingGoal, Readings
+from fastvrrp.bench.reading import measure as measure_reading
 from fastvrrp.bench.recording import gaps, percentile
 from fastvrrp.bench.store import Measured
 from fastvrrp.bench.workspace import workspace
@@ -291,6 +292,13 @@ def test_reading_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
         assert daemon["runs"] == 2
         assert daemon["figures"]["time"]["value"] > 0
         assert daemon["figures"]["memory"]["value"] > 1
+
+
+def test_the_memory_of_whoever_measures_is_not_counted() -> None:
+    ballast = b"x" * (200 << 20)
+    case = ReadingCase(1, 1, 2, is_written_out=True)
+    (measured,) = measure_reading([case], ["fastvrrp"], 1, lambda _: None)
+    assert 5 < measured.readings[0].values["memory"] < len(ballast) / 1e6
 
 
 def test_a_goal_of_reading_is_met_missed_or_not_measured() -> None:
