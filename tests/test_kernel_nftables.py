@@ -18,6 +18,7 @@ from fastvrrp.kernel.nftables import (
     solicits_nothing,
 )
 from kernel_namespace import Namespace, add_veth, inside_namespace, ip, needs_root
+from lab.waiting import wait_until
 
 pytestmark = needs_root
 
@@ -51,9 +52,25 @@ def peer() -> Iterator[Namespace]:
         other.close()
 
 
+def find_neighbours(peer: Namespace, family: socket.AddressFamily, address: str) -> None:
+    """Lets the peer ask where the address is, and the one that it is compared with: what waits for
+    that could be overtaken."""
+    with peer.entered(), socket.socket(family, socket.SOCK_DGRAM) as sender:
+        scope = socket.if_nametoindex("eth1") if address.startswith("fe80") else 0
+        reference = "2001:db8::1" if ":" in address else "10.0.0.1"
+        for each in (address, reference):
+            port = PORT + 1
+            sender.sendto(b"where?", (each, port, 0, scope) if ":" in each else (each, port))
+            wait_until(
+                lambda each=each: "lladdr" in ip(f"neighbour show {each}"),  # type: ignore[misc]
+                what=f"where {each} is",
+            )
+
+
 def arrives(peer: Namespace, address: str, interface: str = "") -> bool:
     """Whether a packet of the peer to one of our addresses comes in."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    find_neighbours(peer, family, address)
     with socket.socket(family, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("", PORT))
         with peer.entered(), socket.socket(family, socket.SOCK_DGRAM) as sender:
@@ -184,7 +201,7 @@ def test_the_table_looks_as_it_is_told(peer: Namespace) -> None:
     listed = tables()
     assert "table inet mine" in listed
     assert "priority filter + 7" in listed
-    assert "ip daddr @refused4 counter packets 1 bytes 29 drop" in listed
+    assert "ip daddr @refused4 counter packets 2 bytes 63 drop" in listed
 
 
 def test_what_a_crash_left_is_replaced_whatever_its_name(peer: Namespace) -> None:
