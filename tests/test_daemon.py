@@ -334,6 +334,7 @@ def test_a_master_announces_its_addresses_twice_five_times(lab: Laboratory) -> N
     assert daemon.stop() == 0
 
 
+@pytest.mark.keywords("vrrp_instance/use_vmac", "vrrp_instance/vmac_xmit_base")
 @pytest.mark.parametrize(
     ("lines", "mac"),
     [("use_vmac", "00:00:5e:00:01:33"), ("use_vmac\nvmac_xmit_base", "02:00:00:00:00:01")],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from lab import Capture, Fastvrrp, Keepalived, Laboratory, Router, wait_until
 from lab.probes import answers
-from test_filtering import EVERYTHING, instance, ruleset
+from test_filtering import EVERYTHING, instance, reload, ruleset
 from test_reload import BACKUP, records
 
 VIRTUAL = {"4": "00:00:5e:00:01:64", "6": "00:00:5e:00:02:65"}
@@ -130,6 +130,30 @@ def test_what_is_flooded_to_a_backups_vmac_is_not_forwarded_a_second_time() -> N
         master.stop()
         daemon.wait_log("Entering MASTER STATE")
         wait_until(lambda: copies() == [1, 1, 1], what="our VMAC forwards as master")
+
+
+def test_a_master_that_gets_a_vmac_by_a_reload_answers_by_it(lab: Laboratory) -> None:
+    ours, other, host = on_a_switch(lab)
+    plain, virtual = instance("V", 100), instance("V", 100, "use_vmac")
+    daemon = Fastvrrp(ours, plain).start()
+    wait_until(lambda: ours.holds("10.0.0.100"), what="the address")
+    for configuration, where in ((virtual, "vrrp.100"), (plain, "eth0"), (virtual, "vrrp.100")):
+        reload(daemon, configuration)
+        wait_until(
+            lambda where=where: f"{where} 10.0.0.100/24" in ours.addresses(),  # type: ignore[misc]
+            what=where,
+        )
+        wait_until(lambda: answers(host, "10.0.0.100") == EVERYTHING, what=f"answers by {where}")
+    reload(daemon, virtual.replace("priority 200", "priority 100"))
+    Keepalived(other, plain).start().wait_log("Entering MASTER")
+    wait_until(lambda: '"vrrp.100"' in idle(ours), what="the VMAC shut")
+    reload(daemon, virtual.replace("priority 200", "priority 99"))
+    assert '"vrrp.100"' in idle(ours)
+
+
+def idle(router: Router) -> str:
+    """The set of VMACs that are shut."""
+    return ruleset(router, "list", "set", "inet", "fastvrrp", "idle")
 
 
 def test_a_master_that_becomes_backup_is_silent_again(lab: Laboratory) -> None:

@@ -32,7 +32,7 @@ from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
 from fastvrrp.kernel.links import Links
 from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.sysctl import Sysctls
-from fastvrrp.model import Authentication, Configuration, VirtualRouter
+from fastvrrp.model import Authentication, Configuration, State, VirtualRouter
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.filtering import Filter
 from fastvrrp.vrrp.follower import Follower
@@ -118,7 +118,12 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
-        self._filter = Filter(self._sysctls, self._run_elsewhere, self._remember_sysctls)
+        self._filter = Filter(
+            self._sysctls,
+            lambda index: self._table.state(index) == State.MASTER,
+            self._run_elsewhere,
+            self._remember_sysctls,
+        )
         self._followers: tuple[Follower, ...] = (self._filter,)
         self._roster.followers = self._transitions.followers = self._followers
         self._reloads = Reloads(

@@ -45,11 +45,14 @@ class Filter(Follower):
     def __init__(
         self,
         sysctls: Sysctls,
+        is_master: Callable[[int], bool],
         run_elsewhere: Callable[[Callable[[], None], Callable[[], None]], None],
         on_sysctls_changed: Callable[[], None],
     ) -> None:
-        """`run_elsewhere(run, then)` calls `run` in the one other thread, then `then` in ours."""
+        """`is_master` answers for an index of the table. `run_elsewhere(run, then)` calls `run` in
+        the one other thread, then `then` in ours."""
         self._sysctls = sysctls
+        self._is_master = is_master
         self._run_elsewhere = run_elsewhere
         self._on_sysctls_changed = on_sysctls_changed
         self._table = PacketFilter()
@@ -63,8 +66,6 @@ class Filter(Follower):
         """Names of VMACs, and how many virtual routers want them."""
         self._open: set[str] = set()
         """Those of masters."""
-        self._masters: set[int] = set()
-        """Indexes of masters that have VMACs."""
         self._changes: dict[Element, bool] = {}
         """What the kernel does not know yet. The other thread takes it away."""
         self._is_asked_for = False
@@ -90,17 +91,16 @@ class Filter(Follower):
         self._shape, self._disables_local_igmp, self._is_broken = shape, disables, False
 
     def enter(self, instance: Instance) -> None:
-        self._masters.discard(instance.index)  # one that had the index before
         self._add(instance.model)
 
     def change(self, instance: Instance, old: VirtualRouter) -> None:
         self._add(instance.model)
         self._withdraw(old)
-        for vmac in instance.model.vmac_names:
-            self._shut(vmac, instance.index not in self._masters)
+        if instance.model.has_vmacs and self._is_master(instance.index):
+            for vmac in instance.model.vmac_names:
+                self._shut(vmac, False)
 
     def leave(self, instance: Instance) -> None:
-        self._masters.discard(instance.index)
         self._withdraw(instance.model)
 
     def settle(self) -> Iterator[None]:
@@ -113,16 +113,12 @@ class Filter(Follower):
     def take(self, instance: Instance, note: Note) -> None:
         if not instance.model.has_vmacs:
             return
-        if note.acquires:
-            self._masters.add(instance.index)
-        elif note.releases and note.after != State.INIT:
-            self._masters.discard(instance.index)
-        else:
-            return  # one that has stopped loses its VMAC soon
-        for vmac in instance.model.vmac_names:
-            self._shut(vmac, not note.acquires)
-        if self._made is not None:
-            self._ask()
+        # One that has stopped loses its VMAC soon.
+        if note.acquires or (note.releases and note.after != State.INIT):
+            for vmac in instance.model.vmac_names:
+                self._shut(vmac, not note.acquires)
+            if self._made is not None:
+                self._ask()
 
     def watch(self) -> int | None:
         """The descriptor that is readable when the ruleset has changed, for `on_ruleset`; None
@@ -156,6 +152,8 @@ class Filter(Follower):
             log.error("The table of nftables could not be removed: %s", error.strerror)
 
     def _add(self, model: VirtualRouter) -> None:
+        if model.accept and not model.has_vmacs:
+            return
         for element in _refused_of(model):
             self._refused[element] = self._refused.get(element, 0) + 1
             self._changes[element] = True
@@ -169,6 +167,8 @@ class Filter(Follower):
             self._shut(vmac, True)
 
     def _withdraw(self, model: VirtualRouter) -> None:
+        if model.accept and not model.has_vmacs:
+            return
         for element in _refused_of(model):
             self._refused[element] -= 1
             if not self._refused[element]:
