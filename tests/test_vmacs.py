@@ -166,6 +166,42 @@ def test_the_links_of_addresses_count_as_under_keepalived() -> None:
     assert failed(Keepalived) == ours
 
 
+def test_a_vmac_follows_its_parent_down_and_up_as_under_keepalived() -> None:
+    text = instance(
+        *("V", 51, "use_vmac"),
+        addresses=("10.0.0.100/24", "10.0.1.100/24 dev eth1 use_vmac no_track"),
+    )
+
+    def states(router: Router) -> dict[str, str]:
+        links = router.show("link", "show", "type", "macvlan")
+        return {link["ifname"]: link["operstate"] for link in links}
+
+    def seen(kind: type[Daemon]) -> list[dict[str, str]]:
+        with Laboratory() as lab:
+            a, b = lab.router("a"), lab.router("b")
+            lab.connect(a, b, count=2)
+            daemon = kind(a, text).start().wait_log("Entering MASTER STATE")
+            wait_until(lambda: set(states(a).values()) == {"UP"}, what="both VMACs up")
+            found = []
+            for number, interface in enumerate(("eth1", "eth0"), 1):
+                b.ip(f"link set {interface} down")
+                wait_until(
+                    lambda number=number: list(states(a).values()).count("UP") == 2 - number,  # type: ignore[misc]
+                    what=lambda: str(states(a)),
+                )
+                found.append(states(a))
+            daemon.wait_log("Entering FAULT STATE")
+            b.ip("link set eth0 up", "link set eth1 up")
+            daemon.wait_log("Entering MASTER STATE", count=2)
+            wait_until(lambda: set(states(a).values()) == {"UP"}, what="both VMACs up again")
+            return found
+
+    ours = seen(Fastvrrp)
+    down = "LOWERLAYERDOWN"
+    assert ours == [{"vrrp.51": "UP", "vrrp1.51": down}, {"vrrp.51": down, "vrrp1.51": down}]
+    assert seen(Keepalived) == ours
+
+
 def test_vmacs_of_addresses_follow_a_reload_under_a_master(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b, count=2)
