@@ -218,8 +218,9 @@ def figures_of(file: Path) -> dict[str, float | None]:
         ("--routers", "8", "--interfaces", "2", "--vmac"),
         ("--routers", "8", "--interfaces", "2", "--version", "3", "--family", "6"),
         ("--routers", "8", "--interfaces", "2", "--phases", "spread"),
+        ("--routers", "8", "--interfaces", "2", "--no-accept", "--vmac"),
     ],
-    ids=["1020", "vmac", "ipv6", "spread"],
+    ids=["1020", "vmac", "ipv6", "spread", "no_accept"],
 )
 def test_every_router_lives_and_is_taken_over(case: tuple[str, ...], tmp_path: Path) -> None:
     file, picture = tmp_path / "figures.json", tmp_path / "failover.svg"

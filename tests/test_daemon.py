@@ -143,7 +143,8 @@ def test_a_vmac_that_somebody_sets_down_faults_its_instance(lab: Laboratory) -> 
 def test_nothing_stays_on_an_interface_that_is_renamed(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b, count=2)
-    daemon = Fastvrrp(a, quick(addresses="10.0.0.100/24\n10.0.1.100/24 dev eth1 no_track")).start()
+    addresses = "10.0.0.100/24\n10.0.1.100/24 dev eth1 no_track"
+    daemon = Fastvrrp(a, quick(addresses=addresses)).start()
     wait_until(lambda: a.holds("10.0.1.100"), what="the addresses")
     a.ip("link set eth1 down", "link set eth1 name other", "link set other up")
     wait_until(lambda: not a.holds("10.0.1.100"), what="the address on eth1 gone")

@@ -130,7 +130,7 @@ class TestUpAndDown:
         listener.until(lambda: listener.links.by_name("m0") is not None)
         listener.until(lambda: listener.link("m0").is_up)
         assert listener.link("m0").parent == listener.link("a0").index
-        assert (listener.link("m0").kind, listener.link("m0").macvlan_mode) == ("macvlan", 1)
+        assert (listener.link("m0").kind, listener.link("m0").mode) == ("macvlan", 1)
         ip("link set b0 down")
         listener.until(lambda: not listener.link("m0").is_up)
         ip("link set b0 up")

@@ -168,10 +168,12 @@ def test_every_advert_of_lower_priority_is_told(lab: Laboratory) -> None:
     lead(witnesses, lambda each: each.start_other(worse, is_deaf=True), 8, 6)
     for witness in witnesses:
         witness.daemon.stop()
-        assert set(witness.told()[2:-1]) == {'INSTANCE "A" MASTER_RX_LOWER_PRI 200'}
+        # That the two are a split brain, which they are, keepalived does not tell.
+        told = [line for line in witness.told() if "SPLIT_BRAIN" not in line]
+        assert set(told[2:-1]) == {'INSTANCE "A" MASTER_RX_LOWER_PRI 200'}
         assert set(witness.runs()) == {"<lower> uid=0 gid=0 groups=0 HOME=/root"}
         # One each: what was heard is neither told twice nor left out.
-        assert abs(len(witness.told()) - 3 - len(witness.runs())) <= 1
+        assert abs(len(told) - 3 - len(witness.runs())) <= 1
 
 
 def test_an_instance_that_is_renamed_is_told_of_by_both_names(lab: Laboratory) -> None:

@@ -37,6 +37,8 @@ class Case:
     as it comes."""
     scripts: int = 0
     """Scripts that are tracked, each by one virtual router, and run every second."""
+    refuses: bool = False
+    """Whether their addresses take no packets (`no_accept`)."""
 
     def __post_init__(self) -> None:
         """Raises CaseError."""
@@ -72,6 +74,8 @@ class Case:
             parts.append("phases spread")
         if self.scripts:
             parts.append(f"{self.scripts:,} scripts")
+        if self.refuses:
+            parts.append("no_accept")
         return ", ".join(parts)
 
     @property
@@ -115,6 +119,8 @@ class Case:
             settings += "    use_vmac\n"
         head, tracked = self._scripts()
         numbers = count()
+        if self.refuses:
+            settings += "    no_accept\n"
         return head + "".join(
             f"vrrp_instance VI_{interface}_{vrid} {{\n    interface eth{interface}\n"
             f"    virtual_router_id {vrid}\n{settings}{tracked(next(numbers))}"

@@ -184,20 +184,20 @@ DAEMON = Table().add(
         "keepalived keepalived6 keepalived_if6 keepalived_igmp keepalived_mld keepalived_vmac_nd",
         since="1.2.20",
     ),
-    later(
+    Keyword(
         "nftables",
         Optional(NAME),
         "nftables table for packets to addresses.",
         fallback="keepalived where no name is written",
         since="2.0.11",
     ),
-    later("nftables_priority", NFTABLES_PRIORITY, "Priority of its chains.", "-1"),
-    later("nftables_counters", FLAG, "Count packets in its rules."),
+    Keyword("nftables_priority", NFTABLES_PRIORITY, "Priority of its chains.", "-1"),
+    Keyword("nftables_counters", FLAG, "Count packets in its rules."),
     later("nftables_ifindex", FLAG, "Rules name interfaces by index."),
     later("nftables_ipvs", Optional(NAME), "nftables table that marks packets of groups."),
     later("nftables_ipvs_priority", NFTABLES_PRIORITY, "Priority of its chains."),
     later("nftables_ipvs_start_fwmark", One(Integer(1, 2**32 - 1)), "First mark.", "1000"),
-    later("disable_local_igmp", FLAG, "No IGMP for 224.0.0.0/24."),
+    Keyword("disable_local_igmp", FLAG, "No IGMP for 224.0.0.0/24."),
     Keyword("vrrp_strict", FLAG, "Refuse what the RFC does not have.", since="1.2.20"),
     Keyword(
         "vrrp_notify_priority_changes", SWITCH, "Tell FIFOs of priorities.", "off", since="2.0.16"
@@ -335,7 +335,7 @@ DAEMON = Table().add(
         "Log adverts that nobody is configured for: once for each VRID of an interface.",
         since="2.0.16",
     ),
-    later(
+    Keyword(
         "vmac_addr_prefix",
         One(Text("PREFIX")),
         "Beginning of names of VMACs of addresses.",

@@ -186,15 +186,15 @@ SYNC_GROUP = Table().add(
     later("sync_group_tracking_weight", FLAG, "Members may weigh differently.", since="2.0.0"),
 )
 GARP_GROUP = Table().add(
-    later("garp_interval", GAP, "Gap between two gratuitous ARPs.", fallback="vrrp_garp_interval"),
-    later(
+    Keyword("garp_interval", GAP, "Gap between two gratuitous ARPs.", fallback="none"),
+    Keyword(
         "gna_interval",
         GAP,
         "Gap between two neighbour advertisements.",
-        fallback="vrrp_gna_interval",
+        fallback="none",
     ),
-    later("interface", One(INTERFACE), "Interface to which they apply."),
-    later(
+    Keyword("interface", One(INTERFACE), "Interface to which they apply."),
+    Keyword(
         "interfaces", INNER_BLOCK, "Interfaces to which they apply together.", items=Line(INTERFACE)
     ),
 )
@@ -240,7 +240,7 @@ BLOCKS: tuple[Keyword, ...] = (
         is_repeatable=True,
         since="0.6.1",
     ),
-    later(
+    Keyword(
         "garp_group",
         INNER_BLOCK,
         "Gaps of announcements on some interfaces.",

@@ -394,8 +394,8 @@ INSTANCE = Table().add(
     ),
     Keyword("debug", One(Integer(0, 4)), "Level of debugging; without effect.", "0"),
     later("vrf", One(INTERFACE), "VRF to run in without an interface."),
-    later("use_vmac_addr", FLAG, "VMACs also on the interfaces of addresses."),
-    later(
+    Keyword("use_vmac_addr", FLAG, "VMACs also on the interfaces of addresses."),
+    Keyword(
         "use_ipvlan",
         OptionLine(
             {
@@ -449,7 +449,7 @@ INSTANCE = Table().add(
         since="1.3.0",
     ),
     *VIRTUAL,
-    later("no_accept", FLAG, "Drop packets to the addresses.", since="1.3.0"),
+    Keyword("no_accept", FLAG, "Drop packets to the addresses.", since="1.3.0"),
     Keyword("strict_mode", SWITCH, "Refuse what the RFC does not have.", fallback="vrrp_strict"),
     *NOTIFICATIONS,
     Keyword(

@@ -34,11 +34,12 @@ from fastvrrp.kernel.links import Links
 from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.rtsockets import Watch
 from fastvrrp.kernel.sysctl import Sysctls
-from fastvrrp.model import SECOND, Authentication, Configuration, VirtualRouter, Vrrp
+from fastvrrp.model import SECOND, Authentication, Configuration, State, VirtualRouter, Vrrp
 from fastvrrp.notify.daemon_scripts import DaemonScripts
 from fastvrrp.notify.notifier import Notifier
 from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.announcer import Announcer
+from fastvrrp.vrrp.filtering import Filter
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.keys import Keys
 from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
@@ -111,8 +112,12 @@ class Vrrpd:
             self._engine,
             self._roster.instances,
             clock,
+            self._name_of,
+        )
+        self._announcer.pace(
             definitions.garp_interval,
             definitions.gna_interval,
+            read.configuration.garp_groups,
         )
         self._transitions = Transitions(
             self._engine,
@@ -154,12 +159,19 @@ class Vrrpd:
         )
         self._groups.on_group_change = self._notifier.on_group_change
         self._daemon_scripts = DaemonScripts(definitions.scripts, ENDING)
+        self._filter = Filter(
+            self._sysctls,
+            lambda index: self._table.state(index) == State.MASTER,
+            self._run_elsewhere,
+            self._remember_sysctls,
+        )
         self._followers: tuple[Follower, ...] = (
             tracking,
             self._groups,
             Keys(self._engine, self._roster),
             UnknownVrids(self._engine, self._links),
             ReceiveBuffers(self._roster, self._links, self._resize),
+            self._filter,
             Routing(self._upkeep, self._roster, self._links, self._sysctls, self._loop.call_later),
             split_brains,
             self._notifier,
@@ -180,7 +192,6 @@ class Vrrpd:
                 self._driver,
                 self._roster,
                 self._transitions,
-                self._announcer,
                 virtual_addresses,
                 self._listen,
                 self._followers,
@@ -235,6 +246,9 @@ class Vrrpd:
             self._listen(model)
         self._loop.add_reader(self._driver.alarm.descriptor, self._driver.on_alarm)
         self._loop.add_reader(self._links.fileno(), self._on_links)
+        ruleset = self._filter.watch()
+        if ruleset is not None:
+            self._loop.add_reader(ruleset, self._filter.on_ruleset)
         ending.callback(self._roster.close)
         for follower in self._followers:
             ending.callback(follower.stop)
@@ -328,6 +342,10 @@ class Vrrpd:
 
     def _on_notes(self, notes: list[Note]) -> None:
         self._transitions.take(self._groups.react(notes))
+
+    def _name_of(self, ifindex: int) -> str | None:
+        link = self._links.by_index(ifindex)
+        return link.name if link is not None else None
 
     def _on_links(self) -> None:
         self._links.read()

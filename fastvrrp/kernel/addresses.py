@@ -71,22 +71,22 @@ def encode(address: VirtualAddress, ifindex: int, add: bool, protocol: int = PRO
 class AddressBatch:
     """The addresses of one virtual router where they belong, to be added and removed together."""
 
-    __slots__ = ("addresses", "found", "gate", "ifindexes")
+    __slots__ = ("addresses", "found", "gates", "ifindexes")
 
     def __init__(
         self,
         addresses: Iterable[VirtualAddress],
         ifindexes: Iterable[int],
-        gate: str | None = None,
+        gates: tuple[str, ...] = (),
         *,
         spares_found: bool = False,
     ) -> None:
-        """Each address has the ifindex of its link. `gate` is the parameter that disables
-        IPv6 on a VMAC (`macvlan.ipv6_gate`) where IPv6 addresses are on one: it is opened before
-        they are added, and shut before they are removed, which takes them off without a sound.
+        """Each address has the ifindex of its link. `gates` are the parameters that disable
+        IPv6 on VMACs (`macvlan.ipv6_gate`) where IPv6 addresses are on some: they are opened before
+        these are added, and shut before they are removed, which takes them off without a sound.
         An address that was there already when we came is removed all the same, as keepalived
         does; but not with `spares_found`: an address owner's are the machine's own."""
-        self.gate = gate
+        self.gates = gates
         self.addresses = tuple(addresses)
         self.ifindexes = _shared(tuple(ifindexes))
         self.found: dict[int, bool] | None = {} if spares_found else None
@@ -177,7 +177,7 @@ class Span:
     """
 
     channel: Channel
-    gates: list[tuple[_Entry, str]] = field(default_factory=list)
+    gates: list[tuple[_Entry, tuple[str, ...]]] = field(default_factory=list)
     """Gates to open or shut, each for a batch of which nothing is done yet."""
     owners: list[tuple[_Entry, int]] = field(default_factory=list)
     """The batches' addresses that this span is about, by their position in the batch."""
@@ -191,9 +191,10 @@ class Span:
 
     def run(self) -> None:
         """Has the kernel carry out every request."""
-        for entry, gate in self.gates:
+        for entry, gates in self.gates:
             try:
-                sysctl.write(gate, "0" if entry.add else "1")
+                for gate in gates:
+                    sysctl.write(gate, "0" if entry.add else "1")
             except OSError as error:
                 self.stuck.append((entry, error.errno or EIO))
         try:
@@ -216,7 +217,7 @@ class AddressQueue:
         self._channel = channel
         self._on_applied = on_applied
         self._entries: dict[Hashable, _Entry] = {}
-        self._gates: dict[Hashable, tuple[_Entry, str]] = {}
+        self._gates: dict[Hashable, tuple[_Entry, tuple[str, ...]]] = {}
 
     def __len__(self) -> int:
         """Batches not carried out yet."""
@@ -228,8 +229,8 @@ class AddressQueue:
         self.discard(key)
         if batch.addresses:
             entry = self._entries[key] = _Entry(key, batch, add, 0, [])
-            if batch.gate is not None:
-                self._gates[key] = (entry, batch.gate)
+            if batch.gates:
+                self._gates[key] = (entry, batch.gates)
         else:
             self._on_applied(Applied(key, add, ()))
 

@@ -75,7 +75,7 @@ class Link:
         "is_up",
         "kind",
         "mac",
-        "macvlan_mode",
+        "mode",
         "mtu",
         "name",
         "operstate",
@@ -105,7 +105,7 @@ class Link:
         self.kind = event.kind
         self.mtu = event.mtu
         self.group = event.group
-        self.macvlan_mode = event.macvlan_mode
+        self.mode = event.mode
 
     @property
     def is_running(self) -> bool:

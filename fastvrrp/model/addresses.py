@@ -35,7 +35,7 @@ class VirtualAddress:
     is_tracked: bool = True
     """False with `no_track`: the address may vanish without consequence."""
     use_vmac: bool = False
-    """The address has a VMAC of its own on `interface`."""
+    """The address is on a VMAC of `interface` that is not the virtual router's own."""
     track_group: str | None = None
     """Of a static address: the group of instances that track it."""
 

@@ -40,6 +40,7 @@ class Notifications:
             self.stop,
             self.deleted,
             self.master_rx_lower_priority,
+            self.split_brain,
             self.any_state,
         )
         return tuple(script for script in scripts if script is not None)

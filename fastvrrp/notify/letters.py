@@ -10,13 +10,25 @@ from email.utils import make_msgid, parseaddr
 from typing import NamedTuple
 
 from fastvrrp.model import Mail
-from fastvrrp.notify.events import DELETED, GROUP, INSTANCE, Event
+from fastvrrp.notify.events import (
+    DELETED,
+    GROUP,
+    INSTANCE,
+    SPLIT_BRAIN,
+    SPLIT_BRAIN_OVER,
+    Event,
+)
 
 TITLES = {INSTANCE: "VRRP Instance", GROUP: "VRRP Group"}
 OWNING = "=> VRRP Instance is now owning VRRP VIPs <="
 NOT_OWNING = "=> VRRP Instance is no longer owning VRRP VIPs <="
 REMOVED = "=> VRRP Deleted at reload <="
 OF_GROUP = "=> All VRRP group instances are now in {} state <="
+SPLIT_BRAINS = {
+    SPLIT_BRAIN: ("Split brain", "=> Another VRRP router is master too, and does not yield <="),
+    SPLIT_BRAIN_OVER: ("Split brain is over", "=> No other VRRP router is master any more <="),
+}
+"""What is changed, and the text: fastvrrp's own."""
 MAILED = frozenset({"MASTER", "BACKUP", "FAULT", DELETED})
 """What there is a mail of."""
 
@@ -37,6 +49,8 @@ def compose(event: Event, since: float, mail: Mail, router_id: str) -> Letter:
     header would not be one: a line's end in a name."""
     sender = mail.sender or f"keepalived@{socket.gethostname()}"
     change = "Deleted" if event.what == DELETED else f"Entering {event.what} state"
+    if event.what in SPLIT_BRAINS:
+        change = SPLIT_BRAINS[event.what][0]
     subject = f"[{router_id}] {TITLES[event.kind]} {event.name} - {change}"
     message = EmailMessage(SMTP)
     message["Date"] = datetime.fromtimestamp(since).astimezone()
@@ -49,6 +63,8 @@ def compose(event: Event, since: float, mail: Mail, router_id: str) -> Letter:
         text = OF_GROUP.format(event.what)
     elif event.what == DELETED:
         text = REMOVED
+    elif event.what in SPLIT_BRAINS:
+        text = SPLIT_BRAINS[event.what][1]
     else:
         text = OWNING if event.what == "MASTER" else NOT_OWNING
     message.set_content(f"{text}\n")

@@ -7,10 +7,12 @@ state, a mail.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address
 
 from fastvrrp._engine import Note
-from fastvrrp.model import Configuration, Notifications, State, SyncGroup, VirtualRouter
+from fastvrrp.model import SECOND, Configuration, Notifications, State, SyncGroup, VirtualRouter
 from fastvrrp.notify.commands import Commands
 from fastvrrp.notify.events import (
     DELETED,
@@ -19,6 +21,9 @@ from fastvrrp.notify.events import (
     INSTANCE,
     MASTER_RX_LOWER_PRI,
     PRIORITY_SUFFIX,
+    SPLIT_BRAIN,
+    SPLIT_BRAIN_OVER,
+    UNKNOWN,
     Event,
     script_for,
     word_of,
@@ -27,7 +32,7 @@ from fastvrrp.notify.fifos import Fifos
 from fastvrrp.notify.letters import MAILED
 from fastvrrp.notify.mailer import Mailer
 from fastvrrp.track.scripts import Scripts
-from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.follower import Follower, Rival
 from fastvrrp.vrrp.instance import Instance
 
 SILENT = Notifications()
@@ -150,6 +155,21 @@ class Notifier(Follower):
         self._fifos.tell(_event(instance, MASTER_RX_LOWER_PRI))
         if script is not None:
             self._commands.run(script)
+
+    def split_brain(self, instance: Instance, is_over: bool, who: Rival) -> None:
+        """The script gets, behind what `notify` gets, the other's address and MAC, and since when
+        there are two, in seconds since the epoch."""
+        event = _event(instance, SPLIT_BRAIN_OVER if is_over else SPLIT_BRAIN)
+        notifications = instance.model.notifications
+        self._fifos.tell(event)
+        if notifications.split_brain is not None:
+            source = str(ip_address(who.source)) if who.source is not None else UNKNOWN
+            mac = who.mac.hex(":") if who.mac is not None else UNKNOWN
+            since = round(time.time() - (self._clock() - who.since) / SECOND)
+            arguments = (*event.arguments, source, mac, str(since))
+            self._commands.run(notifications.split_brain, *arguments)
+        if notifications.sends_mail:
+            self._mailer.tell(event)
 
     def on_group_change(self, group: SyncGroup, before: State, after: State) -> None:
         """A sync group has changed its state; INIT is before its start and after its stop. Who

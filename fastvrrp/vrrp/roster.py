@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence, Set
-from socket import AF_INET, AF_INET6
+from socket import AF_INET6
 
 from fastvrrp._engine import Engine
 from fastvrrp._table import Table
@@ -23,6 +23,7 @@ from fastvrrp.kernel.memberships import Memberships
 from fastvrrp.model import HmacMode, State, VirtualRouter, Vmac
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import NO_FAULTS, PRIORITY_OWNER, VMAC_IS_COMING, Instance, Lack
+from fastvrrp.vrrp.own_links import wanted_by
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class Roster:
         self._vmacs_are_settling = False
         self._vmacs_are_asked_for = False
         """Somebody waits for them to be settled once more."""
+        self._refused_vmacs: set[Refusal] = set()
+        """What is said already."""
         self._leaving: set[int] = set()
         """Indexes of instances that were removed, and whose addresses are not gone yet."""
         self._by_link: dict[str, list[Instance]] = {}
@@ -68,8 +71,8 @@ class Roster:
     def add(self, models: Collection[VirtualRouter]) -> None:
         """Adds virtual routers: afterwards each is BACKUP, MASTER or FAULT."""
         added = [self._enter(model) for model in models]
-        if any(model.vmac is not None for model in models):
-            self._take_vmacs(self._vmacs.settle(self._wanted_vmacs()))
+        # Also where none is wanted: a crash may have left some.
+        self._take_vmacs(self._vmacs.settle(self._wanted_vmacs()))
         for instance in added:
             self._look_around(instance)
         for instance in added:
@@ -81,13 +84,15 @@ class Roster:
         instance = self._enter(model)
         if model.vmac is not None:
             instance.vmac_ifindex = VMAC_IS_COMING
-            self._vmacs_are_stale = True
+        self._vmacs_are_stale |= model.has_vmacs
         self._look_around(instance)
         return instance
 
     def begin(self, instance: Instance) -> None:
         """Starts one that has entered, or says what it lacks."""
         instance.is_coming = False
+        if instance.lack is Lack.HELD:
+            instance.lack = None  # nobody was told of it yet
         self.review(instance)
 
     def change(self, instance: Instance, model: VirtualRouter) -> bool:
@@ -103,22 +108,19 @@ class Roster:
         instance.priority = model.priority
         for follower in self.followers:
             follower.change(instance, old)
-        if model.vmac != old.vmac:
+        is_other_ipvlan = model.options.ipvlan != old.options.ipvlan
+        if model.vmac != old.vmac or is_other_ipvlan:
             if model.vmac is None:
                 instance.vmac_ifindex = 0
-            elif old.vmac is None or _made_of(model.vmac) != _made_of(old.vmac):
+            elif old.vmac is None or is_other_ipvlan or _made_of(model.vmac) != _made_of(old.vmac):
                 # The adverts need no VMAC: they go on while it is made.
                 instance.vmac_ifindex = VMAC_IS_COMING
             instance.vmac_is_down = False
-        self._vmacs_are_stale |= model.vmac is not None or old.vmac is not None
+        self._vmacs_are_stale |= model.has_vmacs or old.has_vmacs
         instance.place(self._engine, self._links)
         self.review(instance)
         self._engine.hurry(instance.index, self._clock())
-        return (model.all_addresses, model.vmac, model.announcements) != (
-            old.all_addresses,
-            old.vmac,
-            old.announcements,
-        )
+        return _looks(model) != _looks(old)
 
     @property
     def interfaces(self) -> Set[str]:
@@ -168,7 +170,9 @@ class Roster:
         self._unwatch(instance)
         self._listen(instance, 0)
         self._leaving.add(instance.index)
-        self._vmacs_are_stale |= instance.model.vmac is not None
+        self._vmacs_are_stale |= instance.model.has_vmacs
+        for follower in self.followers:
+            follower.leave(instance)
 
     def forget(self, index: int) -> None:
         """Gives back what a removed instance had in the table and in the engine."""
@@ -350,14 +354,7 @@ class Roster:
         for instance in self.instances.values():
             if instance.index in self._leaving:
                 continue
-            vmac = instance.model.vmac
-            parent = self._links.by_name(instance.model.interface)
-            if vmac is not None and parent is not None:
-                has_ipv4 = any(
-                    address.family == AF_INET and address.interface is None
-                    for address in instance.model.all_addresses
-                )
-                wanted.append(Wanted(vmac.name, vmac.mac, parent.index, has_ipv4))
+            wanted += wanted_by(instance.model, self._links)
         return wanted
 
     def _take_vmacs(
@@ -365,10 +362,13 @@ class Roster:
     ) -> list[Instance]:
         """Tells the instances what VMACs there are; returns those for whom that is news. `made` are
         the names and MACs of those that were wanted when they were settled, if not all of now."""
-        for refusal in refusals:
+        if refusals:
             # Where the parent has just gone, its own message says what is wrong.
-            if refusal.name in {wanted.name for wanted in self._wanted_vmacs()}:
-                log.error("%s", refusal.reason)
+            wanted = {each.name for each in self._wanted_vmacs()}
+            for refusal in refusals:
+                if refusal.name in wanted and refusal not in self._refused_vmacs:
+                    log.error("%s", refusal.reason)
+        self._refused_vmacs = set(refusals)
         changed: list[Instance] = []
         for instance in self.instances.values():
             if instance.model.vmac is None or instance.index in self._leaving:
@@ -406,13 +406,14 @@ class Roster:
         if change in (Change.UP, Change.DOWN):
             log.info("%s reports %s %s", self.reporter(link.name), link.name, change.value)
         if change in (Change.APPEARED, Change.VANISHED):
-            self._vmacs_are_stale |= any(each.model.vmac is not None for each in instances)
+            self._vmacs_are_stale |= any(each.model.has_vmacs for each in instances)
         for instance in instances:
             vmac = instance.model.vmac
-            if vmac is not None and vmac.name == link.name:
+            if vmac is not None and vmac.name == link.name and instance.vmac_ifindex == link.index:
+                # Another one of that name may have gone to make room for it, and goes down first.
                 # It comes up with its parent, and is not up yet when it appears.
                 instance.vmac_is_down = change is Change.DOWN and not link.flags & IFF_UP
-                if change is Change.VANISHED and instance.vmac_ifindex == link.index:
+                if change is Change.VANISHED:
                     instance.vmac_ifindex = 0
             if change in (Change.APPEARED, Change.VANISHED, Change.MAC):
                 instance.place(self._engine, self._links)
@@ -424,13 +425,19 @@ class Roster:
 
 def _interfaces(model: VirtualRouter) -> set[str]:
     """Every link whose changes concern a virtual router."""
-    names = {model.interface}
+    names = {model.interface, *(vmac.name for vmac in model.options.address_vmacs)}
     if model.vmac is not None:
         names.add(model.vmac.name)
     for address in model.all_addresses:
         if address.interface is not None:
             names.add(address.interface)
     return names
+
+
+def _looks(model: VirtualRouter) -> tuple[object, ...]:
+    """Where a master's addresses are, and how they are announced."""
+    links = (model.vmac, model.options.address_vmacs, model.options.ipvlan)
+    return model.all_addresses, model.announcements, links
 
 
 def _made_of(vmac: Vmac) -> tuple[str, bytes]:

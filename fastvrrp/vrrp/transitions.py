@@ -11,17 +11,18 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from itertools import count
+from socket import AF_INET
 from typing import NamedTuple
 
 from fastvrrp._engine import Engine, Note
 from fastvrrp.kernel.addresses import AddressBatch, AddressQueue, Applied, Span
-from fastvrrp.model import State
+from fastvrrp.model import GarpGroup, State
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
-from fastvrrp.vrrp.instance import NO_ADDRESSES, Instance
+from fastvrrp.vrrp.instance import NO_ADDRESSES, Instance, link_of
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,11 @@ class Transitions:
         """Adds a master's addresses where they belong now, and announces them."""
         instance.batch.follow(instance.standing)
         self._stand(instance)
+        self._wake()
+
+    def pace(self, garp_interval: int, gna_interval: int, groups: Iterable[GarpGroup]) -> None:
+        """Sets the gaps between announcements (nanoseconds), also for what waits."""
+        self._announcer.pace(garp_interval, gna_interval, groups)
         self._wake()
 
     def on_address_gone(self, ifindex: int, family: int, address: bytes) -> None:
@@ -242,14 +248,13 @@ class Transitions:
             follower.applied(instance, added)
 
     def _log_announcements(self, instance: Instance) -> None:
-        for position in range(self._engine.target_count(instance.index)):
-            family, address, _ = self._engine.target(instance.index, position)
+        for address in instance.standing.addresses:
             log.debug(
                 "(%s) Sending/queueing %s on %s for %s",
                 instance.model.name,
-                "gratuitous ARPs" if family == 4 else "Unsolicited Neighbour Adverts",
-                instance.model.vmac.name if instance.model.vmac else instance.model.interface,
-                ip_address(address),
+                "gratuitous ARPs" if address.family == AF_INET else "Unsolicited Neighbour Adverts",
+                link_of(instance.model, address),
+                ip_address(address.address),
             )
 
 

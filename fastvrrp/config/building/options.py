@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from fastvrrp.config.building.block import Block
 from fastvrrp.config.building.notification import NOTIFICATION_KEYWORDS, NotificationBuilder
 from fastvrrp.config.building.routes import RuleBuilder, route
+from fastvrrp.config.building.vmacs import OwnLinks
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.grammar import VmacWords
 from fastvrrp.config.hmac_keys import KeyFault, is_in_file, key_bytes
 from fastvrrp.config.options import Options
 from fastvrrp.config.tree import Entry
@@ -22,8 +22,6 @@ from fastvrrp.model import (
     HmacKey,
     HmacMode,
     InstanceOptions,
-    Ipvlan,
-    IpvlanMode,
     OldChecksum,
 )
 
@@ -39,8 +37,6 @@ OPTION_KEYWORDS = frozenset(
         "old_unicast_checksum",
         "timer_expired_backup",
         "vrf",
-        "use_ipvlan",
-        "use_vmac_addr",
         "auth_hmac",
         "kernel_rx_buf_size",
         "lvs_sync_daemon_interface",
@@ -72,7 +68,13 @@ class OptionsBuilder:
         """Of an instance that writes none of them."""
         self._shared: dict[InstanceOptions, InstanceOptions] = {}
 
-    def build(self, entries: Iterable[Entry], block: Block, interval: int) -> InstanceOptions:
+    def build(
+        self,
+        entries: Iterable[Entry],
+        block: Block,
+        interval: int,
+        links: OwnLinks,
+    ) -> InstanceOptions:
         """Options of an instance with that advert interval, in nanoseconds."""
         routes = tuple(
             route(line)
@@ -88,8 +90,6 @@ class OptionsBuilder:
             for line, _ in entry.items
             if isinstance(line, Options)
         )
-        vmac = block.value("use_vmac")
-        words = vmac if isinstance(vmac, VmacWords) else VmacWords()
         options = InstanceOptions(
             self._notifications.build(block.written),
             routes,
@@ -101,10 +101,10 @@ class OptionsBuilder:
             _old_checksum(block.value("old_unicast_checksum")),
             _expired_priority(block.value("timer_expired_backup")),
             block.text("vrf"),
-            _ipvlan(block.value("use_ipvlan")),
-            block.is_on("use_vmac_addr"),
-            words.group,
-            words.notifies,
+            links.ipvlan,
+            links.address_vmacs,
+            links.group,
+            links.notifies,
             self._hmac(entries, interval),
             block.optional_number("kernel_rx_buf_size"),
             block.text("lvs_sync_daemon_interface"),
@@ -176,19 +176,3 @@ def _expired_priority(value: object) -> int | None:
     if value is True:
         return LOWEST_PRIORITY_AFTER_PAUSE
     return value if isinstance(value, int) else None
-
-
-def _ipvlan(value: object) -> Ipvlan | None:
-    if not isinstance(value, Options):
-        return None
-    mode = IpvlanMode.BRIDGE
-    for one in (IpvlanMode.PRIVATE, IpvlanMode.VEPA):
-        if value.get(one.name.lower()):
-            mode = one
-    name, address, group = value.get("name"), value.get("address"), value.get("group")
-    return Ipvlan(
-        name if isinstance(name, str) else None,
-        address if isinstance(address, bytes) else None,
-        mode,
-        group if isinstance(group, str) else None,
-    )
