@@ -38,15 +38,15 @@ from libc.string cimport memcpy, memset
 from fastvrrp._ah cimport AH_SIZE, ah_icv, encode_ah
 from fastvrrp._clock cimport monotonic
 from fastvrrp._fsm cimport (
-    ACQUIRE, ADVERT, BACKUP, CHANGE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN, REANNOUNCE,
-    RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, machine_t,
-    master_down_interval, step)
+    ACQUIRE, ADVERT, BACKUP, CHANGE, DEMOTE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN, PROMOTE,
+    REANNOUNCE, RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, WANT, heard_t,
+    machine_t, master_down_interval, step)
 from fastvrrp._judge cimport is_for, judge
 from fastvrrp._packet cimport (
     AUTH_AH, DESTINATION, GARP_SIZE, MAX_ADDRESSES, NA_SIZE, OK, VRID_UNKNOWN, advert_spec_t,
     decode_ipv4, decode_ipv6, encode, multicast_mac, set_priority, write_ethernet, write_garp,
     write_na)
-from fastvrrp._plan cimport peer_t, target_t
+from fastvrrp._plan cimport ALWAYS_OLD, DETECTED_OLD, peer_t, target_t
 from fastvrrp._sockets cimport SEND_BATCH
 from fastvrrp._table cimport NOBODY, begin_write, end_write, router_t
 
@@ -61,6 +61,7 @@ class Note(NamedTuple):
     acquires: bool
     releases: bool
     reannounces: bool
+    wants: bool
     priority: int       # ADVERT: what was heard, and from whom
     source: bytes
 
@@ -94,6 +95,7 @@ cdef class Engine:
         self.shared_until = now
         self.places = CROWD
         self.flushes = 1
+        self.unknown = set()
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -129,8 +131,9 @@ cdef class Engine:
             self, uint32_t index, *, int version, int64_t advert_interval, bytes addresses,
             bytes group, object peers=(), bint preempt=True, int64_t preempt_delay=0,
             int down_timer_adverts=3, bint lower_prio_no_advert=False,
-            bint higher_prio_send_advert=False, bint starts_backup=False, int auth_type=0,
-            bytes password=b"", int ttl=255, bint checksum_as_v2=False,
+            bint higher_prio_send_advert=False, bint starts_backup=False,
+            int expired_priority=0, bint ignores_adverts=False, int auth_type=0,
+            bytes password=b"", int ttl=255, bint checksum_as_v2=False, int old_checksum=0,
             bint skips_known_addresses=False, bint checks_source=False,
             uint32_t ah_sequence=0) -> None:
         """Says what the configuration says of the virtual router at `index` of the table.
@@ -184,6 +187,9 @@ cdef class Engine:
         plan.auth_type = auth_type
         plan.ttl = ttl
         plan.checksum_as_v2 = checksum_as_v2
+        if old_checksum != DETECTED_OLD or plan.old_checksum != DETECTED_OLD:
+            plan.checksum_for_group = old_checksum == ALWAYS_OLD
+        plan.old_checksum = old_checksum
         plan.skips_known_addresses = skips_known_addresses
         plan.checks_source = checks_source
         plan.ah_sequence = max(plan.ah_sequence, ah_sequence)
@@ -204,6 +210,8 @@ cdef class Engine:
         router.machine.lower_prio_no_advert = lower_prio_no_advert
         router.machine.higher_prio_send_advert = higher_prio_send_advert
         router.machine.starts_backup = starts_backup
+        router.machine.expired_priority = expired_priority
+        router.machine.ignores_adverts = ignores_adverts
         end_write(router)
 
     def attach(self, uint32_t index, int32_t ifindex, bytes mac, bytes source) -> None:
@@ -315,6 +323,34 @@ cdef class Engine:
         self.check(index)
         self.feed(index, STOP, NULL, now)
 
+    def promote(self, uint32_t index, int64_t now) -> None:
+        """The router's sync group becomes master."""
+        self.check(index)
+        self.feed(index, PROMOTE, NULL, now)
+
+    def demote(self, uint32_t index, int64_t now) -> None:
+        """The router's sync group is master no more."""
+        self.check(index)
+        self.feed(index, DEMOTE, NULL, now)
+
+    def set_membership(self, uint32_t index, int membership) -> None:
+        """Whether the router decides alone, as member of a sync group, or as one of owners alone: a
+        position in fsm.MEMBERSHIP_NAMES."""
+        self.check(index)
+        begin_write(&self.table.routers[index])
+        self.table.routers[index].machine.membership = membership
+        end_write(&self.table.routers[index])
+
+    def wants_master(self, uint32_t index) -> bool:
+        """Whether a member of a sync group is master, or would be but for its group."""
+        self.check(index)
+        cdef machine_t *machine = &self.table.routers[index].machine
+        return machine.state == MASTER or bool(machine.wants_master)
+
+    def open_at(self, int64_t opens_at) -> None:
+        """Nobody becomes master by silence before then, and no Master_Down_Interval begins."""
+        self.opens_at = opens_at
+
     def set_priority(self, uint32_t index, int priority) -> None:
         """Gives the router another effective priority, from its next advert on. A backup's
         Master_Down_Interval gets longer or shorter by what its Skew_Time does."""
@@ -398,7 +434,7 @@ cdef class Engine:
             taken.append(Note(
                 note.index, EVENT_NAMES[note.event], note.before, note.after,
                 bool(note.actions & ACQUIRE), bool(note.actions & RELEASE),
-                bool(note.actions & REANNOUNCE), note.priority,
+                bool(note.actions & REANNOUNCE), bool(note.actions & WANT), note.priority,
                 (<const char *> note.source)[:size]))
         self.note_count = 0
         if self.note_room > FEW_NOTES:      # a change of state of all: keep no room for the next
@@ -484,11 +520,11 @@ cdef class Engine:
             router.heard_at = now
             if advert.priority == PRIORITY_RESIGN:
                 router.resigns_received += 1
-            actions = step(&router.machine, event, &heard, now)
+            actions = step(&router.machine, event, &heard, now, self.opens_at)
             if actions & DISCARD:
                 router.discarded += 1
         else:
-            actions = step(&router.machine, event, NULL, now)
+            actions = step(&router.machine, event, NULL, now, self.opens_at)
         if actions & CHANGE:
             if router.machine.state == MASTER:
                 router.became_master += 1
@@ -502,7 +538,7 @@ cdef class Engine:
         elif actions & SEND_RESIGN:
             router.resigns_sent += 1
             self.send(index, PRIORITY_RESIGN, now)
-        if actions & (CHANGE | REANNOUNCE):
+        if actions & (CHANGE | REANNOUNCE | WANT):
             self.note(index, event, actions, before, advert)
 
     cdef int note(
@@ -572,11 +608,37 @@ cdef class Engine:
                 verdict = judge(
                     self.plans[index], &self.table.routers[index], advert, packet, size)
         if verdict != OK:
+            if verdict == VRID_UNKNOWN and self.on_unknown is not None:
+                self.tell_unknown(ifindex, advert)
             self.table.header.refused[<int> verdict] += 1
             if index != NOBODY:
                 self.table.routers[index].refused[<int> verdict] += 1
             return
+        if self.plans[index].unicast:
+            self.follow_checksum(index, advert)
         self.feed(index, ADVERT, advert, now)
+
+    cdef int tell_unknown(self, int32_t ifindex, const advert_t *advert) except -1:
+        """Tells of a VRID that nobody has here; once, for it may come a thousand times a second."""
+        key = (ifindex, advert.family, advert.vrid)
+        if key not in self.unknown:
+            self.unknown.add(key)
+            size = 4 if advert.family == 4 else 16
+            self.on_unknown(*key, (<const char *> advert.source)[:size])
+        return 0
+
+    cdef void follow_checksum(self, uint32_t index, const advert_t *advert):
+        """A backup takes the master's way to calculate the checksum, if it is told no other."""
+        cdef plan_t *plan = self.plans[index]
+        cdef machine_t *machine = &self.table.routers[index].machine
+        if (plan.checksum_for_group == advert.checksum_for_group
+                or plan.old_checksum != DETECTED_OLD or machine.state != BACKUP
+                or advert.version != 3 or advert.priority < machine.priority):
+            return
+        plan.checksum_for_group = advert.checksum_for_group
+        if plan.ready:
+            self.flush_frames()         # the sender may still point into what is built anew
+            self.build(index, machine.priority)
 
     # --- what goes out ----------------------------------------------------------------------------
 
@@ -593,6 +655,7 @@ cdef class Engine:
         spec.priority = priority
         spec.auth_type = plan.auth_type
         spec.checksum_as_v2 = plan.checksum_as_v2
+        spec.checksum_for_group = plan.unicast and plan.checksum_for_group
         spec.ttl = plan.ttl
         spec.address_count = plan.address_count
         spec.interval = router.machine.advert_interval

@@ -9,8 +9,9 @@ from libc.string cimport memcmp, memcpy
 from fastvrrp._ah cimport ah_verify
 from fastvrrp._fsm cimport BACKUP
 from fastvrrp._packet cimport (
-    ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AH_REPLAY, AUTH_AH, AUTH_PASS, AUTH_TYPE, INTERVAL, OK,
-    PASSWORD, SOURCE, TTL, VERSION)
+    ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AH_REPLAY, AUTH_AH, AUTH_PASS, AUTH_TYPE, CHECKSUM,
+    INTERVAL, OK, PASSWORD, SOURCE, TTL, VERSION)
+from fastvrrp._plan cimport NEVER_OLD
 
 
 cdef bint is_for(
@@ -43,6 +44,8 @@ cdef Reason judge(
         return TTL
     if advert.version != router.machine.version:
         return VERSION
+    if advert.checksum_for_group and plan.old_checksum == NEVER_OLD:
+        return CHECKSUM
     if advert.version == 2:
         if advert.auth_type != plan.auth_type or advert.has_ah != (plan.auth_type == AUTH_AH):
             return AUTH_TYPE

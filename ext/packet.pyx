@@ -285,7 +285,10 @@ cdef size_t write_vrrp(const advert_spec_t *spec, uint8_t *out) noexcept nogil:
         size += AUTH_DATA
     else:
         write16(out + 4, <uint16_t> (spec.interval // CENTISECOND) & MAX_INTERVAL)
-        if spec.family == 6 or not spec.checksum_as_v2:
+        if spec.family == 4 and spec.checksum_for_group:
+            total = add_pseudo_header(
+                0, spec.source, <const uint8_t *> DEFAULT_GROUP, 4, size, PROTO_VRRP)
+        elif spec.family == 6 or not spec.checksum_as_v2:
             total = add_pseudo_header(
                 0, spec.source, spec.destination, address_size, size, PROTO_VRRP)
     checksum = fold(add(total, out, size))

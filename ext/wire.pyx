@@ -166,6 +166,7 @@ cdef bytes build(
     spec.priority = priority
     spec.auth_type = auth_type
     spec.checksum_as_v2 = checksum_as_v2
+    spec.checksum_for_group = False
     spec.ttl = ttl
     spec.address_count = len(addresses)
     spec.interval = interval

@@ -34,6 +34,9 @@ cdef class Engine:
     cdef note_t *notes
     cdef uint32_t note_count
     cdef uint32_t note_room
+    cdef int64_t opens_at   # until then nobody becomes master by silence
+    cdef public object on_unknown   # called once for each VRID of an interface that is nobody's
+    cdef set unknown        # those
     cdef int64_t slack      # how long an advert that may go can wait for company
     cdef dict intervals     # how many routers have each Adver_Interval
     cdef int64_t shared_until   # adverts that may go before then share the present wake
@@ -54,6 +57,8 @@ cdef class Engine:
         self, uint32_t index, Event event, const advert_t *advert, int64_t now)
     cdef void set_timer(self, uint32_t index) noexcept nogil
     cdef void send(self, uint32_t index, uint8_t priority, int64_t now)
+    cdef void follow_checksum(self, uint32_t index, const advert_t *advert)
+    cdef int tell_unknown(self, int32_t ifindex, const advert_t *advert) except -1
     cdef void build(self, uint32_t index, uint8_t priority)
     cdef void flush_frames(self) noexcept
     cdef int count_interval(self, int64_t advert_interval) except -1

@@ -75,6 +75,7 @@ cdef struct advert_spec_t:
     uint8_t priority
     uint8_t auth_type
     uint8_t checksum_as_v2
+    uint8_t checksum_for_group  # VRRPv3 over IPv4: as if to 224.0.0.18, like keepalived to 1.3.6
     uint8_t ttl
     uint16_t address_count
     int64_t interval

@@ -3,6 +3,12 @@
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 
+# `old_unicast_checksum`, numbered as model.OldChecksum.
+cdef enum:
+    DETECTED_OLD = 0
+    ALWAYS_OLD = 1
+    NEVER_OLD = 2
+
 cdef struct peer_t:
     uint8_t address[16]
     uint8_t min_ttl
@@ -33,6 +39,8 @@ cdef struct plan_t:
     uint8_t unicast
     uint8_t auth_type
     uint8_t checksum_as_v2
+    uint8_t old_checksum    # model.OldChecksum
+    uint8_t checksum_for_group  # speaks the old checksum now
     uint8_t ttl
     uint8_t skips_known_addresses
     uint8_t checks_source

@@ -13,7 +13,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastvrrp._fsm cimport machine_t
 
 cdef enum:
-    LAYOUT = 3              # changes with every change of what follows
+    LAYOUT = 4              # changes with every change of what follows
     HEADER_SIZE = 4096
     REASONS = 24            # room for packet.Reason
     NAME_SIZE = 64

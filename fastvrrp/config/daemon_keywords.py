@@ -292,38 +292,43 @@ DAEMON = Table().add(
         )
         for force in ("", "_force")
     ],
-    later(
+    Keyword(
         "vrrp_rx_bufs_policy",
         One(RECEIVE_BUFFERS),
-        "Size of receive buffers.",
-        fallback="the system's size",
+        "Bytes of the receive buffer for each instance; all of one family share one socket.",
+        fallback="16 MiB for all",
         since="2.0.3",
     ),
-    later(
+    Keyword(
         "vrrp_rx_bufs_multiplier",
         One(Integer(1, 2**32 - 1), is_alone=True),
-        "Times that size.",
+        "How many times MTU or ADVERT of vrrp_rx_bufs_policy.",
         "3",
         since="2.0.3",
     ),
     later("rs_init_notifies", SWITCH, "Notify of real servers at the start.", default="off"),
     later("no_checker_emails", SWITCH, "No mail for each checker.", since="2.0.0", default="off"),
     later("umask", One(UMASK), "File mode that is taken away.", "IXUSR|IRWXG|IRWXO", since="2.0.9"),
-    later(
+    Keyword(
         "vrrp_startup_delay",
         STARTUP_DELAY,
-        "Wait at the start.",
+        "Time from the start of the daemon in which no instance becomes master.",
         fallback="none",
         since="2.0.14",
     ),
-    later(
+    Keyword(
         "vrrp_delay_after_boot",
         STARTUP_DELAY,
-        "Start no earlier after boot.",
+        "Time from the machine's boot in which no instance becomes master.",
         fallback="none",
         since="2.4.0",
     ),
-    later("log_unknown_vrids", FLAG, "Log adverts that nobody is configured for.", since="2.0.16"),
+    Keyword(
+        "log_unknown_vrids",
+        FLAG,
+        "Log adverts that nobody is configured for: once for each VRID of an interface.",
+        since="2.0.16",
+    ),
     later(
         "vmac_addr_prefix",
         One(Text("PREFIX")),

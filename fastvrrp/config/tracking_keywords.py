@@ -172,7 +172,7 @@ BFD = Table().add(
     later("checker", FLAG, "Tell health checkers only.", fallback="both are told"),
 )
 SYNC_GROUP = Table().add(
-    later("group", INNER_BLOCK, "Instances that change state together.", items=Line(NAME)),
+    Keyword("group", INNER_BLOCK, "Instances that change state together.", items=Line(NAME)),
     *TRACKS,
     *NOTIFICATIONS,
     Keyword(
@@ -232,7 +232,7 @@ BLOCKS: tuple[Keyword, ...] = (
         since="2.0.11",
     ),
     later("bfd_instance", BLOCK_NAME, "A BFD session.", block=BFD.rows, is_repeatable=True),
-    later(
+    Keyword(
         "vrrp_sync_group",
         BLOCK_NAME,
         "Instances that change state together.",

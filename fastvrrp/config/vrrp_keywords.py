@@ -419,17 +419,18 @@ INSTANCE = Table().add(
         fallback="vrrp_mcast_group4 or vrrp_mcast_group6",
     ),
     Keyword("track_src_ip", FLAG, "A missing source address is a fault."),
-    later("unicast_fault_no_peer", FLAG, "No peer is a fault."),
-    later(
+    Keyword("unicast_fault_no_peer", FLAG, "An instance without unicast peers is in FAULT."),
+    Keyword(
         "old_unicast_checksum",
         Optional(Choice({"never": "never"})),
-        "Checksum of before 1.3.6.",
+        "Checksum of unicast VRRPv3 adverts as before 1.3.6; never does not take it from peers.",
+        fallback="as the master's adverts have it",
         since="1.3.7",
     ),
-    later(
+    Keyword(
         "timer_expired_backup",
         Optional(Integer(1, 255)),
-        "Become backup after a pause of the process.",
+        "With nopreempt: a master silent for so long that this priority took over becomes backup.",
         fallback="254 where no priority is written",
         since="2.2.8",
     ),
@@ -457,10 +458,10 @@ INSTANCE = Table().add(
         "Script run on an advert of lower priority.",
         since="2.0.6",
     ),
-    later(
+    Keyword(
         "kernel_rx_buf_size",
         One(Integer(0, 2**32 - 1), is_alone=True),
-        "Size of the receive buffer.",
+        "Bytes of the receive buffer for this instance; all of one family share one socket.",
         fallback="vrrp_rx_bufs_policy",
         since="2.0.3",
     ),

@@ -250,10 +250,15 @@ class Reloads:
         if needed > running.table.capacity:
             running.table.grow(min(needed + needed // GROWTH, running.table.room))
             running.engine.grow()
+        entered: list[Instance] = []
         for model, digest in plan.added:
             log.debug("(%s) is added", model.name)
             self._announce(plan, None, model)
-            running.set_digest(running.roster.enter(model).index, digest)
+            entered.append(running.roster.enter(model))
+            running.set_digest(entered[-1].index, digest)
+            yield
+        for instance in entered:
+            running.roster.begin(instance)
             yield
 
     def _announce(self, plan: _Plan, old: VirtualRouter | None, new: VirtualRouter) -> None:

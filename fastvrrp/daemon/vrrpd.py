@@ -13,6 +13,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -32,13 +33,16 @@ from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
 from fastvrrp.kernel.links import Links
 from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.sysctl import Sysctls
-from fastvrrp.model import Authentication, Configuration, VirtualRouter
+from fastvrrp.model import SECOND, Authentication, Configuration, VirtualRouter, Vrrp
 from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
+from fastvrrp.vrrp.sync_groups import GroupNews, SyncGroups
 from fastvrrp.vrrp.tracking import Tracking
 from fastvrrp.vrrp.transitions import Transitions
+from fastvrrp.vrrp.unknown_vrids import UnknownVrids
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +128,14 @@ class Vrrpd:
             self._run_elsewhere,
             self._driver,
         )
-        self._followers: tuple[Follower, ...] = (tracking,)
+        self._groups = SyncGroups(self._engine, self._table, self._roster, clock)
+        self._followers: tuple[Follower, ...] = (
+            tracking,
+            self._groups,
+            UnknownVrids(self._engine, self._links),
+            ReceiveBuffers(self._roster, self._links, self._resize),
+            GroupNews(self._groups),
+        )
         self._roster.followers = self._transitions.followers = self._followers
         self._reloads = Reloads(
             self._loop,
@@ -194,6 +205,7 @@ class Vrrpd:
         ending.callback(self._roster.stop)
         ending.callback(self._reloads.close)
         rest = replace(self._read.configuration, virtual_routers=())
+        self._delay_masters(rest.definitions.vrrp)
         for follower in self._followers:
             follower.configure(rest)
         self._roster.add(self._read.configuration.virtual_routers)
@@ -211,6 +223,13 @@ class Vrrpd:
         # The kernel thread must not keep the loop from the interpreter for long.
         sys.setswitchinterval(SWITCH_INTERVAL)
         log.info("Startup complete")
+
+    def _delay_masters(self, vrrp: Vrrp) -> None:
+        """Lets nobody become master for a while: links may not carry anything yet."""
+        delay = startup_delay(vrrp, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        if delay:
+            log.info("Delaying startup for %g seconds", delay / SECOND)
+            self._engine.open_at(self._driver.now() + delay)
 
     def _remember_sysctls(self) -> None:
         """Keeps what others' kernel parameters were, for a successor if we crash."""
@@ -238,6 +257,12 @@ class Vrrpd:
                 self._listening.add(each)
                 self._loop.add_reader(receiver.descriptor, self._driver.on_packets, receiver)
 
+    def _resize(self, family: int, size: int | None) -> None:
+        """Gives the receivers of a family buffers of that size."""
+        for receiver in self._driver.receivers:
+            if receiver.family == family:
+                receiver.resize(size)
+
     def _remove_leftovers(self) -> None:
         """Virtual addresses that an earlier daemon, ours or keepalived, has left behind."""
         unmarked = set()
@@ -257,7 +282,7 @@ class Vrrpd:
             self._channel.take_errors()
 
     def _on_notes(self, notes: list[Note]) -> None:
-        self._transitions.take(notes)
+        self._transitions.take(self._groups.react(notes))
 
     def _on_links(self) -> None:
         self._links.read()
@@ -298,6 +323,11 @@ class Vrrpd:
         if self._ended_by is None:
             self._ended_by = number
             self._loop.stop()
+
+
+def startup_delay(vrrp: Vrrp, since_boot: int) -> int:
+    """How long nobody becomes master, at `since_boot` of the machine; both in nanoseconds."""
+    return max(vrrp.startup_delay, vrrp.delay_after_boot - since_boot, 0)
 
 
 def claim_namespace() -> socket.socket:

@@ -29,6 +29,10 @@ class Follower:
     def change(self, instance: Instance, old: VirtualRouter) -> None:
         """A reload gave it another model instead of `old`; it stays in its state."""
 
+    def lacks(self, instance: Instance) -> None:
+        """What it lacks (`lack`) or is held by (`faults`) has changed. Where it has begun it is in
+        FAULT, or in FAULT no more, already."""
+
     def leave(self, instance: Instance) -> None:
         """A reload removed it. Its last note, and its last `applied`, come afterwards."""
 

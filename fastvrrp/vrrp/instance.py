@@ -35,6 +35,7 @@ class Lack(Enum):
     VMAC = "VMAC interface {vmac} does not exist"
     VMAC_DOWN = "VMAC interface {vmac} is down"
     GROUP = "the multicast group cannot be joined on {interface}"
+    PEER = "Cannot use unicast without any peers - going to fault state"
     HELD = "{faults}"
 
 
@@ -81,7 +82,8 @@ class Instance:
         self.faults = NO_FAULTS
         """What holds it in FAULT although the machine has all it needs: why, for a person, by
         cause."""
-        self.lack: Lack | None = Lack.INTERFACE
+        self.lack: Lack | None = None
+        """What keeps it from taking part."""
         self.listens_on = 0
         """ifindex whose multicast group is joined for it; 0 is none."""
         self.vmac_ifindex = 0
@@ -121,6 +123,8 @@ class Instance:
 
     def find_lack(self, links: Links) -> Lack | None:
         """What the router lacks now; None where it can take part."""
+        if self.model.options.faults_without_peer and not self.model.unicast_peers:
+            return Lack.PEER
         link = links.by_name(self.model.interface)
         if link is None:
             return Lack.INTERFACE

@@ -22,7 +22,7 @@ from fastvrrp.kernel.macvlan import Refusal, Vmacs, Wanted
 from fastvrrp.kernel.memberships import Memberships
 from fastvrrp.model import State, VirtualRouter, Vmac
 from fastvrrp.vrrp.follower import Follower
-from fastvrrp.vrrp.instance import NO_FAULTS, VMAC_IS_COMING, Instance, Lack
+from fastvrrp.vrrp.instance import NO_FAULTS, PRIORITY_OWNER, VMAC_IS_COMING, Instance, Lack
 
 log = logging.getLogger(__name__)
 
@@ -71,16 +71,24 @@ class Roster:
         if any(model.vmac is not None for model in models):
             self._take_vmacs(self._vmacs.settle(self._wanted_vmacs()))
         for instance in added:
-            self._begin(instance)
+            self._look_around(instance)
+        for instance in added:
+            self.begin(instance)
 
     def enter(self, model: VirtualRouter) -> Instance:
-        """Adds one more while the others run. It takes part before its VMAC has been made."""
+        """Adds one more while the others run, which is to `begin` when all have entered that come
+        with it. It takes part before its VMAC has been made."""
         instance = self._enter(model)
         if model.vmac is not None:
             instance.vmac_ifindex = VMAC_IS_COMING
             self._vmacs_are_stale = True
-        self._begin(instance)
+        self._look_around(instance)
         return instance
+
+    def begin(self, instance: Instance) -> None:
+        """Starts one that has entered, or says what it lacks."""
+        instance.is_coming = False
+        self.review(instance)
 
     def change(self, instance: Instance, model: VirtualRouter) -> bool:
         """Gives an instance another configuration with the same identity (config/diff.py). It stays
@@ -140,7 +148,10 @@ class Roster:
             faults[cause] = why
         instance.faults = faults or NO_FAULTS
         if instance.index in self.instances and not instance.is_coming:
+            before = instance.lack
             self.review(instance)
+            if instance.lack is before:
+                self._tell_of_lack(instance)  # which of its causes have changed
 
     def remove(self, instance: Instance) -> None:
         """Ends an instance: a master resigns. It is to be forgotten when its addresses are gone."""
@@ -168,32 +179,55 @@ class Roster:
 
     def review(self, instance: Instance) -> None:
         """Compares what the router needs with what there is, and starts or fails it."""
+        before = instance.lack
+        instance.lack = self._find_lack(instance)
+        if not instance.is_coming:
+            if instance.lack is None and not self._take_part(instance):
+                instance.lack = Lack.GROUP
+            if instance.lack is not None:
+                self._stand_aside(instance, before)
+        if instance.lack is not before:
+            self._tell_of_lack(instance)
+
+    def _find_lack(self, instance: Instance) -> Lack | None:
+        """What it lacks; None where that only keeps it from beginning, and it has begun."""
         lack = instance.find_lack(self._links)
+        if lack is Lack.HELD and instance.only_waits:
+            has_begun = self._table.state(instance.index) in (State.BACKUP, State.MASTER)
+            return None if has_begun else lack
+        return lack
+
+    def _take_part(self, instance: Instance) -> bool:
+        """Starts one that lacks nothing. False where its group cannot be joined."""
+        link = self._links.by_name(instance.model.interface)
+        assert link is not None
+        if not self._listen(instance, link.index):
+            return False
+        instance.attach(self._engine, self._links)
+        if self._table.state(instance.index) in (State.INIT, State.FAULT):
+            self._engine.start(instance.index, self._clock())
+        return True
+
+    def _stand_aside(self, instance: Instance, before: Lack | None) -> None:
+        """Fails one that lacks something, and says what if that is news."""
         state = self._table.state(instance.index)
-        waits = lack is Lack.HELD and instance.only_waits
-        if waits and state in (State.BACKUP, State.MASTER):
-            lack = None  # it has begun already
-        if lack is None:
-            link = self._links.by_name(instance.model.interface)
-            assert link is not None
-            if self._listen(instance, link.index):
-                instance.attach(self._engine, self._links)
-                instance.lack = None
-                if state in (State.INIT, State.FAULT):
-                    self._engine.start(instance.index, self._clock())
-                return
-            lack = Lack.GROUP
-        is_news = lack is not instance.lack or (state != State.FAULT and not waits)
-        instance.lack = lack
-        if is_news:
+        if instance.lack is not before or state != State.FAULT:
             log.info("(%s) %s", instance.model.name, instance.describe_lack())
-        if waits and lack is Lack.HELD:
+        if instance.lack is Lack.HELD and instance.only_waits:
             return
         if state != State.FAULT:
             self._engine.fail(instance.index, self._clock())
         self._engine.detach(instance.index)
-        if lack is Lack.INTERFACE:
+        if instance.lack is Lack.INTERFACE:
             self._listen(instance, 0)
+
+    def _tell_of_lack(self, instance: Instance) -> None:
+        for follower in self.followers:
+            follower.lacks(instance)
+
+    def is_leaving(self, instance: Instance) -> bool:
+        """Whether it was removed, and is there only until its addresses are gone."""
+        return instance.index in self._leaving
 
     def catch_up(self) -> None:
         """Makes anew what links took with them, once for many links that changed together."""
@@ -263,19 +297,21 @@ class Roster:
             lower_prio_no_advert=model.lower_prio_no_advert,
             higher_prio_send_advert=model.higher_prio_send_advert,
             starts_backup=model.state != State.MASTER,
+            expired_priority=model.options.timer_expired_priority or 0,
+            ignores_adverts=model.options.is_strict and model.priority == PRIORITY_OWNER,
             auth_type=model.authentication,
             password=model.password,
             ttl=model.unicast_ttl if model.unicast_peers else 255,
             checksum_as_v2=model.v3_checksum_as_v2,
+            old_checksum=model.options.old_checksum,
             skips_known_addresses=model.skips_known_addresses,
             checks_source=model.checks_unicast_source,
             # Adverts with AH come a second or more apart, so that the clock stays ahead of them.
             ah_sequence=int(time.time()) & 0xFFFFFFFF,
         )
 
-    def _begin(self, instance: Instance) -> None:
-        """Starts it, or says what it lacks."""
-        instance.is_coming = False
+    def _look_around(self, instance: Instance) -> None:
+        """Finds what there is for it, and what it will lack when it begins."""
         instance.place(self._engine, self._links)
         self._watch(instance)
         self.review(instance)

@@ -252,7 +252,7 @@ def _log_change(instance: Instance, note: Note) -> None:
             ours,
         )
         return
-    if note.event == "ADVERT":
+    if note.event == "ADVERT" and note.priority >= ours:
         log.info(
             "(%s) Master received advert from %s with %s priority %d, ours %d",
             name,
@@ -261,6 +261,8 @@ def _log_change(instance: Instance, note: Note) -> None:
             note.priority,
             ours,
         )
+    elif note.event in ("TIMER", "ADVERT") and note.before == State.MASTER:
+        log.warning("(%s) Was silent for so long that another one may be master by now", name)
     elif note.event == "TIMER":
         log.debug("(%s) Receive advertisement timeout", name)
     if note.before == State.MASTER and note.event in ("STOP", "FAIL"):
