@@ -117,7 +117,7 @@ def histories() -> dict[type[Daemon], History]:
 
 @pytest.mark.xdist_group("sync group history")
 class TestHistory:
-    @pytest.mark.keywords("/vrrp_sync_group", "vrrp_sync_group/group")
+    @pytest.mark.keywords("At the top/vrrp_sync_group", "vrrp_sync_group/group")
     def test_members_change_in_the_order_in_which_keepalived_changes_them(
         self, histories: dict[type[Daemon], History]
     ) -> None:
@@ -242,7 +242,7 @@ def test_a_reload_moves_no_address_of_a_master_that_gets_a_new_member(lab: Labor
 
 
 @BOTH
-@pytest.mark.keywords("/vrrp_sync_group")
+@pytest.mark.keywords("At the top/vrrp_sync_group")
 def test_a_reload_brings_members_together(lab: Laboratory, kind: type[Daemon]) -> None:
     a, b, _ = three_routers(lab)
     grouped = two(200, 200)
