@@ -641,6 +641,43 @@ def test_what_a_group_tracks_counts_for_every_member(
     pair.expect({1: 90, 2: 90, 3: 100})
 
 
+def test_a_group_waits_together_and_tells_nobody_of_a_fault(
+    both: Callable[[str], Both], tmp_path: Path
+) -> None:
+    go, fails = tmp_path / "go", tmp_path / "fails"
+    text = f"while ! test -e {go}; do sleep 0.1; done; test ! -e {fails}"
+    waits = script("waits", str(program(tmp_path, "waits", text)), "timeout 60")
+    group = "vrrp_sync_group G {\n group {\n V1\n V2\n }\n}\n"
+    pair = both(
+        waits + group + instance(1, tracks("track_script", "waits")) + instance(2) + instance(3)
+    )
+    pair.expect({3: 100})
+    time.sleep(1.0)
+    pair.expect({3: 100})
+    for side in pair.sides:
+        assert "FAULT" not in side.daemon.log().replace("is in FAULT", "")
+    go.touch()
+    pair.expect({1: 100, 2: 100, 3: 100})
+    fails.touch()
+    pair.expect({3: 100})
+    fails.unlink()
+    pair.expect({1: 100, 2: 100, 3: 100})
+
+
+def test_a_group_whose_script_fails_at_first_is_in_fault(
+    both: Callable[[str], Both], tmp_path: Path
+) -> None:
+    fails = script("fails", str(program(tmp_path, "fails", "sleep 1; exit 1")), "timeout 9")
+    group = "vrrp_sync_group G {\n group {\n V1\n V2\n }\n}\n"
+    pair = both(
+        fails + group + instance(1, tracks("track_script", "fails")) + instance(2) + instance(3)
+    )
+    pair.expect({3: 100})
+    wait_states(pair.sides[0], {"V1": INIT, "V2": INIT, "V3": MASTER})
+    wait_states(pair.sides[0], {"V1": FAULT, "V2": FAULT, "V3": MASTER})
+    pair.expect({3: 100})
+
+
 @pytest.mark.keywords("vrrp_sync_group/global_tracking")
 def test_a_group_may_share_what_its_members_track(
     ours: Callable[[str], Side], tmp_path: Path

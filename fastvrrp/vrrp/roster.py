@@ -91,8 +91,6 @@ class Roster:
     def begin(self, instance: Instance) -> None:
         """Starts one that has entered, or says what it lacks."""
         instance.is_coming = False
-        if instance.lack is Lack.HELD:
-            instance.lack = None  # nobody was told of it yet
         self.review(instance)
 
     def change(self, instance: Instance, model: VirtualRouter) -> bool:
@@ -171,8 +169,6 @@ class Roster:
         self._listen(instance, 0)
         self._leaving.add(instance.index)
         self._vmacs_are_stale |= instance.model.has_vmacs
-        for follower in self.followers:
-            follower.leave(instance)
 
     def forget(self, index: int) -> None:
         """Gives back what a removed instance had in the table and in the engine."""
@@ -190,19 +186,22 @@ class Roster:
     def review(self, instance: Instance) -> None:
         """Compares what the router needs with what there is, and starts or fails it."""
         before = instance.lack
-        instance.lack = instance.find_lack(self._links)
-        if instance.lack is Lack.HELD and instance.only_waits and self._has_begun(instance):
-            instance.lack = None
+        instance.lack = self._find_lack(instance)
         if not instance.is_coming:
             if instance.lack is None and not self._take_part(instance):
                 instance.lack = Lack.GROUP
             if instance.lack is not None:
                 self._stand_aside(instance, before)
-        if instance.lack is not before or instance.lack is Lack.HELD:
+        if instance.lack is not before:
             self._tell_of_lack(instance)
 
-    def _has_begun(self, instance: Instance) -> bool:
-        return self._table.state(instance.index) in (State.BACKUP, State.MASTER)
+    def _find_lack(self, instance: Instance) -> Lack | None:
+        """What it lacks; None where that only keeps it from beginning, and it has begun."""
+        lack = instance.find_lack(self._links)
+        if lack is Lack.HELD and instance.only_waits:
+            has_begun = self._table.state(instance.index) in (State.BACKUP, State.MASTER)
+            return None if has_begun else lack
+        return lack
 
     def _take_part(self, instance: Instance) -> bool:
         """Starts one that lacks nothing. False where its group cannot be joined."""
@@ -218,10 +217,9 @@ class Roster:
     def _stand_aside(self, instance: Instance, before: Lack | None) -> None:
         """Fails one that lacks something, and says what if that is news."""
         state = self._table.state(instance.index)
-        waits = instance.lack is Lack.HELD and instance.only_waits
-        if instance.lack is not before or (state != State.FAULT and not waits):
+        if instance.lack is not before or state != State.FAULT:
             log.info("(%s) %s", instance.model.name, instance.describe_lack())
-        if waits:
+        if instance.lack is Lack.HELD and instance.only_waits:
             return
         if state != State.FAULT:
             self._engine.fail(instance.index, self._clock())

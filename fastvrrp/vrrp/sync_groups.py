@@ -49,14 +49,26 @@ STRIDE = 500
 class Group:
     """One sync group, and how its members are."""
 
-    __slots__ = ("_told", "faulty", "heading", "members", "model", "newcomers", "state", "tally")
+    __slots__ = (
+        "_told",
+        "faulty",
+        "heading",
+        "members",
+        "model",
+        "newcomers",
+        "state",
+        "tally",
+        "waiting",
+    )
 
     def __init__(self, model: SyncGroup) -> None:
         self.model = model
         self.members: list[Instance] = []
         """In the order of the configuration."""
         self.faulty: dict[int, Instance] = {}
-        """Those with a fault of their own."""
+        """Those with a fault of their own, or that wait."""
+        self.waiting: set[int] = set()
+        """Indexes of those of them that only wait."""
         self.newcomers: set[int] = set()
         """Indexes of those that have entered since the last `settle`."""
         self.state = State.INIT
@@ -67,6 +79,22 @@ class Group:
         """The state of each, as others have been told: they hear of it later than it changes."""
         self.tally = Counter[State]()
         """How many are told to be in each."""
+
+    def mind(self, instance: Instance) -> tuple[bool, bool]:
+        """Looks at what a member has of its own; whether it became, or stopped being, faulty by
+        that, and whether what keeps it is of another kind now."""
+        index = instance.index
+        was_faulty, did_wait = index in self.faulty, index in self.waiting
+        is_faulty, waits = _is_faulty(instance), _waits(instance)
+        if is_faulty:
+            self.faulty[index] = instance
+        else:
+            self.faulty.pop(index, None)
+        if waits:
+            self.waiting.add(index)
+        else:
+            self.waiting.discard(index)
+        return is_faulty is not was_faulty, waits is not did_wait
 
     def tell(self, instance: Instance, state: State) -> None:
         """Others are told that a member is in a state."""
@@ -184,8 +212,7 @@ class SyncGroups(Follower):
     def _join(self, group: Group, instance: Instance, state: State) -> None:
         group.members.append(instance)
         group.tell(instance, state)
-        if _is_faulty(instance):
-            group.faulty[instance.index] = instance
+        group.mind(instance)
         self._of[instance.index] = group
         self._unsettled[group.model.name] = group
 
@@ -193,6 +220,7 @@ class SyncGroups(Follower):
         group.members.remove(instance)
         group.forget(instance)
         group.faulty.pop(instance.index, None)
+        group.waiting.discard(instance.index)
         group.newcomers.discard(instance.index)
         del self._of[instance.index]
         self._unsettled[group.model.name] = group
@@ -246,21 +274,11 @@ class SyncGroups(Follower):
         group = self._of.get(instance.index)
         if group is None:
             return
-        if _is_faulty(instance) is (instance.index in group.faulty):
-            if (
-                instance.index in group.faulty
-            ):  # it may have failed now, and only have waited before
-                for each in group.members:
-                    self._hold(group, each)
-            return
-        if _is_faulty(instance):
-            group.faulty[instance.index] = instance
-        else:
-            del group.faulty[instance.index]
-        if len(group.faulty) < 2:
+        is_news, is_another_kind = group.mind(instance)
+        if is_another_kind or (is_news and len(group.faulty) < 2):
             for each in _first(group.members, instance.index):
                 self._hold(group, each)
-        elif len(group.faulty) == 2:
+        elif is_news and len(group.faulty) == 2:
             for each in list(group.faulty.values()):
                 self._hold(group, each)
 
@@ -291,11 +309,14 @@ class SyncGroups(Follower):
             yield group.model, group.state
 
     def _hold(self, group: Group, instance: Instance) -> None:
-        """Holds a member in FAULT while another one has a fault of its own."""
+        """Holds a member in FAULT while another one has a fault of its own, or lets it wait while
+        others wait for what is not known yet."""
+        others = len(group.faulty) - (instance.index in group.faulty)
+        waiting = len(group.waiting) - (instance.index in group.waiting)
         why: str | None = None
-        if len(group.faulty) > (instance.index in group.faulty):
+        if others:
             why = f"VRRP_Group({group.model.name}) is in FAULT"
-            if all(map(_only_waits, group.faulty.values())):
+            if others == waiting:
                 why = Pending(f"VRRP_Group({group.model.name}) waits")
         self._roster.hold(instance, CAUSE, why)
 
@@ -344,8 +365,12 @@ def _is_faulty(instance: Instance) -> bool:
     return instance.lack is not None
 
 
-def _only_waits(instance: Instance) -> bool:
-    """Whether a member's own fault is nothing but what is not known yet."""
-    return instance.lack is Lack.HELD and all(
-        isinstance(why, Pending) for cause, why in instance.faults.items() if cause != CAUSE
+def _waits(instance: Instance) -> bool:
+    """Whether nothing of its own keeps a member but what is not known yet."""
+    return (
+        instance.lack is Lack.HELD
+        and _is_faulty(instance)
+        and all(
+            isinstance(why, Pending) for cause, why in instance.faults.items() if cause != CAUSE
+        )
     )
