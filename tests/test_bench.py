@@ -55,6 +55,19 @@ def test_routers_are_spread_over_all_interfaces() -> None:
     assert max(sizes) - min(sizes) == 1
 
 
+@pytest.mark.parametrize("scripts", [0, 2, 7])
+def test_each_script_is_tracked_by_one_router(tmp_path: Path, scripts: int) -> None:
+    path = tmp_path / "keepalived.conf"
+    path.write_text(Case(3, 1, scripts=scripts).configuration(100))
+    found = read(str(path))
+    assert not found.has_errors
+    assert len(found.configuration.track_scripts) == scripts
+    tracked = [
+        each.name for router in found.configuration.virtual_routers for each in router.tracked
+    ]
+    assert sorted(tracked) == sorted(f"S{number}" for number in range(scripts))
+
+
 def test_master_down_interval_is_the_rfcs() -> None:
     assert Case(1, 1).master_down_interval(100) == 3 + 156 / 256
     assert Case(1, 1, version=3, interval=0.1).master_down_interval(100) == pytest.approx(

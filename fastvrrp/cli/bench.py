@@ -49,6 +49,13 @@ def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         " (%(default)s)",
     )
     lab.add_argument(
+        "--scripts",
+        type=int,
+        default=0,
+        metavar="N",
+        help="scripts that run every second, each tracked by a virtual router (%(default)s)",
+    )
+    lab.add_argument(
         "--duration",
         type=float,
         default=10.0,
@@ -128,6 +135,7 @@ def _lab(arguments: argparse.Namespace) -> int:
         arguments.family,
         arguments.advert_interval,
         arguments.phases == "spread",
+        arguments.scripts,
     )
     if arguments.plot is not None and arguments.plot.suffix not in (".png", ".svg"):
         return refuse(f"{arguments.plot}: a picture's name ends in .png or .svg")

@@ -270,7 +270,7 @@ DAEMON = Table().add(
     later("lvs_notify_fifo", FIFO, "FIFO that is told of servers.", since="1.3.6"),
     later("lvs_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
     Keyword("fifo_write_vrrp_states_on_reload", FLAG, "Tell FIFOs all states at a reload."),
-    later(
+    Keyword(
         "dynamic_interfaces",
         Optional(Choice({"allow_if_changes": "allow_if_changes"})),
         "Interfaces may come later.",
@@ -383,6 +383,6 @@ AT_TOP = (
     ),
     later("instance", One(NAME), "Name of this daemon among others.", since="1.2.24"),
     later("use_pid_dir", FLAG, "PID files in a directory of their own.", since="1.2.24"),
-    later("linkbeat_use_polling", FLAG, "Ask interfaces for their link.", since="1.1.18"),
+    Keyword("linkbeat_use_polling", FLAG, "Ask interfaces for their link.", since="1.1.18"),
     later("child_wait_time", One(NUMBER), "Seconds to wait at the end.", "5"),
 )

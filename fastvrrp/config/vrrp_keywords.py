@@ -418,7 +418,7 @@ INSTANCE = Table().add(
         "Multicast group of adverts.",
         fallback="vrrp_mcast_group4 or vrrp_mcast_group6",
     ),
-    later("track_src_ip", FLAG, "A missing source address is a fault."),
+    Keyword("track_src_ip", FLAG, "A missing source address is a fault."),
     later("unicast_fault_no_peer", FLAG, "No peer is a fault."),
     later(
         "old_unicast_checksum",
@@ -471,7 +471,7 @@ INSTANCE = Table().add(
         replaced_by="lvs_sync_daemon in global_defs",
         is_discouraged=True,
     ),
-    later(
+    Keyword(
         "linkbeat_use_polling",
         FLAG,
         "Ask the interface for its link.",

@@ -39,6 +39,7 @@ from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.roster import Roster
+from fastvrrp.vrrp.tracking import Tracking
 from fastvrrp.vrrp.transitions import Transitions
 
 log = logging.getLogger(__name__)
@@ -116,12 +117,20 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
-        self._scripts = Scripts()
-        self._notifier = Notifier(
-            self._loop, self._scripts, self._roster.instances, self._table.state, clock
+        self._scripts = Scripts(self._loop)
+        tracking = Tracking(
+            self._loop,
+            self._roster,
+            self._links,
+            self._scripts,
+            self._run_elsewhere,
+            self._driver,
         )
         self._daemon_scripts = DaemonScripts(definitions.scripts, ENDING)
-        self._followers: tuple[Follower, ...] = (self._notifier, self._daemon_scripts)
+        notifier = Notifier(
+            self._loop, self._scripts, self._roster.instances, self._table.state, clock
+        )
+        self._followers: tuple[Follower, ...] = (tracking, self._daemon_scripts, notifier)
         self._roster.followers = self._transitions.followers = self._followers
         self._reloads = Reloads(
             self._loop,
@@ -190,7 +199,6 @@ class Vrrpd:
             self._listen(model)
         self._loop.add_reader(self._driver.alarm.descriptor, self._driver.on_alarm)
         self._loop.add_reader(self._links.fileno(), self._on_links)
-        self._hear_scripts()
         ending.callback(self._roster.close)
         for follower in self._followers:
             ending.callback(follower.stop)
@@ -269,16 +277,6 @@ class Vrrpd:
         self._links.read()
         self._roster.catch_up()
         self._driver.settle()
-
-    def _hear_scripts(self) -> None:
-        """Takes what the process that runs scripts has to say, and sends what waits for room."""
-        self._loop.remove_reader(self._scripts.fileno())
-        self._loop.remove_writer(self._scripts.fileno())
-        self._scripts.read()  # it may be another process afterwards
-        self._scripts.flush()
-        self._loop.add_reader(self._scripts.fileno(), self._hear_scripts)
-        if self._scripts.is_behind:
-            self._loop.add_writer(self._scripts.fileno(), self._hear_scripts)
 
     def _run_elsewhere(self, run: Callable[[], None], then: Callable[[], None]) -> None:
         """Calls `run` in the kernel thread, then `then` in the loop."""

@@ -62,6 +62,14 @@ class Check(NamedTuple):
     """It is bad until it is good (`init_fail`); otherwise its first result decides."""
 
 
+class Watched(NamedTuple):
+    """What the daemon says of a check: how it is run, and what is known of it."""
+
+    check: Check
+    is_good: bool | None
+    """What it was when another runner, or another configuration, had it; None of a new one."""
+
+
 class News(NamedTuple):
     """A script has become good or bad."""
 
@@ -71,18 +79,29 @@ class News(NamedTuple):
     """How its last run ended, for a person."""
 
 
+class Remark(NamedTuple):
+    """Something else about a script, for the log."""
+
+    name: str
+    text: str
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts the results of one script."""
 
     check: Check
-    is_good: bool | None = field(init=False)
+    is_good: bool | None = None
     """None until the first result."""
+    is_running: bool = False
+    status: int = 0
+    """The exit status of its last run that exited."""
     _in_a_row: int = field(default=0, init=False)
     """Results that speak against what it is now."""
 
     def __post_init__(self) -> None:
-        self.is_good = False if self.check.starts_bad else None
+        if self.is_good is None and self.check.starts_bad:
+            self.is_good = False
 
     def count(self, succeeded: bool) -> bool:
         """Takes one result; True where the script has become good or bad by it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from ipaddress import ip_address
 from socket import AF_INET6
 from types import MappingProxyType
 
@@ -30,6 +31,7 @@ class Lack(Enum):
     DOWN = "interface {interface} is down"
     MAC = "interface {interface} is not an Ethernet interface"
     ADDRESS = "interface {interface} has no {kind} address to send from"
+    SOURCE = "src address {source} not configured"
     VMAC = "VMAC interface {vmac} does not exist"
     VMAC_DOWN = "VMAC interface {vmac} is down"
     GROUP = "the multicast group cannot be joined on {interface}"
@@ -40,6 +42,12 @@ NO_ADDRESSES = AddressBatch((), ())
 NO_FAULTS: Mapping[str, str] = MappingProxyType({})
 VMAC_IS_COMING = -1
 """Instead of an ifindex: the VMAC is being made, and will be told of."""
+
+
+class Pending(str):
+    """Why an instance does not begin yet, though nothing has failed. One that has begun goes on."""
+
+    __slots__ = ()
 
 
 class Instance:
@@ -99,6 +107,7 @@ class Instance:
         return self.lack.value.format(
             interface=self.model.interface,
             faults="; ".join(self.faults.values()),
+            source=ip_address(self.model.source_address or b"\0\0\0\0"),
             kind="link-local" if self.model.family == AF_INET6 else "IPv4",
             vmac=self.model.vmac.name if self.model.vmac else "",
         )
@@ -125,7 +134,22 @@ class Instance:
             return Lack.VMAC_DOWN
         if self.source(links, link) is None:
             return Lack.ADDRESS
+        expected = self.expected_source
+        if expected is not None and not links.has_address(expected):
+            return Lack.SOURCE
         return Lack.HELD if self.faults else None
+
+    @property
+    def expected_source(self) -> tuple[int, bytes] | None:
+        """The address without which it cannot take part (`track_src_ip`), with its family."""
+        if not self.model.options.tracks_source or self.model.source_address is None:
+            return None
+        return self.model.family, self.model.source_address
+
+    @property
+    def only_waits(self) -> bool:
+        """What holds it is nothing but what is not known yet."""
+        return all(isinstance(why, Pending) for why in self.faults.values())
 
     def source(self, links: Links, link: Link) -> bytes | None:
         """The address that adverts leave with, packed."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from socket import AF_INET, AF_INET6
 
 from fastvrrp._engine import Engine
@@ -52,6 +52,8 @@ class Roster:
         """Called when the addresses of a master have got other places."""
         self.followers: Sequence[Follower] = ()
         """Who hears of instances that come, change and go, in this order."""
+        self.reporter: Callable[[str], str] = lambda _: "Netlink"
+        """Who says whether the link of that name is up, for the log."""
         self.on_changed: Callable[[], None] = lambda: None
         """Called when instances were started or failed outside of a call to the roster."""
         self._vmacs_are_stale = False
@@ -110,6 +112,11 @@ class Roster:
             old.announcements,
         )
 
+    @property
+    def interfaces(self) -> Set[str]:
+        """Names of the interfaces that instances use; their changes are logged."""
+        return self._by_link.keys()
+
     def set_priority(self, instance: Instance, priority: int) -> None:
         """Gives an instance another effective priority (1-254) until its model changes. Its next
         advert has it."""
@@ -127,7 +134,7 @@ class Roster:
 
     def hold(self, instance: Instance, cause: str, why: str | None) -> None:
         """Lets an instance fail, for as long as any cause holds it; with None that cause is over.
-        `why` is for a person."""
+        `why` is for a person; as Pending it keeps an instance from beginning, and no more."""
         if instance.faults.get(cause) == why:
             return
         faults = {name: text for name, text in instance.faults.items() if name != cause}
@@ -165,6 +172,13 @@ class Roster:
         """Compares what the router needs with what there is, and starts or fails it."""
         lack = instance.find_lack(self._links)
         state = self._table.state(instance.index)
+        if lack is Lack.HELD and instance.only_waits:
+            if state in (State.INIT, State.FAULT):
+                if lack is not instance.lack:
+                    log.info("(%s) %s", instance.model.name, instance.describe_lack())
+                instance.lack = lack
+                return
+            lack = None
         if lack is None:
             link = self._links.by_name(instance.model.interface)
             assert link is not None
@@ -277,8 +291,14 @@ class Roster:
                 self._links.subscribe(self._on_link, name)
                 self._by_link[name] = []
             self._by_link[name].append(instance)
+        if instance.expected_source is not None:
+            self._links.expect(
+                instance.expected_source, instance.index, lambda: self.review(instance)
+            )
 
     def _unwatch(self, instance: Instance) -> None:
+        if instance.expected_source is not None:
+            self._links.expect_no_more(instance.expected_source, instance.index)
         for name in _interfaces(instance.model):
             watching = self._by_link[name]
             watching.remove(instance)
@@ -346,7 +366,7 @@ class Roster:
     def _on_link(self, change: Change, link: Link) -> None:
         instances = self._by_link.get(link.name, [])
         if change in (Change.UP, Change.DOWN):
-            log.info("Netlink reports %s %s", link.name, change.value)
+            log.info("%s reports %s %s", self.reporter(link.name), link.name, change.value)
         if change in (Change.APPEARED, Change.VANISHED):
             self._vmacs_are_stale |= any(each.model.vmac is not None for each in instances)
         for instance in instances:
