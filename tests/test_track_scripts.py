@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -304,6 +306,27 @@ def test_a_runner_that_ends_again_and_again_is_given_time(run: Run) -> None:
     assert run.scripts.pid is None
     run.loop.until(lambda: run.scripts.pid is not None)
     assert run.hear(1) == [("good", True)]
+
+
+def test_whoever_reads_our_output_need_not_wait_for_the_runner(tmp_path: Path) -> None:
+    text = (
+        "import os, sys\n"
+        f"sys.path[:0] = [{str(Path(__file__).parent)!r}]\n"
+        "from test_track_scripts import Run, check\n"
+        "run = Run()\n"
+        "run.scripts.watch(check('slow', 'sleep 1000'))\n"
+        "print(run.pid(), flush=True)\n"
+        "os.kill(run.pid(), 19)\n"  # SIGSTOP
+        "os._exit(0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=False
+    )
+    runner = int(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert is_alive(runner)
+    os.kill(runner, signal.SIGCONT)
+    wait_until(lambda: not is_alive(runner))
 
 
 @pytest.mark.parametrize("stubborn", ["exec ", "trap '' TERM; "])

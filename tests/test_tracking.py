@@ -16,7 +16,7 @@ from lab import Capture, Daemon, Fastvrrp, Keepalived, Laboratory, Router, wait_
 from lab.capture import glance
 
 SECOND = 1_000_000_000
-MASTER, FAULT = 2, 3
+INIT, MASTER, FAULT = 0, 2, 3
 RECENT = 0.5
 """Seconds in which each master has spoken at least once."""
 HEAD = """
@@ -426,6 +426,27 @@ def test_a_master_goes_on_until_the_first_result_of_a_script_that_a_reload_bring
         assert "sent 0 priority" not in side.daemon.log()
     go.touch()
     pair.expect({2: 80})
+
+
+def test_one_that_waits_for_its_script_may_be_changed_and_removed(
+    ours: Callable[[str], Side], tmp_path: Path
+) -> None:
+    waits = script("waits", str(program(tmp_path, "waits", "sleep 1000")), "timeout 1000")
+    waiting = waits + "".join(instance(vrid, tracks("track_script", "waits")) for vrid in (1, 2))
+    side = ours(waiting + instance(3))
+    wait_speaking(side, {3: 100})
+    assert states(side) == {"V1": INIT, "V2": INIT, "V3": MASTER}
+    side.daemon.wait_log("(V1) tracked script waits has not run yet")
+    side.daemon.configure(HEAD + waits + instance(1, priority=90) + instance(3))
+    side.daemon.signal(signal.SIGHUP)
+    wait_speaking(side, {1: 90, 3: 100})
+    side.daemon.configure(HEAD + waiting)
+    side.daemon.signal(signal.SIGHUP)
+    wait_speaking(side, {1: 100})
+    wait_states(side, {"V2": INIT})
+    assert side.daemon.stop() == 0
+    assert "Traceback" not in side.daemon.log()
+    assert "FAULT" not in side.daemon.log()
 
 
 @pytest.mark.keywords("vrrp_script/init_fail")

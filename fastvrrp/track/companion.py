@@ -29,6 +29,8 @@ PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds until it is started again, after one death and more of them."""
 LAST_WORDS = 5.0
 """Seconds for what was said before `close`."""
+LONGEST_LINE = 1024
+"""Bytes of a traceback's last line."""
 
 
 class Companion:
@@ -55,6 +57,8 @@ class Companion:
         self._deaths = 0
         self._next_start: asyncio.TimerHandle | None = None
         self._is_writing = False
+        self._said = -1
+        """Its stderr: whoever reads ours need not wait for its end."""
 
     @property
     def pid(self) -> int | None:
@@ -95,6 +99,7 @@ class Companion:
         with suppress(OSError):
             self._frames.finish(LAST_WORDS)
         self._forget()
+        os.close(self._said)
 
     def wait(self) -> int:
         """Waits for the end of a process that was let go of; its exit status."""
@@ -103,6 +108,7 @@ class Companion:
     def _spawn(self) -> None:
         home = str(Path(fastvrrp.__file__).parent.parent)  # this version, wherever it was started
         paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+        said = os.memfd_create("said")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with theirs:
@@ -110,12 +116,16 @@ class Companion:
                     [sys.executable, "-P", "-m", self._module, str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=said,
                     cwd="/",
                     env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
                 )
         except OSError:
+            os.close(said)
             ours.close()
             raise
+        self._said = said
         self._frames = Frames(ours)
         self._began = time.monotonic()
         self._loop.add_reader(ours.fileno(), self._on_readable)
@@ -129,6 +139,13 @@ class Companion:
             self._is_writing = False
         self._frames.socket.close()
         self._frames = None
+
+    def _last_words(self) -> str:
+        """The last line of its stderr, and no more of it."""
+        size = os.fstat(self._said).st_size
+        text = os.pread(self._said, LONGEST_LINE, max(0, size - LONGEST_LINE))
+        os.close(self._said)
+        return text.decode(errors="replace").strip().rpartition("\n")[2]
 
     def _on_readable(self) -> None:
         assert self._frames is not None
@@ -146,7 +163,7 @@ class Companion:
         self._process.kill()  # it may have closed its end and hang
         status = self._process.wait()
         self._process = None
-        log.error("the process that %s ended: %s", self._what, status)
+        log.error("the process that %s ended: %s %s", self._what, status, self._last_words())
         if time.monotonic() - self._began >= LONG_LIFE:
             self._deaths = 0
         self._deaths += 1

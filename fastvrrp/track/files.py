@@ -42,7 +42,7 @@ class Files:
 
     def __init__(self, on_change: Callable[[str], None] = lambda _: None) -> None:
         """`on_change` is called with the name of a file that has another number than before, or its
-        first one."""
+        first one. Raises OSError where there are too many inotify instances already."""
         self._on_change = on_change
         self._inotify = INotify(nonblocking=True)
         self._paths: dict[str, str] = {}
@@ -55,6 +55,8 @@ class Files:
         """How many steps each watch is for."""
         self._stale: dict[str, None] = {}
         """Files to look at, in order."""
+        self._refused: set[str] = set()
+        """Directories that cannot be watched, of which that was said."""
 
     def fileno(self) -> int:
         """The descriptor that is readable when a file may have changed."""
@@ -119,7 +121,9 @@ class Files:
             except OSError as error:
                 if error.errno in (errno.ENOENT, errno.ENOTDIR):
                     break  # gone again, which the step before this one says
-                log.error("changes in %s cannot be watched: %s", directory, error.strerror)
+                if directory not in self._refused:
+                    self._refused.add(directory)
+                    log.error("changes in %s cannot be watched: %s", directory, error.strerror)
         before = self._ways.pop(name, [])
         self._ways[name] = way
         for step in way:

@@ -172,13 +172,9 @@ class Roster:
         """Compares what the router needs with what there is, and starts or fails it."""
         lack = instance.find_lack(self._links)
         state = self._table.state(instance.index)
-        if lack is Lack.HELD and instance.only_waits:
-            if state in (State.INIT, State.FAULT):
-                if lack is not instance.lack:
-                    log.info("(%s) %s", instance.model.name, instance.describe_lack())
-                instance.lack = lack
-                return
-            lack = None
+        waits = lack is Lack.HELD and instance.only_waits
+        if waits and state in (State.BACKUP, State.MASTER):
+            lack = None  # it has begun already
         if lack is None:
             link = self._links.by_name(instance.model.interface)
             assert link is not None
@@ -189,10 +185,12 @@ class Roster:
                     self._engine.start(instance.index, self._clock())
                 return
             lack = Lack.GROUP
-        is_news = lack is not instance.lack or state != State.FAULT
+        is_news = lack is not instance.lack or (state != State.FAULT and not waits)
         instance.lack = lack
         if is_news:
             log.info("(%s) %s", instance.model.name, instance.describe_lack())
+        if waits and lack is Lack.HELD:
+            return
         if state != State.FAULT:
             self._engine.fail(instance.index, self._clock())
         self._engine.detach(instance.index)

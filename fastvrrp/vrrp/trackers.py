@@ -179,8 +179,8 @@ class Trackers:
             self._links.unsubscribe(self._on_link, name)
         elif kind == Tracker.SCRIPT and self._checks.pop(name, None) is not None:
             self._scripts.forget(name)
-        elif kind == Tracker.FILE and self._files is not None:
-            del self._paths[name]
+        elif kind == Tracker.FILE and self._paths.pop(name, None) is not None:
+            assert self._files is not None
             self._files.forget(name)
 
     def _run_script(self, script: TrackScript) -> None:
@@ -207,18 +207,28 @@ class Trackers:
     def _watch_file(self, file: TrackFile) -> None:
         if self._paths.get(file.name) == file.path:
             return
+        files = self._opened_files()
+        if files is None:
+            return
         self._paths[file.name] = file.path
-        if self._files is None:
-            self._files = Files(lambda name: self._on_change((Tracker.FILE, name)))
-            self._loop.add_reader(self._files.fileno(), self._read_files)
         if file.initial_value is not None:
             try:
                 initialise(file.path, file.initial_value, overwrites=file.overwrites)
             except OSError as error:
                 log.error("track_file %s: %s: %s", file.name, file.path, error.strerror)
-        self._files.watch(file.name, file.path)
+        files.watch(file.name, file.path)
         if not self._is_running:
-            self._files.look(file.name)
+            files.look(file.name)
+
+    def _opened_files(self) -> Files | None:
+        if self._files is None:
+            try:
+                self._files = Files(lambda name: self._on_change((Tracker.FILE, name)))
+            except OSError as error:
+                log.error("no file can be tracked: inotify: %s", error.strerror)
+                return None
+            self._loop.add_reader(self._files.fileno(), self._read_files)
+        return self._files
 
     def _read_files(self) -> None:
         if self._files is None:
