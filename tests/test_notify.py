@@ -3,8 +3,12 @@ events, and what both told is compared."""
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
+import signal
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -168,6 +172,57 @@ def test_every_advert_of_lower_priority_is_told(lab: Laboratory) -> None:
         assert set(witness.runs()) == {"<lower> uid=0 gid=0 groups=0 HOME=/root"}
         # One each: what was heard is neither told twice nor left out.
         assert abs(len(witness.told()) - 3 - len(witness.runs())) <= 1
+
+
+def test_an_instance_that_is_renamed_is_told_of_by_both_names(lab: Laboratory) -> None:
+    witness = Witness(lab, Fastvrrp)
+    start = definitions("script_user root")
+    witness.start(start + instance("A", 1, *every_script("A")))
+    witness.wait(2, 4)
+    witness.reload(start + instance("B", 1, *every_script("B")))
+    witness.wait(4, 7)
+    witness.daemon.stop()
+    assert witness.told() == [
+        'INSTANCE "A" BACKUP 200',
+        'INSTANCE "A" MASTER 200',
+        'INSTANCE "A" FAULT 200',
+        'INSTANCE "B" MASTER 200',
+        'INSTANCE "B" STOP 200',
+    ]
+    assert [run.split()[0] for run in witness.runs()[4:7]] == [
+        *("<notify>", "<notify_master>", "<notify>")
+    ]
+
+
+def test_settings_that_a_reload_brings_hold_from_then_on(lab: Laboratory) -> None:
+    witness = Witness(lab, Fastvrrp)
+    witness.start(definitions("script_user root") + instance("A", 1))
+    witness.wait(2, 0)
+    second = definitions("script_user nobody").replace("{fifo}", "{folder}/other")
+    witness.reload(second + instance("A", 1, 'notify "{script} more"'))
+    witness.daemon.wait_log("Reloaded")
+    assert (witness.folder / "other").exists()
+    witness.daemon.stop()
+    assert not (witness.folder / "other").exists()
+    wait_until(witness.runs)
+    assert witness.runs() == [
+        "<more> <INSTANCE> <A> <STOP> <200> uid=65534 gid=65534 groups=65534 HOME=/root"
+    ]
+    assert len(witness.told()) == 2  # the other FIFO is told of nothing any more
+
+
+def test_whoever_starts_it_does_not_wait_for_what_runs_scripts(lab: Laboratory) -> None:
+    witness = Witness(lab, Fastvrrp)
+    conf = witness.folder / "conf"
+    pid_file = witness.folder / "fastvrrp.pid"
+    text = definitions("script_user root") + instance("A", 1, 'notify "{script} x"')
+    conf.write_text(witness.filled(text))
+    fastvrrp = str(Path(sys.executable).with_name("fastvrrp"))
+    begun = witness.router.run([fastvrrp, "run", "-f", str(conf), "-p", str(pid_file)])
+    assert begun.returncode == 0
+    wait_until(witness.runs)
+    os.kill(int(pid_file.read_text()), signal.SIGTERM)
+    wait_until(lambda: not pid_file.exists(), what="the end")
 
 
 @needs("track_file")
@@ -373,14 +428,25 @@ def told_by_unsafe_scripts(witness: Witness, security: str) -> list[str]:
 
 
 @pytest.mark.keywords("global_defs/set_supplementary_groups")
-def test_all_groups_of_a_user_are_taken_along_where_that_is_wanted(lab: Laboratory) -> None:
+@pytest.mark.parametrize("is_global", [True, False], ids=["global", "colon"])
+def test_all_groups_of_a_user_are_taken_along_where_that_is_wanted(
+    lab: Laboratory, is_global: bool
+) -> None:
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    user = next((name for entry in grp.getgrall() for name in entry.gr_mem if name in known), None)
+    if user is None:
+        pytest.skip("no user of this machine is in a second group")
+    everywhere = set(os.getgrouplist(user, pwd.getpwnam(user).pw_gid))
     witness = Witness(lab, Fastvrrp)
-    everywhere = ",".join(map(str, sorted(os.getgrouplist("root", 0))))
-    conf = definitions("script_user root", "set_supplementary_groups")
-    witness.start(conf + instance("A", 1, 'notify_backup "{script} b"'))
+    colon = "" if is_global else ":"
+    conf = definitions(f"script_user {user}", "set_supplementary_groups" if is_global else "")
+    conf += instance("A", 1, f'notify_backup "{{script}} b" {user} {colon}')
+    witness.start(conf)
     witness.wait(1, 1)
     witness.daemon.stop()
-    assert f"groups={everywhere} " in witness.runs()[0]
+    groups = witness.runs()[0].split("groups=")[1].split()[0].split(",")
+    assert set(map(int, groups)) == everywhere
+    assert len(everywhere) > 1
 
 
 # --- the daemon's own scripts --------------------------------------------------------------------

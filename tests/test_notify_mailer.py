@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Iterator
 from email import message_from_bytes
@@ -218,3 +219,19 @@ def test_a_name_with_any_letters_is_mailed() -> None:
 def test_a_name_cannot_add_a_header() -> None:
     with pytest.raises(ValueError, match="linefeed"):
         compose(EVENT._replace(name="A\r\nBcc: c@example.org"), time.time(), MAIL, "lab")
+
+
+@pytest.mark.keywords("global_defs/router_id")
+def test_the_host_s_name_stands_where_no_other_is_written(
+    router: Router, loop: asyncio.AbstractEventLoop
+) -> None:
+    box = Mailbox(router, "10.0.0.2", 2525)
+    mailer = Mailer(loop)
+    mailer.configure(Mail(("a@example.org",), server="10.0.0.2", port=2525), "")
+    tell(mailer, "A")
+    run(router, loop, lambda: len(box.deliveries) == 1)
+    name = socket.gethostname()
+    delivery = box.deliveries[0]
+    assert (delivery.helo, delivery.sender) == (name, f"keepalived@{name}")
+    assert delivery.message["Subject"] == f"[{name}] VRRP Instance A - Entering MASTER state"
+    mailer.close()
