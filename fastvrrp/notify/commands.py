@@ -46,14 +46,15 @@ class Commands:
             self._scripts.inspect(prepared)
 
     def prepare(self, command: Command, *more: str) -> script.Command | None:
-        """A known command with further arguments; None where nobody can run it."""
+        """A command with further arguments; None where nobody can run it."""
+        self.know(command)
         prepared = self._known[_key(command)]
         if prepared is None:
             return None
         return prepared._replace(arguments=command.arguments + more)
 
     def run(self, command: Command, *more: str) -> None:
-        """Runs a known command once, with further arguments."""
+        """Runs a command once, with further arguments."""
         prepared = self.prepare(command, *more)
         if prepared is not None:
             self._scripts.run(prepared)

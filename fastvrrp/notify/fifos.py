@@ -70,7 +70,6 @@ class Fifos:
     def _residents(self) -> Iterator[Resident]:
         for keyword, setting in self._settings.items():
             if setting.script is not None:
-                self._commands.know(setting.script)
                 command = self._commands.prepare(setting.script, setting.path)
                 if command is not None:
                     yield Resident(keyword.replace("_", " "), command)

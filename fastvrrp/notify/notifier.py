@@ -7,7 +7,6 @@ state, a mail.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator, Mapping
 
 from fastvrrp._engine import Note
@@ -30,8 +29,6 @@ from fastvrrp.notify.mailer import Mailer
 from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance
-
-log = logging.getLogger(__name__)
 
 SILENT = Notifications()
 """Those of an instance that tells nobody but FIFOs."""
@@ -85,6 +82,7 @@ class Notifier(Follower):
             del self._groups[name]
 
     def enter(self, instance: Instance) -> None:
+        self._leaving.discard(instance.index)  # one that was there before had nothing to tell
         if self._tells_states:
             self._fresh.add(instance.index)
         self._know(instance.model.notifications)
@@ -154,8 +152,8 @@ class Notifier(Follower):
             self._commands.run(script)
 
     def on_group_change(self, group: SyncGroup, before: State, after: State) -> None:
-        """A sync group has changed its state; INIT is before its start and after its stop. Its
-        members were told of theirs before; but of a group that starts as BACKUP afterwards."""
+        """A sync group has changed its state; INIT is before its start and after its stop. Who
+        calls it sees to keepalived's order: members first, but for a start as BACKUP."""
         self._groups[group.name] = after
         event = Event(GROUP, group.name, word_of(after), GROUP_PRIORITY)
         self._tell(group.notifications, event)
