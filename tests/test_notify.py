@@ -303,6 +303,7 @@ def test_fifos_are_made_and_owned_as_keepalived_does(lab: Laboratory) -> None:
         paths = [witness.folder / "all", witness.folder / "vrrp"]
         wait_until(lambda paths=paths: all(path.exists() for path in paths))  # type: ignore[misc]
         wait_until(lambda path=paths[0]: path.stat().st_uid == NOBODY)  # type: ignore[misc]
+        wait_until(lambda path=paths[1]: path.stat().st_gid == NOBODY)  # type: ignore[misc]
         seen.append([(s.st_mode, s.st_uid, s.st_gid) for s in map(Path.stat, paths)])
         assert witness.daemon.stop() == 0
         assert not any(path.exists() for path in paths)

@@ -88,6 +88,7 @@ def test_what_waits_is_still_given_to_a_reader_at_the_end(
     copy = tmp_path / "copy"
     reader = os.posix_spawn("/bin/sh", ["sh", "-c", f"cat {path} >{copy}"], os.environ)
     loop.run_until_complete(asyncio.sleep(0.3))
+    fifo.finish()
     fifo.close()
     assert os.waitpid(reader, 0)[1] == 0
     assert copy.read_bytes() == count * LINE
@@ -99,6 +100,7 @@ def test_the_end_does_not_wait_for_one_who_never_comes(
     fifo = Fifo(loop, str(tmp_path / "fifo"), None)
     for _ in range(2 * CAPACITY // len(LINE)):
         fifo.write(LINE)
+    fifo.finish()
     fifo.close()
     assert "lines were not read" in caplog.text
     assert list(tmp_path.iterdir()) == []

@@ -154,11 +154,11 @@ class Vrrpd:
             self._run_elsewhere,
             self._driver,
         )
-        self._notifier = Notifier(
+        self._daemon_scripts = DaemonScripts(definitions.scripts, ENDING)
+        notifier = Notifier(
             self._loop, self._scripts, self._roster.instances, self._table.state, clock
         )
-        self._groups.on_group_change = self._notifier.on_group_change
-        self._daemon_scripts = DaemonScripts(definitions.scripts, ENDING)
+        self._groups.on_group_change = notifier.on_group_change
         self._filter = Filter(
             self._sysctls,
             lambda index: self._table.state(index) == State.MASTER,
@@ -174,8 +174,8 @@ class Vrrpd:
             self._filter,
             Routing(self._upkeep, self._roster, self._links, self._sysctls, self._loop.call_later),
             split_brains,
-            self._notifier,
             self._daemon_scripts,
+            notifier,
             GroupNews(self._groups),
         )
         self._roster.followers = self._transitions.followers = self._followers

@@ -73,13 +73,15 @@ class Fifo:
         self._waiting.append(line)
         self._size += len(line)
 
+    def finish(self) -> None:
+        """Gives a reader what waits, as long as it goes on reading: the daemon ends."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        while self._waiting and poll.poll(PATIENCE):
+            self._flush()
+
     def close(self) -> None:
-        """Lets go of it, and removes it if we made it. A reader gets what it takes soon."""
-        if self._waiting:
-            poll = select.poll()
-            poll.register(self._descriptor, select.POLLOUT)
-            while self._waiting and poll.poll(PATIENCE):
-                self._flush()
+        """Lets go of it at once, and removes it if we made it."""
         if self._waiting:
             self._loop.remove_writer(self._descriptor)
             unread = b"".join(self._waiting).count(b"\n")

@@ -56,6 +56,7 @@ class Fifos:
     def close(self) -> None:
         """Lets go of all of them; those who read come to their end."""
         for fifo in self._open.values():
+            fifo.finish()
             fifo.close()
         self._open.clear()
 

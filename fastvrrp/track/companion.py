@@ -27,7 +27,7 @@ LONG_LIFE = 10.0
 """Seconds after which a death is the first one again."""
 PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds until it is started again, after one death and more of them."""
-LAST_WORDS = 1.0
+LAST_WORDS = 5.0
 """Seconds for what was said before `close`."""
 LONGEST_LINE = 1024
 """Bytes of a traceback's last line."""

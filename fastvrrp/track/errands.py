@@ -32,6 +32,8 @@ class Errands:
         """Process ids of those that run, by name."""
         self._refused: dict[str, str] = {}
         """Programs that were not run the last time, and why."""
+        self.ends: int | None = None
+        """When the residents are told to end, in nanoseconds of the monotonic clock."""
 
     @property
     def has_residents(self) -> bool:
@@ -62,10 +64,18 @@ class Errands:
         if is_other and code in NOT_EXECUTED:
             self._judge(command, f"{status}: may its user run it?")
 
-    def end_residents(self) -> None:
-        """Tells every resident to end."""
-        for name in list(self._residents):
-            self._evict(name)
+    def end_residents(self, moment: int) -> None:
+        """Tells every resident to end at a moment. Until then it may end by itself: the daemon has
+        gone, and it comes to the end of its FIFO."""
+        if self._residents:
+            self.ends = moment
+
+    def end_overdue(self, now: int) -> None:
+        """Does so when the moment has come."""
+        if self.ends is not None and self.ends <= now:
+            self.ends = None
+            for name in list(self._residents):
+                self._evict(name)
 
     def _start(self, command: Command) -> int | None:
         """The process id; None where it cannot be started."""

@@ -27,15 +27,7 @@ from dataclasses import dataclass
 from fastvrrp.track.errands import Errands
 from fastvrrp.track.frames import Closed, Frames
 from fastvrrp.track.obstacles import found, obstacle, own_credentials
-from fastvrrp.track.script import (
-    Command,
-    Inspection,
-    News,
-    Remark,
-    Resident,
-    Tally,
-    Watched,
-)
+from fastvrrp.track.script import Command, Inspection, News, Remark, Resident, Tally, Watched
 
 TIMED_OUT = "timed_out"
 """Reason of a failure."""
@@ -77,12 +69,10 @@ class Runner:
         """When a check is run next, and a number that tells apart those of one moment."""
         self._numbers = itertools.count()
         self._is_ending = False
-        self._patience = 0
-        """Until when residents may go on when it ends, in nanoseconds of the monotonic clock."""
-        self._errands = Errands(spawn, self._say)
+        self._errands = Errands(spawn, lambda line: self._daemon.send(json.dumps([line]).encode()))
 
     def serve(self) -> None:
-        """Runs until the daemon closes its end and no check and no resident runs any more."""
+        """Runs until the daemon closes its end, and no check and no resident runs any more."""
         woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
@@ -188,8 +178,6 @@ class Runner:
 
     def _end_overdue(self) -> None:
         now = time.monotonic_ns()
-        if self._is_ending and now >= self._patience:
-            self._errands.end_residents()
         for pid, run in self._runs.items():
             if run.ends <= now:
                 _signal(pid, signal.SIGKILL if run.was_told else signal.SIGTERM)
@@ -198,14 +186,14 @@ class Runner:
                     self._count(run.tally, False, TIMED_OUT)
                 run.was_told = True
                 run.ends = now + GRACE
+        self._errands.end_overdue(now)
 
     def _end_checks(self) -> None:
-        """Nobody wants to know their results any more. Residents have read the end of their FIFO,
-        and get a moment."""
+        """Nobody wants to know their results any more."""
         self._is_ending = True
-        self._patience = time.monotonic_ns() + GRACE
         self._tallies.clear()
         self._due.clear()
+        self._errands.end_residents(time.monotonic_ns() + GRACE)
         for pid, run in self._runs.items():
             _signal(pid, signal.SIGTERM)
             run.was_told = True
@@ -222,17 +210,13 @@ class Runner:
     def _tell(self, what: News | Remark) -> None:
         self._daemon.send(json.dumps(what).encode())
 
-    def _say(self, line: str) -> None:
-        """Gives the daemon's log a line."""
-        self._daemon.send(json.dumps([line]).encode())
-
     def _milliseconds_left(self) -> int | None:
         """Until something is due; None is for ever."""
         moments = [run.ends for run in self._runs.values()]
+        if self._errands.ends is not None:
+            moments.append(self._errands.ends)
         if self._due:
             moments.append(self._due[0][0])
-        if self._is_ending and self._errands.has_residents:
-            moments.append(self._patience)
         if not moments:
             return None
         # Rounded up: a poll that ends too early would be repeated until the time has come.

@@ -13,20 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from fastvrrp.track.companion import Companion
 from fastvrrp.track.runner import TIMED_OUT
-from fastvrrp.track.script import (
-    Check,
-    Command,
-    Inspection,
-    News,
-    Remark,
-    Resident,
-    Watched,
-)
+from fastvrrp.track.script import Check, Command, Inspection, News, Remark, Resident, Watched
 
 log = logging.getLogger(__name__)
-
-LAST_WORDS = 5.0
-"""Seconds that the other process gets at the end to take what waits."""
 
 
 class Scripts:
@@ -36,12 +25,12 @@ class Scripts:
         self._checks: dict[str, Check] = {}
         self._known: dict[str, bool] = {}
         """What is known of them; it lasts when the other process does not."""
-        self._residents: dict[str, Resident] = {}
         self._runner = Companion(
             loop, "fastvrrp.track.runner", "runs scripts", self._on_message, self._on_start
         )
         self._errands: list[Command | Inspection] = []
         """What is to be done when the other process has been started."""
+        self._residents: dict[str, Resident] = {}
         self.on_news: Callable[[str, bool], None] = lambda *_: None
         """Called with the name of a check that has become good or bad."""
 
@@ -72,40 +61,39 @@ class Scripts:
         self._known.pop(name, None)
         self._runner.send(name)
 
-    def house(self, wanted: Iterable[Resident]) -> None:
-        """Has these scripts run from now on, and no others: one that runs already goes on, one that
-        has ended is started again."""
-        before, self._residents = self._residents, {each.name: each for each in wanted}
-        if self._runner.pid is None:
-            if self._residents:
-                self._runner.start()
-            return
-        for name in before.keys() - self._residents.keys():
-            self._runner.send(Resident(name, None))
-        for resident in self._residents.values():
-            self._runner.send(resident)
-
     def run(self, command: Command) -> None:
-        """Runs a command once, whatever comes of it: it is not ended when we are. The log says why
-        one is not run."""
-        self._do(command)
+        """Runs a command once, whatever comes of it; the log says why one is not run."""
+        self._send_off(command)
 
     def inspect(self, command: Command) -> None:
         """Has the log say what would keep a command from being run."""
-        self._do(Inspection(command))
+        self._send_off(Inspection(command))
+
+    def house(self, wanted: Iterable[Resident]) -> None:
+        """Has these scripts run from now on, and no others: one that runs already goes on, one that
+        has ended is started again."""
+        residents = {resident.name: resident for resident in wanted}
+        before, self._residents = self._residents, residents
+        if residents and self._runner.pid is None:
+            self._runner.start()
+            return
+        for name in before.keys() - residents.keys():
+            self._runner.send(Resident(name, None))
+        for resident in residents.values():
+            self._runner.send(resident)
+
+    def _send_off(self, errand: Command | Inspection) -> None:
+        if self._runner.pid is None:
+            self._errands.append(errand)
+            self._runner.start()
+        else:
+            self._runner.send(errand)
 
     def close(self) -> None:
         """Ends every check and resident that runs, and with them the other process. Commands that
         are run once go on."""
         self._runner.close()
         self._runner.wait()
-
-    def _do(self, errand: Command | Inspection) -> None:
-        if self._runner.pid is None:
-            self._errands.append(errand)
-            self._runner.start()
-        else:
-            self._runner.send(errand)
 
     def _on_start(self) -> None:
         for check in self._checks.values():
