@@ -119,6 +119,7 @@ class Vrrpd:
         self._upkeep = Upkeep(self._links, self._run_elsewhere)
         self._upkeep.on_watch = self._on_watch
         self._links.on_static_address_gone = self._upkeep.address_gone
+        self._links.on_compared = self._on_compared
         self._followers: tuple[Follower, ...] = (
             Routing(self._upkeep, self._roster, self._links, self._sysctls, self._loop.call_later),
         )
@@ -265,6 +266,10 @@ class Vrrpd:
         self._links.read()
         self._roster.catch_up()
         self._driver.settle()
+
+    def _on_compared(self, addresses: set[tuple[int, bytes]]) -> None:
+        self._transitions.compare(addresses)
+        self._upkeep.compare_addresses(addresses)
 
     def _on_watch(self, watch: Watch) -> None:
         """There are routes or rules, whose removal is to be heard."""

@@ -131,6 +131,9 @@ class Links:
         """Addresses of ours that stay, asked as `virtual_addresses` are."""
         self.on_static_address_gone: Callable[[int, int, bytes], None] = lambda *_: None
         """Called with ifindex, family and address, whoever removed it."""
+        self.on_compared: Callable[[set[tuple[int, bytes]]], None] = lambda _: None
+        """Called with the ifindex and the address of all that there are, after the kernel has
+        dropped notifications: one of a virtual or static address may have been among them."""
         self._by_index: dict[int, Link] = {}
         self._by_name: dict[str, Link] = {}
         self._subscribers: dict[str | None, list[Subscriber]] = {}
@@ -214,7 +217,8 @@ class Links:
             events = self._monitor.read(READ_LIMIT)
         except Overrun:
             self._forget_notifications()
-            self._compare()
+            addresses = self._compare()
+            self.on_compared({(address.ifindex, address.address) for address in addresses})
             return False
         for event in events:
             if isinstance(event, LinkEvent):
@@ -233,8 +237,8 @@ class Links:
             except Overrun:
                 continue
 
-    def _compare(self) -> None:
-        """Makes the picture that of a dump, and tells the differences."""
+    def _compare(self) -> list[AddressEvent]:
+        """Makes the picture that of a dump, and tells the differences; returns every address."""
         assert self._channel is not None
         links = self._channel.dump_links()
         addresses = self._channel.dump_addresses()
@@ -265,6 +269,7 @@ class Links:
             else:
                 self._settle_primaries(link)
                 self._appear(link)
+        return addresses
 
     def _take_link(self, event: LinkEvent) -> None:
         link = self._by_index.get(event.ifindex)

@@ -113,6 +113,18 @@ class Transitions:
             )
             self.put_again(self._instances[index])
 
+    def compare(self, found: set[tuple[int, bytes]]) -> None:
+        """Notifications were lost, and these are the addresses, with their ifindex, that there are.
+        What is on its way to the kernel need not be there yet."""
+        gone = [
+            (ifindex, address)
+            for ifindex, addresses in self._standing.items()
+            for address, index in addresses.items()
+            if (ifindex, address) not in found and index not in self.addresses
+        ]
+        for ifindex, address in gone:
+            self.on_address_gone(ifindex, 0, address)
+
     @property
     def has_notes(self) -> bool:
         """True while notes wait that say what becomes of addresses."""
