@@ -4,10 +4,13 @@ a reload leaves: what becomes of them and of their instances, here and under kee
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Callable
 
 import pytest
 
+from fastvrrp._rtmessage import encode_address
+from fastvrrp._rtnetlink import Channel
 from lab import Capture, Daemon, Fastvrrp, Keepalived, Laboratory, Router, wait_until
 from lab.policy import addresses, routes, rules
 from policy_configuration import OURS_ROUTES, OURS_RULES, instance
@@ -422,6 +425,29 @@ def test_what_is_static_is_added_when_its_interface_appears(lab: Laboratory) -> 
     assert not has(a, routes, dst="10.51.0.0/16")
     assert daemon.stop() == 0
     assert routes(a) == []
+
+
+def test_what_is_removed_while_notifications_are_dropped_is_put_back(lab: Laboratory) -> None:
+    static = "static_ipaddress {\n  192.0.2.1/24 dev eth1\n}\n"
+    a, _, daemon = ready(lab, Fastvrrp, static + instance("VI_1", 1, "10.0.0.101/24"))
+    wait_until(lambda: a.holds("10.0.0.101"), what="the address")
+
+    def flood() -> None:
+        """More notifications than a buffer of 64 MiB holds."""
+        channel = Channel()
+        loopback = socket.if_nametoindex("lo")
+        local = bytes((10, 9, 9, 9))
+        both = [encode_address(add, socket.AF_INET, loopback, local, 32) for add in (True, False)]
+        channel.apply(both * 60_000, 0, 10**12)
+        channel.close()
+
+    daemon.signal(signal.SIGSTOP)
+    a.call(flood)
+    a.ip("address del 10.0.0.101/24 dev eth0", "address del 192.0.2.1/24 dev eth1")
+    daemon.signal(signal.SIGCONT)
+    wait_until(lambda: a.holds("10.0.0.101"), what=daemon.log)
+    wait_until(lambda: a.holds("192.0.2.1"), what=daemon.log)
+    assert daemon.stop() == 0
 
 
 @BOTH

@@ -181,6 +181,12 @@ def test_a_static_address_is_noticed_and_has_a_mark_of_its_own(kept: Kept) -> No
     ip("address del 192.0.2.1/24 dev eth1")
     kept.links.read()
     assert kept.lost == [(address, frozenset({"static"}))]
+    # The notification may be lost, and a dump tells it.
+    kept.upkeep.restore([address])
+    kept.upkeep.compare_addresses({(link.index, address.address)})
+    assert len(kept.lost) == 1
+    kept.upkeep.compare_addresses(set())
+    assert kept.lost[1:] == [(address, frozenset({"static"}))]
 
 
 def test_what_a_crash_has_left_is_cleared_and_nothing_else(kept: Kept) -> None:

@@ -165,6 +165,7 @@ class Vrrpd:
             self._run_elsewhere,
             self._remember_sysctls,
         )
+        self._links.on_compared = self._on_compared
         self._followers: tuple[Follower, ...] = (
             tracking,
             self._groups,
@@ -351,6 +352,10 @@ class Vrrpd:
         self._links.read()
         self._roster.catch_up()
         self._driver.settle()
+
+    def _on_compared(self, addresses: set[tuple[int, bytes]]) -> None:
+        self._transitions.compare(addresses)
+        self._upkeep.compare_addresses(addresses)
 
     def _on_watch(self, watch: Watch) -> None:
         """There are routes or rules, whose removal is to be heard."""

@@ -223,6 +223,10 @@ class AddressQueue:
         """Batches not carried out yet."""
         return len(self._entries)
 
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether something of a key is not carried out yet."""
+        return key in self._entries
+
     def put(self, key: Hashable, batch: AddressBatch, add: bool) -> None:
         """Queues the addition or removal of a batch. What the same key still has in the queue is
         left undone, since the newer wish holds; so a queue is never longer than its keys."""

@@ -157,6 +157,9 @@ class Links:
         """Whether a link counts as up, asked whenever the kernel has told of it; `is_up` is still
         what it counted as, or `is_running` of a link that has just appeared."""
         self._expected: dict[Address, Expected] = {}
+        self.on_compared: Callable[[set[tuple[int, bytes]]], None] = lambda _: None
+        """Called with the ifindex and the address of all that there are, after the kernel has
+        dropped notifications: one of a virtual or static address may have been among them."""
         self._by_index: dict[int, Link] = {}
         self._by_name: dict[str, Link] = {}
         self._subscribers: dict[str | None, list[Subscriber]] = {}
@@ -269,7 +272,8 @@ class Links:
             events = self._monitor.read(READ_LIMIT)
         except Overrun:
             self._forget_notifications()
-            self._compare()
+            addresses = self._compare()
+            self.on_compared({(address.ifindex, address.address) for address in addresses})
             return False
         for event in events:
             if isinstance(event, LinkEvent):
@@ -288,8 +292,8 @@ class Links:
             except Overrun:
                 continue
 
-    def _compare(self) -> None:
-        """Makes the picture that of a dump, and tells the differences."""
+    def _compare(self) -> list[AddressEvent]:
+        """Makes the picture that of a dump, and tells the differences; returns every address."""
         assert self._channel is not None
         links = self._channel.dump_links()
         addresses = self._channel.dump_addresses()
@@ -322,6 +326,7 @@ class Links:
             else:
                 self._settle_primaries(link)
                 self._appear(link)
+        return addresses
 
     def _take_link(self, event: LinkEvent) -> None:
         link = self._by_index.get(event.ifindex)

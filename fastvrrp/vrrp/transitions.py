@@ -127,6 +127,18 @@ class Transitions:
         """The index of the master whose address stands on an interface."""
         return self._standing.get(ifindex, {}).get(address)
 
+    def compare(self, found: set[tuple[int, bytes]]) -> None:
+        """Notifications were lost, and these are the addresses, with their ifindex, that there are.
+        What is on its way to the kernel need not be there yet."""
+        gone = [
+            (ifindex, address)
+            for ifindex, addresses in self._standing.items()
+            for address, index in addresses.items()
+            if (ifindex, address) not in found and index not in self.addresses
+        ]
+        for ifindex, address in gone:
+            self.on_address_gone(ifindex, 0, address)
+
     @property
     def has_notes(self) -> bool:
         """True while notes wait that say what becomes of addresses."""

@@ -202,6 +202,14 @@ class Upkeep:
         self._has_begun = True
         self._pump()
 
+    def compare_addresses(self, found: set[tuple[int, bytes]]) -> None:
+        """Notifications of addresses were lost; these are there, with the ifindex of their link."""
+        for key, thing in list(self._by_key.items()):
+            if isinstance(thing, VirtualAddress) and isinstance(key, tuple):
+                ifindex, _, address = key
+                if (ifindex, address) not in found:
+                    self._lose(thing)
+
     def finish(self) -> None:
         """Carries out everything that is queued, in this thread: the other one does nothing for us
         yet (`begin`), or has ended."""
