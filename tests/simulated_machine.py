@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from socket import AF_INET
 from typing import cast
 
 from fastvrrp._rtmessage import AddressEvent, LinkEvent
+from fastvrrp._rtnetlink import Channel
 from fastvrrp.kernel.links import IFF_RUNNING, IFF_UP, Links
-from fastvrrp.kernel.macvlan import Vmacs
+from fastvrrp.kernel.macvlan import Refusal, Vmacs, Wanted
+from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import Configuration, State, SyncGroup, VirtualAddress, VirtualRouter
 from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.roster import Roster
@@ -44,6 +46,14 @@ class SimulatedLinks(Links):
         self._take_address(AddressEvent(False, AF_INET, number + 1, address, 24, 0, 0, "", 0))
 
 
+class NoVmacs(Vmacs):
+    """The VMACs of a machine on which nobody wants one."""
+
+    def settle(self, wanted: Iterable[Wanted]) -> list[Refusal]:
+        assert not list(wanted)
+        return []
+
+
 class SimulatedRoster(Roster):
     """A roster that joins no group of the kernel's."""
 
@@ -70,7 +80,7 @@ class Machine(Router):
             self.table,
             self.engine,
             self.links,
-            cast(Vmacs, None),  # nobody wants one
+            NoVmacs(cast(Channel, None), Sysctls()),
             lambda: self.now,
             lambda run, then: None,
         )

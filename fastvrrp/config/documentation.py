@@ -11,7 +11,7 @@ from pathlib import Path as FilePath
 
 from fastvrrp.config.keywords import Keyword
 from fastvrrp.config.reasons import reason_of
-from fastvrrp.config.shown import SEPARATOR, markers, paths_of
+from fastvrrp.config.shown import AT_TOP, SEPARATOR, markers, paths_of
 from fastvrrp.config.syntax import Flag
 from fastvrrp.config.table import TOP, Path, rows
 
@@ -45,7 +45,7 @@ MOST_TESTS = 3
 def pages(tests: FilePath = TESTS) -> Iterator[str]:
     """Lines of the page; the last part is left out where there is no folder of tests."""
     yield HEAD
-    yield from _block("At the top", TOP.rows)
+    yield from _block(AT_TOP, TOP.rows)
     if tests.is_dir():
         yield from _shown(markers(tests))
 
@@ -107,7 +107,7 @@ def _block(title: str, rows: Mapping[str, Keyword]) -> Iterator[str]:
             yield ""
     for keyword in rows.values():
         if keyword.block is not None:
-            inner = keyword.name if title == "At the top" else f"{title} / {keyword.name}"
+            inner = keyword.name if title == AT_TOP else f"{title} / {keyword.name}"
             yield from _block(inner, keyword.block)
 
 

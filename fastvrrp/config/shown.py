@@ -90,10 +90,14 @@ def _strings(node: ast.expr, constants: Mapping[str, ast.expr]) -> Iterator[str]
         yield from _strings(constants[node.id], {})
 
 
+AT_TOP = "At the top"
+"""Instead of a block: the keyword stands in none."""
+
+
 def paths_of(word: str, rows: Iterable[tuple[Path, Keyword]]) -> list[Path]:
     """The rows that a marker's word names: those whose path ends with it. An option of the lines of
     a block is no row, but named after the block's."""
-    names = tuple(word.split(SEPARATOR))
+    names = tuple(word.removeprefix(AT_TOP + SEPARATOR).split(SEPARATOR))
     known = list(rows)
     if any(path == names for path, _ in known):
         return [names]
