@@ -24,7 +24,8 @@ A plan is small, and there is one for each virtual router: it comes from Python'
 wastes less on small pieces and has room where the configuration was read.
 
 Whoever owns the engine takes the notes: one for each change of state and each request to announce
-again. That is where Python begins.
+again, and one when two masters are found that do not yield (contest.pyx). That is where Python
+begins.
 """
 
 from typing import NamedTuple
@@ -32,23 +33,28 @@ from typing import NamedTuple
 from fastvrrp._fsm import EVENT_NAMES
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from fastvrrp._ah cimport AH_SIZE, ah_icv, encode_ah
 from fastvrrp._clock cimport monotonic
+from fastvrrp._contest cimport NO_NEWS, SPLIT
 from fastvrrp._fsm cimport (
-    ACQUIRE, ADVERT, BACKUP, CHANGE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN, REANNOUNCE,
-    RELEASE, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, heard_t, machine_t,
-    master_down_interval, step)
+    ACQUIRE, ADVERT, BACKUP, CHANGE, DEMOTE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN, PROMOTE,
+    REANNOUNCE, RELEASE, RESIGN, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, WANT,
+    heard_t, machine_t, master_down_interval, step)
 from fastvrrp._judge cimport is_for, judge
 from fastvrrp._packet cimport (
-    AUTH_AH, DESTINATION, GARP_SIZE, MAX_ADDRESSES, NA_SIZE, OK, VRID_UNKNOWN, advert_spec_t,
-    decode_ipv4, decode_ipv6, encode, multicast_mac, set_priority, write_ethernet, write_garp,
-    write_na)
-from fastvrrp._plan cimport peer_t, target_t
+    ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AUTH_AH, AUTH_TYPE, DESTINATION, GARP_SIZE,
+    HMAC_DIGEST, HMAC_KEY, HMAC_MISSING, HMAC_TIME, INTERVAL, MAX_ADDRESSES, NA_SIZE, OK,
+    PASSWORD, TRAILER_SIZE, VERSION, VRID_UNKNOWN, advert_spec_t, decode_ipv4, decode_ipv6,
+    encode, multicast_mac, renew_checksum, set_priority, write_ethernet, write_garp, write_na)
+from fastvrrp._plan cimport ALWAYS_OLD, DETECTED_OLD, auth_t, peer_t, target_t
+from fastvrrp._rivals cimport changed, concerns, heard, spoke
 from fastvrrp._sockets cimport SEND_BATCH
 from fastvrrp._table cimport NOBODY, begin_write, end_write, router_t
+from fastvrrp._trailer cimport Authenticator
 
 
 class Note(NamedTuple):
@@ -61,9 +67,13 @@ class Note(NamedTuple):
     acquires: bool
     releases: bool
     reannounces: bool
+    wants: bool
     priority: int       # ADVERT: what was heard, and from whom
-    source: bytes
+    source: bytes       # SPLIT_BRAIN: the other master, and since when there are two
+    since: int = 0
 
+
+NOTE_NAMES = (*EVENT_NAMES, "SPLIT_BRAIN", "SPLIT_BRAIN_OVER")
 
 ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_IPV6 = 0x86DD
@@ -74,6 +84,14 @@ cdef enum:
     ETHERNET = 14
     SCRATCH_FRAMES = SEND_BATCH
     FEW_NOTES = 1024
+
+
+# Refusals that a master of the same virtual router earns, one that is set up otherwise or cannot be
+# told from a forger; not those of what comes from elsewhere or comes twice. As bits.
+cdef uint64_t IS_MASTERS = (
+    1 << VERSION | 1 << ADDRESS_COUNT | 1 << ADDRESS_LIST | 1 << INTERVAL | 1 << AUTH_TYPE
+    | 1 << PASSWORD | 1 << AH_ICV | 1 << HMAC_MISSING | 1 << HMAC_KEY | 1 << HMAC_TIME
+    | 1 << HMAC_DIGEST)
 
 
 cdef class Engine:
@@ -94,14 +112,14 @@ cdef class Engine:
         self.shared_until = now
         self.places = CROWD
         self.flushes = 1
+        self.unknown = set()
 
     def __dealloc__(self):
         cdef uint32_t i
         if self.plans != NULL:
             for i in range(self.plan_count):        # the table may be gone already
                 if self.plans[i] != NULL:
-                    PyMem_Free(self.plans[i].targets)
-                    PyMem_Free(self.plans[i])
+                    free_plan(self.plans[i])
         free(self.plans)
         free(self.notes)
         free(self.scratch)
@@ -129,16 +147,18 @@ cdef class Engine:
             self, uint32_t index, *, int version, int64_t advert_interval, bytes addresses,
             bytes group, object peers=(), bint preempt=True, int64_t preempt_delay=0,
             int down_timer_adverts=3, bint lower_prio_no_advert=False,
-            bint higher_prio_send_advert=False, bint starts_backup=False, int auth_type=0,
-            bytes password=b"", int ttl=255, bint checksum_as_v2=False,
+            bint higher_prio_send_advert=False, bint starts_backup=False,
+            int expired_priority=0, bint ignores_adverts=False, int auth_type=0,
+            bytes password=b"", int ttl=255, bint checksum_as_v2=False, int old_checksum=0,
             bint skips_known_addresses=False, bint checks_source=False,
-            uint32_t ah_sequence=0) -> None:
+            uint32_t ah_sequence=0, bint signs=False) -> None:
         """Says what the configuration says of the virtual router at `index` of the table.
 
         `addresses` are the advertised ones, packed one after the other; `group` is the multicast
         group; `peers` are (packed address, min TTL, max TTL) and make the router a unicast one.
         `ah_sequence` is the one before the first to be sent: a router that starts again must go on
-        above where it was, or is taken for a replay. The router cannot send before `attach`.
+        above where it was, or is taken for a replay. With `signs` its adverts have a trailer, and
+        it sends none before `authenticate`. The router cannot send before `attach`.
 
         A router that runs may be configured anew, and stays what it is: nothing changes but what is
         said here, from its next advert on (see `hurry`).
@@ -146,6 +166,7 @@ cdef class Engine:
         self.check(index)
         cdef plan_t *before = self.plans[index]
         cdef plan_t *plan
+        cdef auth_t *auth
         cdef router_t *router = &self.table.routers[index]
         cdef int size = router.machine.address_size
         cdef int i
@@ -154,9 +175,13 @@ cdef class Engine:
         if not peers and len(group) != size:
             raise ValueError(f"the group has {len(group)} bytes, expected {size}")
         self.flush_frames()             # the sender may still point into what is freed
-        stride = ETHERNET + (20 if size == 4 else 40) + 8 + len(addresses) + 8
+        stride = ETHERNET + (20 if size == 4 else 40) + 8 + len(addresses)
+        if version == 2:
+            stride += 8                 # authentication data
         if auth_type == AUTH_AH:
             stride += AH_SIZE
+        if signs:
+            stride += TRAILER_SIZE
         total = len(peers) * sizeof(peer_t) + len(addresses) + (len(peers) or 1) * stride
         plan = <plan_t *> PyMem_Calloc(1, sizeof(plan_t) + total)
         if plan == NULL:
@@ -168,6 +193,7 @@ cdef class Engine:
         plan.ready = False
         plan.unicast = bool(peers)
         plan.copies = len(peers) or 1
+        plan.trailer = TRAILER_SIZE if signs else 0
         plan.address_count = len(addresses) // size
         plan.stride = stride
         plan.peers = <peer_t *> (plan + 1)
@@ -184,11 +210,16 @@ cdef class Engine:
         plan.auth_type = auth_type
         plan.ttl = ttl
         plan.checksum_as_v2 = checksum_as_v2
+        if old_checksum != DETECTED_OLD or plan.old_checksum != DETECTED_OLD:
+            plan.checksum_for_group = old_checksum == ALWAYS_OLD
+        plan.old_checksum = old_checksum
         plan.skips_known_addresses = skips_known_addresses
         plan.checks_source = checks_source
-        plan.ah_sequence = max(plan.ah_sequence, ah_sequence)
-        memset(plan.password, 0, 8)
-        memcpy(plan.password, <const char *> password, min(len(password), 8))
+        if auth_type:
+            auth = auth_of(plan)
+            auth.ah_sequence = max(auth.ah_sequence, ah_sequence)
+            memset(auth.password, 0, 8)
+            memcpy(auth.password, <const char *> password, min(len(password), 8))
         self.count_interval(advert_interval)
         if before != NULL:
             self.discount_interval(router.machine.advert_interval)
@@ -204,6 +235,8 @@ cdef class Engine:
         router.machine.lower_prio_no_advert = lower_prio_no_advert
         router.machine.higher_prio_send_advert = higher_prio_send_advert
         router.machine.starts_backup = starts_backup
+        router.machine.expired_priority = expired_priority
+        router.machine.ignores_adverts = ignores_adverts
         end_write(router)
 
     def attach(self, uint32_t index, int32_t ifindex, bytes mac, bytes source) -> None:
@@ -226,6 +259,17 @@ cdef class Engine:
                            ETHERTYPE_IPV4 if router.family == 4 else ETHERTYPE_IPV6)
         self.build(index, router.machine.priority)
         plan.ready = True
+
+    def authenticate(self, uint32_t index, Authenticator authenticator) -> None:
+        """Lets it sign the adverts of a configured router, and judge those that the router hears;
+        None lets nobody."""
+        cdef auth_t *auth = auth_of(self.plan_of(index))
+        cdef PyObject *before = auth.authenticator
+        auth.authenticator = NULL
+        if authenticator is not None:
+            Py_INCREF(authenticator)
+            auth.authenticator = <PyObject *> authenticator
+        Py_XDECREF(before)
 
     def detach(self, uint32_t index) -> None:
         """The router can no longer send: what its frames are made of is gone."""
@@ -270,8 +314,7 @@ cdef class Engine:
         self.downs.cancel(index)
         if self.plans[index] != NULL:
             self.discount_interval(self.table.routers[index].machine.advert_interval)
-            PyMem_Free(self.plans[index].targets)
-            PyMem_Free(self.plans[index])
+            free_plan(self.plans[index])
             self.plans[index] = NULL
 
     cdef int count_interval(self, int64_t advert_interval) except -1:
@@ -314,6 +357,39 @@ cdef class Engine:
         """The administrator ends the router."""
         self.check(index)
         self.feed(index, STOP, NULL, now)
+
+    def resign(self, uint32_t index, int64_t now) -> None:
+        """A master becomes a backup, and says so with priority 0."""
+        self.check(index)
+        self.feed(index, RESIGN, NULL, now)
+
+    def promote(self, uint32_t index, int64_t now) -> None:
+        """The router's sync group becomes master."""
+        self.check(index)
+        self.feed(index, PROMOTE, NULL, now)
+
+    def demote(self, uint32_t index, int64_t now) -> None:
+        """The router's sync group is master no more."""
+        self.check(index)
+        self.feed(index, DEMOTE, NULL, now)
+
+    def set_membership(self, uint32_t index, int membership) -> None:
+        """Whether the router decides alone, as member of a sync group, or as one of owners alone: a
+        position in fsm.MEMBERSHIP_NAMES."""
+        self.check(index)
+        begin_write(&self.table.routers[index])
+        self.table.routers[index].machine.membership = membership
+        end_write(&self.table.routers[index])
+
+    def wants_master(self, uint32_t index) -> bool:
+        """Whether a member of a sync group is master, or would be but for its group."""
+        self.check(index)
+        cdef machine_t *machine = &self.table.routers[index].machine
+        return machine.state == MASTER or bool(machine.wants_master)
+
+    def open_at(self, int64_t opens_at) -> None:
+        """Nobody becomes master by silence before then, and no Master_Down_Interval begins."""
+        self.opens_at = opens_at
 
     def set_priority(self, uint32_t index, int priority) -> None:
         """Gives the router another effective priority, from its next advert on. A backup's
@@ -396,10 +472,10 @@ cdef class Engine:
             note = &self.notes[i]
             size = self.table.routers[note.index].machine.address_size
             taken.append(Note(
-                note.index, EVENT_NAMES[note.event], note.before, note.after,
+                note.index, NOTE_NAMES[note.event], note.before, note.after,
                 bool(note.actions & ACQUIRE), bool(note.actions & RELEASE),
-                bool(note.actions & REANNOUNCE), note.priority,
-                (<const char *> note.source)[:size]))
+                bool(note.actions & REANNOUNCE), bool(note.actions & WANT), note.priority,
+                (<const char *> note.source)[:size], note.since))
         self.note_count = 0
         if self.note_room > FEW_NOTES:      # a change of state of all: keep no room for the next
             free(self.notes)
@@ -471,24 +547,27 @@ cdef class Engine:
 
     cdef void feed(self, uint32_t index, Event event, const advert_t *advert, int64_t now):
         """One event to one state machine, and its answer carried out."""
+        cdef plan_t *plan = self.plans[index]
         cdef router_t *router = &self.table.routers[index]
         cdef uint8_t before = router.machine.state
         cdef uint32_t actions
-        cdef heard_t heard
+        cdef heard_t said
         begin_write(router)
         if event == ADVERT:
-            heard.interval = advert.interval
-            heard.priority = advert.priority
-            memcpy(heard.source, advert.source, 16)
+            if concerns(plan, router, advert):
+                self.tell(index, heard(plan, router, advert, now))
+            said.interval = advert.interval
+            said.priority = advert.priority
+            memcpy(said.source, advert.source, 16)
             router.adverts_received += 1
             router.heard_at = now
             if advert.priority == PRIORITY_RESIGN:
                 router.resigns_received += 1
-            actions = step(&router.machine, event, &heard, now)
+            actions = step(&router.machine, event, &said, now, self.opens_at)
             if actions & DISCARD:
                 router.discarded += 1
         else:
-            actions = step(&router.machine, event, NULL, now)
+            actions = step(&router.machine, event, NULL, now, self.opens_at)
         if actions & CHANGE:
             if router.machine.state == MASTER:
                 router.became_master += 1
@@ -502,12 +581,17 @@ cdef class Engine:
         elif actions & SEND_RESIGN:
             router.resigns_sent += 1
             self.send(index, PRIORITY_RESIGN, now)
-        if actions & (CHANGE | REANNOUNCE):
+        if plan != NULL and plan.contest != NULL:
+            if actions & CHANGE:
+                self.tell(index, changed(plan, router))
+            elif actions & SEND_ADVERT:
+                self.tell(index, spoke(plan, router, now))
+        if actions & (CHANGE | REANNOUNCE | WANT):
             self.note(index, event, actions, before, advert)
 
-    cdef int note(
-            self, uint32_t index, Event event, uint32_t actions, uint8_t before,
-            const advert_t *advert) except -1:
+    cdef note_t *note(
+            self, uint32_t index, uint8_t event, uint32_t actions, uint8_t before,
+            const advert_t *advert) except NULL:
         cdef note_t *note
         cdef note_t *grown
         cdef uint32_t room = max(64, 2 * self.note_room)
@@ -528,6 +612,17 @@ cdef class Engine:
         if advert != NULL:
             note.priority = advert.priority
             memcpy(note.source, advert.source, 16)
+        return note
+
+    cdef int tell(self, uint32_t index, news_t news) except -1:
+        """Notes that two masters were found, or are no more."""
+        cdef note_t *note
+        if news.turn != NO_NEWS:
+            note = self.note(
+                index, SPLIT_BRAIN if news.turn == SPLIT else SPLIT_BRAIN_OVER, 0,
+                self.table.routers[index].machine.state, NULL)
+            note.since = news.since
+            memcpy(note.source, news.rival, 16)
         return 0
 
     # --- what comes in ----------------------------------------------------------------------------
@@ -571,12 +666,42 @@ cdef class Engine:
             else:
                 verdict = judge(
                     self.plans[index], &self.table.routers[index], advert, packet, size)
+                # Masters that refuse each other are the usual split brain.
+                if IS_MASTERS >> verdict & 1 and advert.priority != PRIORITY_RESIGN:
+                    self.tell(index, heard(
+                        self.plans[index], &self.table.routers[index], advert, now))
         if verdict != OK:
+            if verdict == VRID_UNKNOWN and self.on_unknown is not None:
+                self.tell_unknown(ifindex, advert)
             self.table.header.refused[<int> verdict] += 1
             if index != NOBODY:
                 self.table.routers[index].refused[<int> verdict] += 1
             return
+        if self.plans[index].unicast:
+            self.follow_checksum(index, advert)
         self.feed(index, ADVERT, advert, now)
+
+    cdef int tell_unknown(self, int32_t ifindex, const advert_t *advert) except -1:
+        """Tells of a VRID that nobody has here; once, for it may come a thousand times a second."""
+        key = (ifindex, advert.family, advert.vrid)
+        if key not in self.unknown:
+            self.unknown.add(key)
+            size = 4 if advert.family == 4 else 16
+            self.on_unknown(*key, (<const char *> advert.source)[:size])
+        return 0
+
+    cdef void follow_checksum(self, uint32_t index, const advert_t *advert):
+        """A backup takes the master's way to calculate the checksum, if it is told no other."""
+        cdef plan_t *plan = self.plans[index]
+        cdef machine_t *machine = &self.table.routers[index].machine
+        if (plan.checksum_for_group == advert.checksum_for_group
+                or plan.old_checksum != DETECTED_OLD or machine.state != BACKUP
+                or advert.version != 3 or advert.priority < machine.priority):
+            return
+        plan.checksum_for_group = advert.checksum_for_group
+        if plan.ready:
+            self.flush_frames()         # the sender may still point into what is built anew
+            self.build(index, machine.priority)
 
     # --- what goes out ----------------------------------------------------------------------------
 
@@ -593,14 +718,16 @@ cdef class Engine:
         spec.priority = priority
         spec.auth_type = plan.auth_type
         spec.checksum_as_v2 = plan.checksum_as_v2
+        spec.checksum_for_group = plan.unicast and plan.checksum_for_group
         spec.ttl = plan.ttl
+        spec.trailer = plan.trailer
         spec.address_count = plan.address_count
         spec.interval = router.machine.advert_interval
         spec.source = router.machine.source
         spec.addresses = plan.addresses
-        spec.password = plan.password
+        spec.password = plan.auth.password if plan.auth_type else NULL
         if plan.auth_type == AUTH_AH:
-            plan.ah_sequence += 1
+            plan.auth.ah_sequence += 1
         for i in range(plan.copies):
             packet = plan.frames + i * plan.stride + ETHERNET
             if plan.unicast:
@@ -608,8 +735,8 @@ cdef class Engine:
             else:
                 spec.destination = plan.group
             if plan.auth_type == AUTH_AH:
-                size = encode_ah(&spec, plan.ah_sequence, packet)
-                ah_icv(packet, size, (<const char *> plan.password)[:8])
+                size = encode_ah(&spec, plan.auth.ah_sequence, packet)
+                ah_icv(packet, size, (<const char *> plan.auth.password)[:8])
             else:
                 size = encode(&spec, packet)
             plan.frame_size = ETHERNET + size
@@ -623,11 +750,15 @@ cdef class Engine:
         cdef int i
         if not plan.ready:
             return
-        if plan.frame_priority != priority or plan.auth_type == AUTH_AH:
+        if plan.trailer and (plan.auth == NULL or plan.auth.authenticator == NULL):
+            return
+        if plan.frame_priority != priority or plan.auth_type == AUTH_AH or plan.trailer:
             if plan.queued_in == self.flushes:
                 self.flush_frames()
             if plan.auth_type == AUTH_AH:
                 self.build(index, priority)     # a new sequence number, a new digest
+            elif plan.trailer:
+                self.sign(plan, priority)
             else:
                 for i in range(plan.copies):
                     set_priority(plan.frames + i * plan.stride + ETHERNET,
@@ -644,9 +775,45 @@ cdef class Engine:
         router.adverts_sent += 1
         router.sent_at = now
 
+    cdef void sign(self, plan_t *plan, uint8_t priority):
+        """Gives a new trailer to a router's frames: the same one for every peer, since it does not
+        depend on the destination."""
+        cdef uint8_t *first = plan.frames + ETHERNET
+        cdef uint32_t size = plan.frame_size - ETHERNET
+        cdef uint32_t header = 20 if first[0] >> 4 == 4 else 40
+        cdef uint8_t *packet
+        cdef int i
+        first[header + 2] = priority
+        (<Authenticator> plan.auth.authenticator).sign(first, header, size)
+        for i in range(plan.copies):
+            packet = first + i * plan.stride
+            if i:
+                memcpy(packet + header, first + header, size - header)
+            renew_checksum(packet, size, plan.checksum_as_v2,
+                           plan.unicast and plan.checksum_for_group)
+        plan.frame_priority = priority
+
     cdef void flush_frames(self) noexcept:
         self.sender.flush()
         self.scratch_used = 0
         self.flushes += 1
         self.table.header.frames_sent = self.sender.sent
         self.table.header.frames_unsent = self.sender.unsent
+
+
+cdef auth_t *auth_of(plan_t *plan) except NULL:
+    """What the plan knows of authentication, with room made for it."""
+    if plan.auth == NULL:
+        plan.auth = <auth_t *> PyMem_Calloc(1, sizeof(auth_t))
+        if plan.auth == NULL:
+            raise MemoryError()
+    return plan.auth
+
+
+cdef void free_plan(plan_t *plan):
+    if plan.auth != NULL:
+        Py_XDECREF(plan.auth.authenticator)
+        PyMem_Free(plan.auth)
+    PyMem_Free(plan.contest)
+    PyMem_Free(plan.targets)
+    PyMem_Free(plan)

@@ -22,6 +22,20 @@ one:
 * An owner that is told `state BACKUP` waits at first like everybody else.
 * A MASTER that hears somebody of lower priority answers with an advert and announces its addresses
   again, which RFC 9568 has taken up and RFC 3768 has not (`lower_prio_no_advert` is RFC 3768).
+
+keepalived's extensions have rows here too:
+
+* A member of a sync group whose Master_Down_Interval ends does not become master. It only would
+  (`wants_master`), until it follows a master again, and listens for another such interval. When
+  every member would, whoever owns the machines promotes them all, in one moment; when one of them
+  has yielded, it demotes the others, who say nothing: the one who was better takes them over too.
+  FAULT needs no event of its own: a member that must not take part because another one cannot
+  fails, and starts, like any router.
+* `vrrp_startup_delay`: until `opens_at` a silent master is not missed. Adverts are heard meanwhile.
+* `timer_expired_backup`: a MASTER with nopreempt that was kept from sending for so long that
+  another one may have taken over by now must not push that one aside with its next advert.
+* A MASTER that has lost a route or a rule that it tracks resigns, and waits in BACKUP for whoever
+  is there.
 """
 
 from libc.string cimport memcmp, memcpy
@@ -37,6 +51,10 @@ cdef enum Guard:
     DELAYING = 32           # a preempt delay holds us back
     ANSWERS_LOWER = 64      # not `lower_prio_no_advert`
     ANSWERS_HIGHER = 128    # `higher_prio_send_advert`
+    GROUPED = 256           # a sync group decides
+    EARLY_OWNER = 512       # OWNER, but for the startup delay
+    EXPIRED = 1024          # another one has had time to become master since our last advert
+    DEAF = 2048             # `vrrp_strict`: an owner ignores adverts
 
 # What happens to the deadline.
 cdef enum Timer:
@@ -46,6 +64,7 @@ cdef enum Timer:
     MASTER_DOWN = 3         # a Master_Down_Interval from now
     SKEW = 4                # Skew_Time from now
     NONE = 5
+    OPENING = 6             # the end of the startup delay
 
 cdef struct row_t:
     uint8_t state
@@ -56,28 +75,31 @@ cdef struct row_t:
     uint16_t actions
 
 cdef enum:
-    ROW_COUNT = 22
+    ROW_COUNT = 31
 
 cdef row_t[ROW_COUNT] ROWS
 cdef uint8_t[4][EVENT_COUNT] FIRST          # index of the first row of (state, event)
 
 GUARD_NAMES = ("OWNER", "RESIGNED", "BETTER", "NOT_LOWER", "NO_PREEMPT", "DELAYING",
-               "ANSWERS_LOWER", "ANSWERS_HIGHER")
+               "ANSWERS_LOWER", "ANSWERS_HIGHER", "GROUPED", "EARLY_OWNER", "EXPIRED", "DEAF")
 STATE_NAMES = ("INIT", "BACKUP", "MASTER", "FAULT")
-EVENT_NAMES = ("START", "TIMER", "ADVERT", "FAIL", "STOP")
+EVENT_NAMES = ("START", "TIMER", "ADVERT", "FAIL", "STOP", "PROMOTE", "DEMOTE", "RESIGN")
 ACTION_NAMES = ("SEND_ADVERT", "SEND_RESIGN", "SET_TIMER", "CHANGE", "ACQUIRE", "RELEASE",
-                "REANNOUNCE", "DISCARD")
-TIMER_NAMES = ("KEEP", "ADVERT_NEXT", "ADVERT_FROM_NOW", "MASTER_DOWN", "SKEW", "NONE")
+                "REANNOUNCE", "DISCARD", "WANT")
+TIMER_NAMES = ("KEEP", "ADVERT_NEXT", "ADVERT_FROM_NOW", "MASTER_DOWN", "SKEW", "NONE", "OPENING")
+MEMBERSHIP_NAMES = ("ALONE", "MEMBER", "OWNING_MEMBER")
 
 # The table. Numbers in brackets are line numbers of RFC 9568 section 6.4.
 #   state, event, guards, next state, timer, actions
 _TABLE = (
     # 6.4.1 Initialize
     (INIT, START, OWNER, MASTER, ADVERT_FROM_NOW, SEND_ADVERT | ACQUIRE),       # (105)-(140)
+    (INIT, START, EARLY_OWNER, BACKUP, OPENING, 0),                             # startup delay
     (INIT, START, ALWAYS, BACKUP, MASTER_DOWN, 0),                              # (150)-(165)
     (INIT, FAIL, ALWAYS, FAULT, NONE, 0),
     # FAULT is left as Initialize is.
     (FAULT, START, OWNER, MASTER, ADVERT_FROM_NOW, SEND_ADVERT | ACQUIRE),
+    (FAULT, START, EARLY_OWNER, BACKUP, OPENING, 0),
     (FAULT, START, ALWAYS, BACKUP, MASTER_DOWN, 0),
     (FAULT, STOP, ALWAYS, INIT, NONE, 0),
     # 6.4.2 Backup
@@ -86,18 +108,27 @@ _TABLE = (
     (BACKUP, ADVERT, NO_PREEMPT, BACKUP, MASTER_DOWN, 0),                       # (385)
     (BACKUP, ADVERT, DELAYING, BACKUP, MASTER_DOWN, 0),                         # preempt_delay
     (BACKUP, ADVERT, ALWAYS, BACKUP, KEEP, DISCARD),                            # (410)
+    # A router alone does this at once; a member does when the last member would, too.
+    (BACKUP, TIMER, GROUPED, BACKUP, MASTER_DOWN, WANT),
     (BACKUP, TIMER, ALWAYS, MASTER, ADVERT_FROM_NOW, SEND_ADVERT | ACQUIRE),    # (310)-(355)
+    (BACKUP, PROMOTE, ALWAYS, MASTER, ADVERT_FROM_NOW, SEND_ADVERT | ACQUIRE),
     (BACKUP, FAIL, ALWAYS, FAULT, NONE, 0),
     (BACKUP, STOP, ALWAYS, INIT, NONE, 0),                                      # (305)
     # 6.4.3 Active
+    (MASTER, TIMER, EXPIRED, BACKUP, MASTER_DOWN, RELEASE),                     # silently
     (MASTER, TIMER, ALWAYS, MASTER, ADVERT_NEXT, SEND_ADVERT),                  # (655)
+    (MASTER, ADVERT, DEAF, MASTER, KEEP, DISCARD),
+    (MASTER, ADVERT, EXPIRED, BACKUP, MASTER_DOWN, RELEASE),        # heard before our own time came
     (MASTER, ADVERT, RESIGNED, MASTER, ADVERT_FROM_NOW, SEND_ADVERT),           # (705)
     (MASTER, ADVERT, BETTER | ANSWERS_HIGHER, BACKUP, MASTER_DOWN, SEND_ADVERT | RELEASE),
     (MASTER, ADVERT, BETTER, BACKUP, MASTER_DOWN, RELEASE),                     # (725)-(740)
     (MASTER, ADVERT, ANSWERS_LOWER, MASTER, KEEP, SEND_ADVERT | REANNOUNCE),    # (750)
     (MASTER, ADVERT, ALWAYS, MASTER, KEEP, DISCARD),                            # (745)
+    # No advert of priority 0: the member that has yielded did it to a master who is there.
+    (MASTER, DEMOTE, ALWAYS, BACKUP, MASTER_DOWN, RELEASE),
     (MASTER, FAIL, ALWAYS, FAULT, NONE, SEND_RESIGN | RELEASE),
     (MASTER, STOP, ALWAYS, INIT, NONE, SEND_RESIGN | RELEASE),                  # (640)
+    (MASTER, RESIGN, ALWAYS, BACKUP, MASTER_DOWN, SEND_RESIGN | RELEASE),
 )
 
 
@@ -133,17 +164,37 @@ cdef int64_t master_down_interval(const machine_t *machine) noexcept nogil:
     return machine.down_timer_adverts * machine.master_interval + skew_time(machine)
 
 
+cdef bint has_expired(const machine_t *machine, int64_t now) noexcept nogil:
+    """Whether a backup of `expired_priority`, the highest of the others, would have missed a
+    Master_Down_Interval of ours by now."""
+    # A master's deadline is one interval after its last advert, or less.
+    cdef int64_t silence = now - (machine.deadline - machine.advert_interval)
+    cdef machine_t other = machine[0]
+    other.priority = machine.expired_priority
+    other.master_interval = machine.advert_interval
+    return silence > master_down_interval(&other)
+
+
 cdef uint32_t look(
-        const machine_t *machine, Event event, const heard_t *heard, int64_t now) noexcept nogil:
+        const machine_t *machine, Event event, const heard_t *heard, int64_t now,
+        int64_t opens_at) noexcept nogil:
     """The guards that hold."""
     cdef uint32_t facts = ALWAYS
     cdef int order
+    if (machine.state == MASTER and machine.expired_priority and not machine.preempt
+            and has_expired(machine, now)):
+        facts |= EXPIRED
     if event != ADVERT:
-        if machine.priority == PRIORITY_OWNER and not machine.starts_backup:
-            facts |= OWNER
+        if machine.membership != ALONE:
+            facts |= GROUPED
+        if (machine.priority == PRIORITY_OWNER and not machine.starts_backup
+                and machine.membership != MEMBER):
+            facts |= OWNER if now >= opens_at else EARLY_OWNER
         return facts
+    if machine.ignores_adverts:
+        facts |= DEAF
     if heard.priority == PRIORITY_RESIGN:
-        return RESIGNED
+        return facts | RESIGNED
     order = <int> heard.priority - <int> machine.priority
     if order >= 0:
         facts |= NOT_LOWER
@@ -166,6 +217,7 @@ cdef void learn(machine_t *machine, const heard_t *heard, int64_t now) noexcept 
     memcpy(machine.master_address, heard.source, 16)
     if heard.priority == PRIORITY_RESIGN:
         return
+    machine.wants_master = False
     if machine.version == 3:
         machine.master_interval = heard.interval
     if machine.preempt_delay > 0:
@@ -175,7 +227,8 @@ cdef void learn(machine_t *machine, const heard_t *heard, int64_t now) noexcept 
             machine.preempt_at = now + machine.preempt_delay
 
 
-cdef void set_deadline(machine_t *machine, uint8_t timer, int64_t now) noexcept nogil:
+cdef void set_deadline(
+        machine_t *machine, uint8_t timer, int64_t now, int64_t opens_at) noexcept nogil:
     if timer == ADVERT_NEXT:
         machine.deadline += machine.advert_interval
         if machine.deadline <= now:     # we slept through a whole interval: do not send a burst
@@ -183,16 +236,19 @@ cdef void set_deadline(machine_t *machine, uint8_t timer, int64_t now) noexcept 
     elif timer == ADVERT_FROM_NOW:
         machine.deadline = now + machine.advert_interval
     elif timer == MASTER_DOWN:
-        machine.deadline = now + master_down_interval(machine)
+        machine.deadline = max(now, opens_at) + master_down_interval(machine)
     elif timer == SKEW:
-        machine.deadline = now + skew_time(machine)
+        machine.deadline = max(now, opens_at) + skew_time(machine)
+    elif timer == OPENING:
+        machine.deadline = opens_at
     else:
         machine.deadline = NEVER
 
 
 cdef uint32_t step(
-        machine_t *machine, Event event, const heard_t *heard, int64_t now) noexcept nogil:
-    cdef uint32_t facts = look(machine, event, heard, now)
+        machine_t *machine, Event event, const heard_t *heard, int64_t now,
+        int64_t opens_at) noexcept nogil:
+    cdef uint32_t facts = look(machine, event, heard, now, opens_at)
     cdef int i = FIRST[machine.state][<int> event]
     cdef const row_t *row
     cdef uint32_t actions
@@ -213,12 +269,15 @@ cdef uint32_t step(
         machine.changed_at = now
         machine.state = row.following
         machine.preempt_at = NEVER
+        machine.wants_master = False
         if event != ADVERT:             # a master that yields has just learned these
             machine.master_interval = machine.advert_interval
             machine.master_priority = machine.priority if row.following == MASTER else 0
             memcpy(machine.master_address, machine.source, 16)
+    elif actions & WANT:
+        machine.wants_master = True
     if row.timer != KEEP:
-        set_deadline(machine, row.timer, now)
+        set_deadline(machine, row.timer, now, opens_at)
         actions |= SET_TIMER
     return actions
 
@@ -247,7 +306,8 @@ cdef class Machine:
     def __cinit__(self, *, int version=3, int priority=100, int64_t advert_interval=1_000_000_000,
                   bint preempt=True, int64_t preempt_delay=0, int down_timer_adverts=3,
                   bint lower_prio_no_advert=False, bint higher_prio_send_advert=False,
-                  bint starts_backup=False, bytes source=b"\x0a\x00\x00\x01"):
+                  bint starts_backup=False, str membership="ALONE", int expired_priority=0,
+                  bint ignores_adverts=False, bytes source=b"\x0a\x00\x00\x01"):
         if len(source) not in (4, 16):
             raise ValueError(f"source has {len(source)} bytes, expected 4 or 16")
         self.machine.version = version
@@ -259,24 +319,27 @@ cdef class Machine:
         self.machine.lower_prio_no_advert = lower_prio_no_advert
         self.machine.higher_prio_send_advert = higher_prio_send_advert
         self.machine.starts_backup = starts_backup
+        self.machine.membership = MEMBERSHIP_NAMES.index(membership)
+        self.machine.expired_priority = expired_priority
+        self.machine.ignores_adverts = ignores_adverts
         self.machine.address_size = len(source)
         self.machine.state = INIT
         self.machine.deadline = self.machine.preempt_at = NEVER
         memcpy(self.machine.source, <const char *> source, len(source))
 
     def step(self, event: str, int64_t now, *, int priority=0, bytes source=b"",
-             int64_t interval=0) -> tuple:
+             int64_t interval=0, int64_t opens_at=0) -> tuple:
         """Feeds the event of that name; returns the names of the actions to carry out."""
         cdef heard_t heard
         cdef Event number = <Event> <int> EVENT_NAMES.index(event)
         if number != ADVERT:
-            return _bits(step(&self.machine, number, NULL, now), ACTION_NAMES)
+            return _bits(step(&self.machine, number, NULL, now, opens_at), ACTION_NAMES)
         if len(source) != self.machine.address_size:
             raise ValueError(f"source has {len(source)} bytes")
         heard.interval = interval
         heard.priority = priority
         memcpy(heard.source, <const char *> source, len(source))
-        return _bits(step(&self.machine, ADVERT, &heard, now), ACTION_NAMES)
+        return _bits(step(&self.machine, ADVERT, &heard, now, opens_at), ACTION_NAMES)
 
     @property
     def state(self) -> str:
@@ -286,6 +349,11 @@ cdef class Machine:
     def deadline(self) -> int | None:
         """When TIMER is due, None for never."""
         return None if self.machine.deadline == NEVER else self.machine.deadline
+
+    @property
+    def wants_master(self) -> bool:
+        """It would be master, but for its sync group."""
+        return bool(self.machine.wants_master)
 
     @property
     def master_interval(self) -> int:

@@ -1,7 +1,7 @@
 """What a virtual router says of an advert that the decoder found good: is it for me, is it right?
 
-The order of the questions is the order in which their answers cost least; the digest of AH comes
-last. Every refusal has its reason, which is counted.
+The order of the questions is the order in which their answers cost least; digests come last. Every
+refusal has its reason, which is counted.
 """
 
 from libc.string cimport memcmp, memcpy
@@ -9,8 +9,10 @@ from libc.string cimport memcmp, memcpy
 from fastvrrp._ah cimport ah_verify
 from fastvrrp._fsm cimport BACKUP
 from fastvrrp._packet cimport (
-    ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AH_REPLAY, AUTH_AH, AUTH_PASS, AUTH_TYPE, INTERVAL, OK,
-    PASSWORD, SOURCE, TTL, VERSION)
+    ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AH_REPLAY, AUTH_AH, AUTH_PASS, AUTH_TYPE, CHECKSUM,
+    INTERVAL, OK, PASSWORD, SOURCE, TTL, VERSION)
+from fastvrrp._plan cimport NEVER_OLD
+from fastvrrp._trailer cimport Authenticator
 
 
 cdef bint is_for(
@@ -43,10 +45,14 @@ cdef Reason judge(
         return TTL
     if advert.version != router.machine.version:
         return VERSION
+    if advert.checksum_for_group and plan.old_checksum == NEVER_OLD:
+        return CHECKSUM
+    if advert.trailer != NULL and (plan.auth == NULL or plan.auth.authenticator == NULL):
+        return AUTH_TYPE
     if advert.version == 2:
         if advert.auth_type != plan.auth_type or advert.has_ah != (plan.auth_type == AUTH_AH):
             return AUTH_TYPE
-        if plan.auth_type == AUTH_PASS and memcmp(advert.auth_data, plan.password, 8) != 0:
+        if plan.auth_type == AUTH_PASS and memcmp(advert.auth_data, plan.auth.password, 8) != 0:
             return PASSWORD
         if advert.interval != router.machine.advert_interval:
             return INTERVAL                 # RFC 3768 section 7.1
@@ -59,15 +65,19 @@ cdef Reason judge(
             if not same_set(advert.addresses, plan.addresses, advert.address_count,
                             address_size):
                 return ADDRESS_LIST
+    if plan.auth == NULL:
+        return OK
     if plan.auth_type == AUTH_AH:
         # The sequence counts for each sender; only what is authentic may begin a new count.
-        if (memcmp(advert.source, plan.ah_master, 4) == 0
-                and advert.ah_sequence <= plan.ah_heard):
+        if (memcmp(advert.source, plan.auth.ah_master, 4) == 0
+                and advert.ah_sequence <= plan.auth.ah_heard):
             return AH_REPLAY
-        if not ah_verify(packet, size, (<const char *> plan.password)[:8]):
+        if not ah_verify(packet, size, (<const char *> plan.auth.password)[:8]):
             return AH_ICV
-        memcpy(plan.ah_master, advert.source, 4)
-        plan.ah_heard = advert.ah_sequence
+        memcpy(plan.auth.ah_master, advert.source, 4)
+        plan.auth.ah_heard = advert.ah_sequence
+    if plan.auth.authenticator != NULL:
+        return (<Authenticator> plan.auth.authenticator).check(advert)
     return OK
 
 

@@ -34,7 +34,8 @@ and hears it (seen on the wire). So that is heard here, but never spoken.
 
 How long the VRRP part is, its own address count says. What stands behind it is not looked at,
 because a short frame is padded by Ethernet and because RFC 9568 section 7.1 only wants the message
-complete.
+complete. The one exception is the trailer of `auth_hmac` (trailer.pyx): where the checksum covers
+it, it belongs to the message.
 
 Everything here works on memory of the caller, allocates nothing, and is called without the GIL.
 """
@@ -47,7 +48,8 @@ from fastvrrp._checksum cimport add, fold, update
 REASONS = (
     "OK", "TRUNCATED", "IP_HEADER", "VERSION", "TYPE", "CHECKSUM", "TTL", "VRID_ZERO",
     "VRID_UNKNOWN", "ADDRESS_COUNT", "ADDRESS_LIST", "INTERVAL", "AUTH_TYPE", "PASSWORD",
-    "AH_HEADER", "AH_REPLAY", "AH_ICV", "SOURCE", "DESTINATION",
+    "AH_HEADER", "AH_REPLAY", "AH_ICV", "SOURCE", "DESTINATION", "HMAC_MISSING", "HMAC_KEY",
+    "HMAC_TIME", "HMAC_REPLAY", "HMAC_DIGEST",
 )
 assert len(REASONS) == REASON_COUNT
 
@@ -190,9 +192,12 @@ cdef Reason decode_vrrp(const uint8_t *vrrp, size_t size, advert_t *advert) noex
     advert.address_count = vrrp[3]
     advert.addresses = vrrp + VRRP_HEADER
     total = add(0, vrrp, expected)
+    if (size == expected + TRAILER_SIZE and vrrp[expected] == TRAILER_TYPE
+            and is_sum_right(add(total, vrrp + expected, TRAILER_SIZE), size, advert)):
+        advert.trailer = vrrp + expected
+    elif not is_sum_right(total, expected, advert):
+        return CHECKSUM
     if advert.version == 2:
-        if fold(total) != 0:
-            return CHECKSUM
         advert.auth_type = vrrp[4]
         advert.auth_data = vrrp + expected - AUTH_DATA
         advert.interval = <int64_t> vrrp[5] * SECOND
@@ -203,18 +208,6 @@ cdef Reason decode_vrrp(const uint8_t *vrrp, size_t size, advert_t *advert) noex
         if (advert.auth_type == AUTH_AH) != advert.has_ah:
             return AH_HEADER
         return OK
-    if fold(add_pseudo_header(
-            total, advert.source, advert.destination, address_size, expected, PROTO_VRRP)) != 0:
-        if advert.family == 6:
-            return CHECKSUM
-        if fold(total) == 0:
-            advert.checksum_as_v2 = 1
-        elif fold(add_pseudo_header(
-                total, advert.source, <const uint8_t *> DEFAULT_GROUP, 4, expected,
-                PROTO_VRRP)) == 0:
-            advert.checksum_for_group = 1
-        else:
-            return CHECKSUM
     advert.interval = <int64_t> (read16(vrrp + 4) & MAX_INTERVAL) * CENTISECOND
     if advert.vrid == 0:
         return VRID_ZERO
@@ -223,6 +216,26 @@ cdef Reason decode_vrrp(const uint8_t *vrrp, size_t size, advert_t *advert) noex
     if advert.interval == 0:
         return INTERVAL
     return OK
+
+
+cdef bint is_sum_right(uint32_t total, size_t size, advert_t *advert) noexcept nogil:
+    """Whether `total` over `size` bytes of message makes a right checksum, and of which kind."""
+    cdef size_t address_size = 4 if advert.family == 4 else 16
+    if advert.version == 2:
+        return fold(total) == 0
+    if fold(add_pseudo_header(
+            total, advert.source, advert.destination, address_size, size, PROTO_VRRP)) == 0:
+        return True
+    if advert.family == 6:
+        return False
+    if fold(total) == 0:
+        advert.checksum_as_v2 = 1
+    elif fold(add_pseudo_header(
+            total, advert.source, <const uint8_t *> DEFAULT_GROUP, 4, size, PROTO_VRRP)) == 0:
+        advert.checksum_for_group = 1
+    else:
+        return False
+    return True
 
 
 # --- encoding -------------------------------------------------------------------------------------
@@ -266,8 +279,9 @@ cdef void write_ipv4(
 cdef size_t write_vrrp(const advert_spec_t *spec, uint8_t *out) noexcept nogil:
     cdef size_t address_size = 4 if spec.family == 4 else 16
     cdef size_t size = VRRP_HEADER + spec.address_count * address_size
-    cdef uint32_t total = 0
     cdef uint16_t checksum
+    cdef bint has_pseudo_header = False
+    cdef const uint8_t *destination = spec.destination
     out[0] = <uint8_t> (spec.version << 4) | TYPE_ADVERTISEMENT
     out[1] = spec.vrid
     out[2] = spec.priority
@@ -285,12 +299,44 @@ cdef size_t write_vrrp(const advert_spec_t *spec, uint8_t *out) noexcept nogil:
         size += AUTH_DATA
     else:
         write16(out + 4, <uint16_t> (spec.interval // CENTISECOND) & MAX_INTERVAL)
-        if spec.family == 6 or not spec.checksum_as_v2:
-            total = add_pseudo_header(
-                0, spec.source, spec.destination, address_size, size, PROTO_VRRP)
-    checksum = fold(add(total, out, size))
+        has_pseudo_header = spec.family == 6 or not spec.checksum_as_v2
+        if spec.family == 4 and spec.checksum_for_group:
+            destination = <const uint8_t *> DEFAULT_GROUP
+    memset(out + size, 0, spec.trailer)
+    size += spec.trailer
+    checksum = sum_of(out, size, spec.source, destination,
+                      address_size if has_pseudo_header else 0)
     memcpy(out + 6, &checksum, 2)
     return size
+
+
+cdef uint16_t sum_of(
+        const uint8_t *message, size_t size, const uint8_t *source, const uint8_t *destination,
+        size_t address_size) noexcept nogil:
+    """The checksum of a message, with a pseudo-header where `address_size` is not 0."""
+    cdef uint32_t total = 0
+    if address_size:
+        total = add_pseudo_header(0, source, destination, address_size, size, PROTO_VRRP)
+    return fold(add(total, message, size))
+
+
+cdef void renew_checksum(
+        uint8_t *packet, size_t size, bint checksum_as_v2, bint for_group) noexcept nogil:
+    cdef bint is_ipv4 = packet[0] >> 4 == 4
+    cdef size_t header = IPV4_HEADER if is_ipv4 else IPV6_HEADER
+    cdef size_t address_size = 4 if is_ipv4 else 16
+    cdef uint8_t *message = packet + header
+    cdef const uint8_t *source = message - 2 * address_size     # both headers end with the two
+    cdef const uint8_t *destination = source + address_size
+    cdef uint16_t checksum
+    if is_ipv4 and for_group:
+        destination = <const uint8_t *> DEFAULT_GROUP
+    write16(message + 6, 0)
+    if is_ipv4 and (checksum_as_v2 or message[0] >> 4 == 2):
+        checksum = sum_of(message, size - header, source, destination, 0)
+    else:
+        checksum = sum_of(message, size - header, source, destination, address_size)
+    memcpy(message + 6, &checksum, 2)
 
 
 cdef void set_priority(uint8_t *packet, size_t size, uint8_t priority) noexcept nogil:

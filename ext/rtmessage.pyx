@@ -48,6 +48,9 @@ cdef extern from "<linux/rtnetlink.h>" nogil:
         IFLA_INFO_KIND
         IFLA_INFO_DATA
         IFLA_MACVLAN_MODE
+        IFLA_IPVLAN_MODE
+        IFLA_IPVLAN_FLAGS
+        IFLA_IFALIAS
         IFLA_INET6_ADDR_GEN_MODE
         IFA_ADDRESS
         IFA_LOCAL
@@ -70,7 +73,7 @@ cdef enum:
 
 LinkEvent = namedtuple(
     "LinkEvent",
-    "removed ifindex name flags operstate mac parent kind mtu group macvlan_mode",
+    "removed ifindex name flags operstate mac parent kind mtu group mode alias",
     module="fastvrrp._rtmessage",
 )
 AddressEvent = namedtuple(
@@ -229,7 +232,27 @@ def encode_macvlan(
     return finish(&request)
 
 
-def encode_link(int32_t ifindex, *, up=None, group=None, addr_gen_mode=None):
+def encode_ipvlan(str name not None, uint32_t parent, uint16_t flags, uint32_t group):
+    cdef request_t request
+    cdef ifinfomsg link
+    cdef uint16_t mode = 0      # IPVLAN_MODE_L2
+    cdef size_t info, data
+    memset(&link, 0, sizeof(link))
+    begin_link(&request, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &link)
+    put_bytes(&request, IFLA_IFNAME, name_bytes(name))
+    put_u32(&request, IFLA_LINK, parent)
+    put_u32(&request, IFLA_GROUP, group)
+    info = open_nest(&request, IFLA_LINKINFO)
+    put_bytes(&request, IFLA_INFO_KIND, b"ipvlan")
+    data = open_nest(&request, IFLA_INFO_DATA)
+    put_attribute(&request, IFLA_IPVLAN_MODE, &mode, sizeof(mode))
+    put_attribute(&request, IFLA_IPVLAN_FLAGS, &flags, sizeof(flags))
+    close_nest(&request, data)
+    close_nest(&request, info)
+    return finish(&request)
+
+
+def encode_link(int32_t ifindex, *, up=None, group=None, addr_gen_mode=None, str alias=None):
     cdef request_t request
     cdef ifinfomsg link
     cdef size_t families, inet6
@@ -242,6 +265,8 @@ def encode_link(int32_t ifindex, *, up=None, group=None, addr_gen_mode=None):
     begin_link(&request, RTM_SETLINK, 0, &link)
     if group is not None:
         put_u32(&request, IFLA_GROUP, group)
+    if alias is not None:
+        put_bytes(&request, IFLA_IFALIAS, name_bytes(alias))
     if addr_gen_mode is not None:
         mode = addr_gen_mode
         families = open_nest(&request, IFLA_AF_SPEC)
@@ -303,6 +328,13 @@ cdef uint32_t read_u32(const attributes_t *walk) noexcept nogil:
     return value
 
 
+cdef uint16_t read_u16(const attributes_t *walk) noexcept nogil:
+    cdef uint16_t value = 0
+    if walk.size >= sizeof(value):
+        memcpy(&value, walk.value, sizeof(value))
+    return value
+
+
 cdef str read_str(const attributes_t *walk):
     cdef size_t size = strnlen(<const char *>walk.value, walk.size)
     return PyUnicode_DecodeUTF8(<const char *>walk.value, size, "surrogateescape")
@@ -314,12 +346,12 @@ cdef bytes read_bytes(const attributes_t *walk):
 
 cdef object decode_link(bint removed, const uint8_t *data, size_t size):
     cdef ifinfomsg header
-    cdef attributes_t walk, info, macvlan
-    cdef str name = "", kind = ""
+    cdef attributes_t walk, info, inner
+    cdef str name = "", kind = "", alias = ""
     cdef bytes mac = b""
     cdef uint8_t operstate = 0
     cdef uint32_t mtu = 0, group = 0, mode = 0, parent = 0
-    cdef bint parent_is_elsewhere = False
+    cdef bint parent_is_elsewhere = False, is_macvlan
     if size < sizeof(header):
         return None
     memcpy(&header, data, sizeof(header))
@@ -343,6 +375,8 @@ cdef object decode_link(bint removed, const uint8_t *data, size_t size):
             mtu = read_u32(&walk)
         elif walk.kind == IFLA_GROUP:
             group = read_u32(&walk)
+        elif walk.kind == IFLA_IFALIAS:
+            alias = read_str(&walk)
         elif walk.kind == IFLA_WIRELESS:
             return None     # a wireless event, with few of the link's attributes
         elif walk.kind == IFLA_LINKINFO:
@@ -351,19 +385,24 @@ cdef object decode_link(bint removed, const uint8_t *data, size_t size):
             while next_attribute(&info):
                 if info.kind == IFLA_INFO_KIND:
                     kind = read_str(&info)
-                elif info.kind == IFLA_INFO_DATA and kind == "macvlan":
-                    macvlan.data = info.value
-                    macvlan.left = info.size
-                    while next_attribute(&macvlan):
-                        if macvlan.kind == IFLA_MACVLAN_MODE:
-                            mode = read_u32(&macvlan)
+                elif info.kind == IFLA_INFO_DATA and kind in ("macvlan", "ipvlan"):
+                    is_macvlan = kind == "macvlan"
+                    inner.data = info.value
+                    inner.left = info.size
+                    while next_attribute(&inner):
+                        if is_macvlan and inner.kind == IFLA_MACVLAN_MODE:
+                            mode = read_u32(&inner)
+                        elif not is_macvlan and inner.kind == IFLA_IPVLAN_MODE:
+                            mode |= read_u16(&inner)
+                        elif not is_macvlan and inner.kind == IFLA_IPVLAN_FLAGS:
+                            mode |= <uint32_t>read_u16(&inner) << 16
     if not name:
         return None
     if parent_is_elsewhere:
         parent = 0
     return new_tuple(LinkEvent, (
         removed, header.ifi_index, name, header.ifi_flags, operstate, mac, parent, kind, mtu, group,
-        mode,
+        mode, alias,
     ))
 
 

@@ -1,4 +1,5 @@
-"""The sockets of the data path. No other file opens one for VRRP, ARP or NDP.
+"""The sockets of the data path. No other file opens one for VRRP, ARP or NDP, but kernel/claims.py,
+which hears who else claims an address.
 
 Receiving: one raw socket an address family (and one for AH) for all interfaces, because the kernel
 offers every packet of a protocol to every raw socket of it. It joins no group itself: a socket's
@@ -123,6 +124,7 @@ SO_RCVBUFFORCE = 33             # asm-generic/socket.h
 SO_SNDBUFFORCE = 32
 TC_PRIO_CONTROL = 7             # linux/pkt_sched.h
 RECEIVE_BUFFER = 16 << 20       # a second's adverts of a large table, as the kernel counts
+LARGEST_BUFFER = (1 << 30) - 1  # the kernel doubles it into an int: net/core/sock.c
 
 
 cdef struct place_t:
@@ -222,10 +224,7 @@ cdef class Receiver:
     def __init__(self, int family, int protocol=PROTO_VRRP, int place=0):
         self.socket = open_raw(family, protocol)
         self.descriptor = self.socket.fileno()
-        try:
-            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        except PermissionError:             # without CAP_NET_ADMIN: take what is allowed
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        self.resize(None)
         if family == socket.AF_INET:
             self.socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO_OPTION, 1)
         else:
@@ -235,6 +234,15 @@ cdef class Receiver:
 
     def __dealloc__(self):
         free(self.memory)
+
+    def resize(self, size: int | None) -> None:
+        """How many bytes may wait to be read, of which the kernel makes twice as many; None is what
+        a daemon of thousands needs."""
+        wanted = RECEIVE_BUFFER if size is None else min(size, LARGEST_BUFFER)
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, wanted)
+        except PermissionError:             # without CAP_NET_ADMIN: take what is allowed
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)
 
     def fileno(self) -> int:
         return self.descriptor

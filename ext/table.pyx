@@ -125,6 +125,8 @@ cdef class Segment:
             "resigns_sent": router.resigns_sent,
             "discarded": router.discarded,
             "refused": tuple([router.refused[i] for i in range(REASONS)]),
+            "split_brains": router.split_brains,
+            "split_since": router.split_since or None,
         }
 
 
@@ -273,6 +275,18 @@ cdef class Table(Segment):
         self.routers[index].ifindex = ifindex
         end_write(&self.routers[index])
         self.enter(index)
+
+    def set_split(self, uint32_t index, int64_t since) -> None:
+        """Another master speaks or answers beside this virtual router's since then (nanoseconds);
+        0: that is over."""
+        cdef router_t *router = &self.routers[index]
+        if index >= self.top or not router.in_use:
+            raise IndexError(f"no virtual router at {index}")
+        begin_write(router)
+        if since and not router.split_since:
+            router.split_brains += 1
+        router.split_since = since
+        end_write(router)
 
     def lookup(self, int32_t ifindex, int family, int vrid) -> list:
         """The indexes of all virtual routers of that key."""

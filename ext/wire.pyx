@@ -12,7 +12,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from fastvrrp._ah cimport AH_SIZE, ah_icv as write_icv, ah_verify, encode_ah as write_ah
 from fastvrrp._packet cimport (
     AUTH_AH, AUTH_NONE, GARP_SIZE, MAX_ADDRESSES, MAX_FRAME, NA_SIZE, OK, PROTO_AH, PROTO_VRRP,
-    Reason, advert_spec_t, advert_t, decode_ipv4, decode_ipv6, encode as write_packet,
+    TRAILER_SIZE, Reason, advert_spec_t, advert_t, decode_ipv4, decode_ipv6,
+    encode as write_packet,
     multicast_mac as write_multicast_mac, set_priority as write_priority, write_ethernet,
     write_garp, write_na)
 from fastvrrp._packet import REASONS
@@ -49,6 +50,7 @@ class Advert(NamedTuple):
     ah_spi: int | None = None       # None without AH
     ah_sequence: int | None = None
     ah_icv: bytes = b""             # twelve bytes; empty without AH
+    trailer: bytes = b""            # of `auth_hmac`, unjudged; empty without
 
 
 def decode(
@@ -100,6 +102,7 @@ def decode(
         ah_spi=advert.ah_spi if advert.has_ah else None,
         ah_sequence=advert.ah_sequence if advert.has_ah else None,
         ah_icv=(<const char *> advert.ah_icv)[:12] if advert.has_ah else b"",
+        trailer=(<const char *> advert.trailer)[:TRAILER_SIZE] if advert.trailer != NULL else b"",
     )
 
 
@@ -166,7 +169,9 @@ cdef bytes build(
     spec.priority = priority
     spec.auth_type = auth_type
     spec.checksum_as_v2 = checksum_as_v2
+    spec.checksum_for_group = False
     spec.ttl = ttl
+    spec.trailer = 0
     spec.address_count = len(addresses)
     spec.interval = interval
     spec.source = source

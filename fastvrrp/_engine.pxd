@@ -2,9 +2,10 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastvrrp._fsm cimport Event
+from fastvrrp._fsm cimport EVENT_COUNT, Event
 from fastvrrp._packet cimport Reason, advert_t
 from fastvrrp._plan cimport plan_t
+from fastvrrp._rivals cimport news_t
 from fastvrrp._sockets cimport Sender
 from fastvrrp._table cimport Table
 from fastvrrp._wheel cimport Wheel
@@ -13,6 +14,11 @@ cdef enum:
     EARLY_PART = 100        # an advert may go 1/100 of its interval early, to share a wake
     DUE_BATCH = 2048        # adverts of one wake
     DOWN_BATCH = 256
+
+# What a note is about, besides the state machine's events.
+cdef enum Found:
+    SPLIT_BRAIN = EVENT_COUNT           # two masters, and neither yields
+    SPLIT_BRAIN_OVER = EVENT_COUNT + 1
 
 # A change that the engine's owner has to carry on with.
 cdef struct note_t:
@@ -23,6 +29,7 @@ cdef struct note_t:
     uint8_t after
     uint8_t priority        # ADVERT: what was heard
     uint8_t source[16]
+    int64_t since           # SPLIT_BRAIN and SPLIT_BRAIN_OVER
 
 cdef class Engine:
     cdef readonly Table table
@@ -34,6 +41,9 @@ cdef class Engine:
     cdef note_t *notes
     cdef uint32_t note_count
     cdef uint32_t note_room
+    cdef int64_t opens_at   # until then nobody becomes master by silence
+    cdef public object on_unknown   # called once for each VRID of an interface that is nobody's
+    cdef set unknown        # those
     cdef int64_t slack      # how long an advert that may go can wait for company
     cdef dict intervals     # how many routers have each Adver_Interval
     cdef int64_t shared_until   # adverts that may go before then share the present wake
@@ -54,15 +64,19 @@ cdef class Engine:
         self, uint32_t index, Event event, const advert_t *advert, int64_t now)
     cdef void set_timer(self, uint32_t index) noexcept nogil
     cdef void send(self, uint32_t index, uint8_t priority, int64_t now)
+    cdef void follow_checksum(self, uint32_t index, const advert_t *advert)
+    cdef int tell_unknown(self, int32_t ifindex, const advert_t *advert) except -1
     cdef void build(self, uint32_t index, uint8_t priority)
+    cdef void sign(self, plan_t *plan, uint8_t priority)
     cdef void flush_frames(self) noexcept
     cdef int count_interval(self, int64_t advert_interval) except -1
     cdef int discount_interval(self, int64_t advert_interval) except -1
     cdef int check(self, uint32_t index) except -1
     cdef plan_t *plan_of(self, uint32_t index) except NULL
-    cdef int note(
-        self, uint32_t index, Event event, uint32_t actions, uint8_t before,
-        const advert_t *advert) except -1
+    cdef note_t *note(
+        self, uint32_t index, uint8_t event, uint32_t actions, uint8_t before,
+        const advert_t *advert) except NULL
+    cdef int tell(self, uint32_t index, news_t news) except -1
     # When `run` has to be called next, in nanoseconds; NEVER for never.
     cdef int64_t next_wake(self) noexcept nogil
     # Does what is due at `now`, for at most `budget` nanoseconds of CLOCK_MONOTONIC (0: all of it).

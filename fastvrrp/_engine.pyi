@@ -1,8 +1,9 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from fastvrrp._sockets import Sender
 from fastvrrp._table import Table
+from fastvrrp._trailer import Authenticator
 
 class Note(NamedTuple):
     """A change of state, or a request to announce again, as the engine tells its owner."""
@@ -10,7 +11,7 @@ class Note(NamedTuple):
     router: int
     """Index of the virtual router in the table."""
     event: str
-    """One of EVENT_NAMES."""
+    """One of EVENT_NAMES, SPLIT_BRAIN or SPLIT_BRAIN_OVER."""
     before: int
     """State before and after (model.State)."""
     after: int
@@ -19,14 +20,21 @@ class Note(NamedTuple):
     releases: bool
     reannounces: bool
     """Somebody of lower priority spoke as master: announce again."""
+    wants: bool
+    """A member of a sync group would be master: it is when every member would."""
     priority: int
     """ADVERT: what was heard; otherwise 0."""
     source: bytes
-    """ADVERT: from whom, packed."""
+    """ADVERT: from whom, packed. SPLIT_BRAIN: the other master."""
+    since: int = 0
+    """SPLIT_BRAIN: since when there are two, in nanoseconds of the engine's clock."""
 
 class Engine:
     table: Table
     sender: Sender
+    on_unknown: Callable[[int, int, int, bytes], None] | None
+    """Called with the ifindex, the family (4 or 6), the VRID and the packed source of an advert for
+    which there is no virtual router; once for each such VRID of an interface."""
     def __init__(self, table: Table, sender: Sender, now: int) -> None: ...
     def grow(self) -> None: ...
     def configure(
@@ -44,15 +52,20 @@ class Engine:
         lower_prio_no_advert: bool = False,
         higher_prio_send_advert: bool = False,
         starts_backup: bool = False,
+        expired_priority: int = 0,
+        ignores_adverts: bool = False,
         auth_type: int = 0,
         password: bytes = b"",
         ttl: int = 255,
         checksum_as_v2: bool = False,
+        old_checksum: int = 0,
         skips_known_addresses: bool = False,
         checks_source: bool = False,
         ah_sequence: int = 0,
+        signs: bool = False,
     ) -> None: ...
     def attach(self, index: int, ifindex: int, mac: bytes, source: bytes) -> None: ...
+    def authenticate(self, index: int, authenticator: Authenticator | None) -> None: ...
     def detach(self, index: int) -> None: ...
     def set_targets(
         self, index: int, targets: list[tuple[int, bytes, int, bytes, bool]]
@@ -63,6 +76,12 @@ class Engine:
     def start(self, index: int, now: int) -> None: ...
     def fail(self, index: int, now: int) -> None: ...
     def stop(self, index: int, now: int) -> None: ...
+    def promote(self, index: int, now: int) -> None: ...
+    def demote(self, index: int, now: int) -> None: ...
+    def set_membership(self, index: int, membership: int) -> None: ...
+    def wants_master(self, index: int) -> bool: ...
+    def open_at(self, opens_at: int) -> None: ...
+    def resign(self, index: int, now: int) -> None: ...
     def set_priority(self, index: int, priority: int) -> None: ...
     def hurry(self, index: int, now: int) -> None: ...
     def run(self, now: int) -> int | None: ...

@@ -24,7 +24,16 @@ cdef enum Event:
     ADVERT = 2                      # an advert passed every check
     FAIL = 3                        # something it needs is gone
     STOP = 4                        # the administrator ends it
-    EVENT_COUNT = 5
+    PROMOTE = 5                     # its sync group becomes master: every member would
+    DEMOTE = 6                      # another member of its sync group is master no more
+    RESIGN = 7                      # a master goes back to BACKUP, and says so
+    EVENT_COUNT = 8
+
+# Whether others decide with it.
+cdef enum Membership:
+    ALONE = 0
+    MEMBER = 1                      # of a sync group: it becomes master when every member would
+    OWNING_MEMBER = 2               # of one whose members are all owners: it starts as master
 
 # What the caller has to do, as bits, in this order.
 cdef enum Action:
@@ -36,6 +45,7 @@ cdef enum Action:
     RELEASE = 32                    # give the addresses back
     REANNOUNCE = 64                 # announce again: somebody of lower priority spoke as master
     DISCARD = 128                   # the advert had no effect
+    WANT = 256                      # `wants_master` is set: see whether the sync group agrees
 
 # What the protocol knows of a virtual router: first its configuration, then its state.
 cdef struct machine_t:
@@ -51,7 +61,11 @@ cdef struct machine_t:
     uint8_t state
     uint8_t master_priority         # of the last advert that counted, 0 before any
     uint8_t starts_backup           # an owner that waits like everybody: `state BACKUP`
-    uint8_t padding[6]
+    uint8_t membership              # Membership
+    uint8_t wants_master            # BACKUP: the master is silent, and the sync group is waited for
+    uint8_t expired_priority        # `timer_expired_backup`, 0: not written
+    uint8_t ignores_adverts         # an owner that is strict: nobody can be better
+    uint8_t padding[2]
     int64_t master_interval         # Active_Adver_Interval: learned in VRRPv3
     int64_t deadline                # MASTER: next advert; BACKUP: Master_Down; else NEVER
     int64_t preempt_at              # when a running preempt delay ends, NEVER when none runs
@@ -68,6 +82,8 @@ cdef struct heard_t:
 cdef int64_t skew_time(const machine_t *machine) noexcept nogil
 cdef int64_t master_down_interval(const machine_t *machine) noexcept nogil
 
-# Feeds one event. `heard` is NULL but for ADVERT. Returns Action bits.
+# Feeds one event. `heard` is NULL but for ADVERT. Nobody becomes master by silence before
+# `opens_at` (`vrrp_startup_delay`). Returns Action bits.
 cdef uint32_t step(
-    machine_t *machine, Event event, const heard_t *heard, int64_t now) noexcept nogil
+    machine_t *machine, Event event, const heard_t *heard, int64_t now,
+    int64_t opens_at) noexcept nogil

@@ -1,13 +1,15 @@
 from typing import Literal
 
 StateName = Literal["INIT", "BACKUP", "MASTER", "FAULT"]
-EventName = Literal["START", "TIMER", "ADVERT", "FAIL", "STOP"]
+EventName = Literal["START", "TIMER", "ADVERT", "FAIL", "STOP", "PROMOTE", "DEMOTE", "RESIGN"]
+MembershipName = Literal["ALONE", "MEMBER", "OWNING_MEMBER"]
 
 STATE_NAMES: tuple[StateName, ...]
 EVENT_NAMES: tuple[EventName, ...]
 ACTION_NAMES: tuple[str, ...]
 GUARD_NAMES: tuple[str, ...]
 TIMER_NAMES: tuple[str, ...]
+MEMBERSHIP_NAMES: tuple[MembershipName, ...]
 TABLE: tuple[tuple[StateName, EventName, tuple[str, ...], StateName, str, tuple[str, ...]], ...]
 
 class Machine:
@@ -23,6 +25,9 @@ class Machine:
         lower_prio_no_advert: bool = False,
         higher_prio_send_advert: bool = False,
         starts_backup: bool = False,
+        membership: MembershipName = "ALONE",
+        expired_priority: int = 0,
+        ignores_adverts: bool = False,
         source: bytes = b"\x0a\x00\x00\x01",
     ) -> None: ...
     def step(
@@ -33,11 +38,14 @@ class Machine:
         priority: int = 0,
         source: bytes = b"",
         interval: int = 0,
+        opens_at: int = 0,
     ) -> tuple[str, ...]: ...
     @property
     def state(self) -> StateName: ...
     @property
     def deadline(self) -> int | None: ...
+    @property
+    def wants_master(self) -> bool: ...
     @property
     def master_interval(self) -> int: ...
     @property

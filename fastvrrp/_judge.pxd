@@ -12,7 +12,7 @@ cdef bint is_for(
     const plan_t *plan, const advert_t *advert, int size, bint alone) noexcept nogil
 
 # What only this virtual router can say against the advert in `packet`; OK where nothing. Remembers
-# the sequence number of an AH packet that is right. Needs the GIL for AH.
+# the sequence number of an advert whose digest is right. Needs the GIL for digests.
 cdef Reason judge(
     plan_t *plan, const router_t *router, const advert_t *advert, const uint8_t *packet,
     uint32_t size) except *

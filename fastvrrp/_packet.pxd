@@ -17,13 +17,15 @@ cdef enum:
     AUTH_NONE = 0           # RFC 2338 section 5.3.6
     AUTH_PASS = 1
     AUTH_AH = 2
+    TRAILER_SIZE = 28       # trailer.pyx
+    TRAILER_TYPE = 1
     MAX_ADDRESSES = 255
     # Longest advert: IPv6, 255 addresses, with Ethernet and IPv6 headers: 14 + 40 + 8 + 255 * 16.
     MAX_FRAME = 4142
 
 # Why a packet was refused; OK is 0. Every reason has a name in `REASONS` (Python) at its index.
 # (D) is said by the decoder, from the packet alone; (C) by the caller, who knows the virtual
-# router; (A) by `ah_verify`'s caller.
+# router; (A) by `ah_verify`'s caller; (H) by an Authenticator.
 cdef enum Reason:
     OK = 0
     TRUNCATED           # (D) shorter than its header or its address count says
@@ -44,6 +46,11 @@ cdef enum Reason:
     AH_ICV              # (A) AH integrity check value does not match
     SOURCE              # (C) unicast: not a peer; or our own address
     DESTINATION         # (C) neither the multicast group nor a unicast address of ours
+    HMAC_MISSING        # (H) no trailer, where one is required
+    HMAC_KEY            # (H) signed with a key that is not configured
+    HMAC_TIME           # (H) made too long ago, or not yet
+    HMAC_REPLAY         # (H) sequence number not above the last one of its sender
+    HMAC_DIGEST         # (H) changed on the way, or signed with another key of that number
     REASON_COUNT
 
 # What a decoded advert says. `addresses` and `auth_data` point into the packet.
@@ -66,6 +73,7 @@ cdef struct advert_t:
     uint32_t ah_spi         # host order
     uint32_t ah_sequence    # host order
     const uint8_t *ah_icv   # twelve bytes, else NULL
+    const uint8_t *trailer  # TRAILER_SIZE bytes that the checksum covers, else NULL
 
 # What an advert to be sent says.
 cdef struct advert_spec_t:
@@ -75,7 +83,9 @@ cdef struct advert_spec_t:
     uint8_t priority
     uint8_t auth_type
     uint8_t checksum_as_v2
+    uint8_t checksum_for_group  # VRRPv3 over IPv4: as if to 224.0.0.18, like keepalived to 1.3.6
     uint8_t ttl
+    uint8_t trailer         # bytes of room behind the message, as zeros: 0 or TRAILER_SIZE
     uint16_t address_count
     int64_t interval
     const uint8_t *source
@@ -112,6 +122,10 @@ cdef void write_ipv4(
 # Changes the priority in an IP packet made by `encode`, and its checksum, in place (RFC 1624). Of a
 # packet with AH nothing may change without a new ICV, so there it does nothing.
 cdef void set_priority(uint8_t *packet, size_t size, uint8_t priority) noexcept nogil
+
+# Computes the checksum of an IP packet made by `encode` anew, after anything in it has changed.
+cdef void renew_checksum(
+    uint8_t *packet, size_t size, bint checksum_as_v2, bint for_group) noexcept nogil
 
 # Writes a 14-byte Ethernet header. `destination` and `source` are six bytes.
 cdef void write_ethernet(

@@ -25,8 +25,10 @@ class LinkEvent(NamedTuple):
     """"macvlan", "vlan", "veth" and so on; empty for hardware."""
     mtu: int
     group: int
-    macvlan_mode: int
-    """MACVLAN_MODE_*; 0 for every other kind."""
+    mode: int
+    """MACVLAN_MODE_*, or IPVLAN_MODE_* and, 16 bits above, IPVLAN_F_*; 0 for every other kind."""
+    alias: str
+    """A name for people; empty where nobody gave one."""
 
 class AddressEvent(NamedTuple):
     """An address as the kernel tells of it, in a dump (`removed` is False) or in a notification."""
@@ -73,12 +75,16 @@ def encode_address(
 def encode_macvlan(name: str, parent: int, mac: bytes, mode: int, group: int) -> bytes:
     """A request to make a macvlan on the link `parent`, down; `mode` is MACVLAN_MODE_*."""
 
+def encode_ipvlan(name: str, parent: int, flags: int, group: int) -> bytes:
+    """A request to make an ipvlan of mode L2 on the link `parent`, down; `flags` are IPVLAN_F_*."""
+
 def encode_link(
     ifindex: int,
     *,
     up: bool | None = None,
     group: int | None = None,
     addr_gen_mode: int | None = None,
+    alias: str | None = None,
 ) -> bytes:
     """A request to change a link; None leaves a thing as it is. `addr_gen_mode` is
     IN6_ADDR_GEN_MODE_*. One request brings a link up before it sets the mode."""

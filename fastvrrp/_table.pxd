@@ -13,7 +13,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastvrrp._fsm cimport machine_t
 
 cdef enum:
-    LAYOUT = 3              # changes with every change of what follows
+    LAYOUT = 4              # changes with every change of what follows
     HEADER_SIZE = 4096
     REASONS = 24            # room for packet.Reason
     NAME_SIZE = 64
@@ -53,6 +53,8 @@ cdef struct router_t:
     uint32_t resigns_sent
     uint32_t discarded      # adverts of lower priority that had no effect
     uint32_t refused[REASONS]
+    uint32_t split_brains   # how often another master was found that did not yield
+    int64_t split_since     # since when there is one; 0: there is none
     uint8_t name[NAME_SIZE]             # UTF-8, cut to fit, zero padded
     uint8_t interface[INTERFACE_SIZE]
 

@@ -6,7 +6,7 @@ other router of its link at the same instant, unless the link loses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fastvrrp._engine import Engine
@@ -68,14 +68,24 @@ class Router:
     def state(self, index: int) -> int:
         return self.table.state(index)
 
+    def run(self, now: int) -> int | None:
+        """Does what is due; when to be called next."""
+        return self.engine.run(now)
+
+    def hear(self, ifindex: int, frame: bytes, now: int) -> None:
+        self.engine.receive_frame(ifindex, frame, now)
+
 
 class Link:
-    """Carries frames between routers, and time to all of them."""
+    """Carries frames between routers, and time to all of them. Interfaces of one index are on one
+    wire."""
 
-    def __init__(self, routers: list[Router]) -> None:
+    def __init__(self, routers: Sequence[Router]) -> None:
         self.routers = routers
         self.now = 0
         self.loses: Callable[[Router, Router], bool] = lambda sender, receiver: False
+        self.unplugged: set[tuple[str, int]] = set()
+        """Names of routers, and their interfaces, whose wire is out."""
 
     def deliver(self) -> None:
         """Hands over what was sent, and what is sent in answer, until the link is quiet."""
@@ -83,21 +93,21 @@ class Link:
         while busy:
             busy = False
             for sender in self.routers:
-                for _, frame in sender.recorder.take_frames():
+                for ifindex, frame in sender.recorder.take_frames():
                     busy = True
                     for receiver in self.routers:
                         if receiver is sender or not (sender.is_up and receiver.is_up):
                             continue
+                        if self.unplugged & {(sender.name, ifindex), (receiver.name, ifindex)}:
+                            continue
                         if not self.loses(sender, receiver):
-                            receiver.engine.receive_frame(IFINDEX, frame, self.now)
+                            receiver.hear(ifindex, frame, self.now)
 
     def run_until(self, end: int) -> None:
         """Lets time pass."""
         while True:
             self.deliver()
-            wakes = [
-                wake for each in self.routers if (wake := each.engine.run(self.now)) is not None
-            ]
+            wakes = [wake for each in self.routers if (wake := each.run(self.now)) is not None]
             self.deliver()
             wake = min((wake for wake in wakes if wake > self.now), default=end)
             if wake >= end:
@@ -105,5 +115,5 @@ class Link:
             self.now = wake
         self.now = end
         for each in self.routers:
-            each.engine.run(self.now)
+            each.run(self.now)
         self.deliver()

@@ -7,7 +7,7 @@ from socket import AF_INET, AF_INET6
 
 import pytest
 
-from fastvrrp.model import Announcements, VirtualRouter
+from fastvrrp.model import Announcements, GarpGroup, VirtualRouter
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.instance import Instance
 from simulation import SECOND, Router
@@ -20,7 +20,13 @@ IPV6 = bytes.fromhex("fd00" + "00" * 13 + "64")
 class Stage:
     """An announcer over a simulated router, with the time in our hand."""
 
-    def __init__(self, *settings: Announcements, garp_interval: int = 0, gna_interval: int = 0):
+    def __init__(
+        self,
+        *settings: Announcements,
+        garp_interval: int = 0,
+        gna_interval: int = 0,
+        groups: tuple[GarpGroup, ...] = (),
+    ):
         self.now = 0
         self.router = Router("r", 1)
         self.instances: dict[int, Instance] = {}
@@ -36,8 +42,12 @@ class Stage:
             self.instances[index] = Instance(model, index)
             self.aim(index, [(AF_INET, bytes((10, 0, 0, 100 + number)), 7, MAC, False)])
         self.announcer = Announcer(
-            self.router.engine, self.instances, lambda: self.now, garp_interval, gna_interval
+            self.router.engine,
+            self.instances,
+            lambda: self.now,
+            {7: "eth0", 8: "eth1", 9: "eth2"}.get,
         )
+        self.announcer.pace(garp_interval, gna_interval, groups)
 
     def aim(self, index: int, targets: list[tuple[int, bytes, int, bytes, bool]]) -> None:
         self.router.engine.set_targets(
@@ -68,6 +78,12 @@ def test_two_sets_of_five_with_five_seconds_between() -> None:
     assert times(stage.sent_until(100 * SECOND)) == [0] * 5 + [5] * 5
 
 
+@pytest.mark.keywords(
+    "vrrp_instance/garp_master_repeat",
+    "vrrp_instance/garp_master_delay",
+    "vrrp_instance/garp_master_refresh",
+    "vrrp_instance/garp_master_refresh_repeat",
+)
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -107,6 +123,7 @@ def test_what_waits_for_a_master_ends_with_its_term() -> None:
     assert stage.sent_until(50 * SECOND) == []
 
 
+@pytest.mark.keywords("vrrp_instance/garp_lower_prio_delay", "vrrp_instance/garp_lower_prio_repeat")
 def test_a_lower_priority_master_is_answered_with_sets_of_its_own() -> None:
     stage = Stage(
         Announcements(
@@ -144,6 +161,7 @@ def test_however_often_the_other_speaks_it_is_answered_once_until_it_is_quiet() 
     assert answered == [0, 20, 40]
 
 
+@pytest.mark.keywords("global_defs/vrrp_garp_interval", "global_defs/vrrp_gna_interval")
 def test_paced_announcements_keep_their_distance_on_each_interface() -> None:
     stage = Stage(
         Announcements(master_delay=0, master_repeat=2),
@@ -163,6 +181,82 @@ def test_paced_announcements_keep_their_distance_on_each_interface() -> None:
     assert [at / SECOND for at, frame in sent if len(frame) == 86] == [0, 0.1]
 
 
+ONCE = Announcements(master_delay=0, master_repeat=1)
+
+
+def test_arp_and_neighbour_advertisements_do_not_wait_for_each_other() -> None:
+    stage = Stage(ONCE, garp_interval=SECOND, gna_interval=SECOND)
+    stage.aim(
+        0,
+        [
+            (AF_INET, IPV4, 7, MAC, False),
+            (AF_INET6, IPV6, 7, MAC, True),
+            (AF_INET, bytes(4), 7, MAC, False),
+        ],
+    )
+    stage.announcer.became_master(stage.instances[0])
+    sent = stage.sent_until(10 * SECOND)
+    assert [(at // SECOND, len(frame)) for at, frame in sent] == [(0, 42), (0, 86), (1, 42)]
+
+
+def test_the_interfaces_of_a_group_share_its_gap_and_have_no_other() -> None:
+    group = GarpGroup(("eth0", "eth1"), garp_interval=3 * SECOND)
+    stage = Stage(ONCE, garp_interval=SECOND, gna_interval=SECOND, groups=(group,))
+    stage.aim(
+        0,
+        [
+            *((AF_INET, bytes((10, 0, 0, ifindex)), ifindex, MAC, False) for ifindex in (7, 8, 9)),
+            *((AF_INET, bytes((10, 0, 1, ifindex)), ifindex, MAC, False) for ifindex in (7, 8, 9)),
+            (AF_INET6, IPV6, 7, MAC, False),
+            (AF_INET6, IPV6, 8, MAC, False),
+        ],
+    )
+    stage.announcer.became_master(stage.instances[0])
+    sent = stage.sent_until(100 * SECOND)
+    arp = [(at // SECOND, frame[31]) for at, frame in sent if len(frame) == 42]
+    assert arp == [(0, 7), (0, 9), (1, 9), (3, 8), (6, 7), (9, 8)]
+    assert [at for at, frame in sent if len(frame) == 86] == [0, 0]
+
+
+def test_what_a_former_master_has_not_sent_delays_nobody() -> None:
+    stage = Stage(Announcements(master_delay=0), ONCE, garp_interval=10 * SECOND)
+    first, second = stage.instances.values()
+    stage.announcer.became_master(first)
+    stage.sent_until(SECOND)
+    stage.announcer.released(first)
+    stage.announcer.became_master(second)
+    assert times(stage.sent_until(100 * SECOND)) == [10]
+
+
+def test_repeats_that_a_gap_does_not_let_through_do_not_pile_up() -> None:
+    stage = Stage(
+        Announcements(master_delay=0, master_refresh=SECOND, master_refresh_repeat=5),
+        garp_interval=10 * SECOND,
+    )
+    instance = stage.instances[0]
+    stage.announcer.became_master(instance)
+    assert times(stage.sent_until(60 * SECOND)) == [0, 10, 20, 30, 40, 50, 60]
+    instance.model = replace(instance.model, announcements=ONCE)
+    assert len(stage.sent_until(1000 * SECOND)) == 10
+
+
+def test_other_gaps_hold_for_what_waits() -> None:
+    stage = Stage(Announcements(master_delay=0, master_repeat=4), garp_interval=100 * SECOND)
+    stage.announcer.became_master(stage.instances[0])
+    assert times(stage.sent_until(SECOND)) == [0]
+    stage.announcer.pace(garp_interval=5 * SECOND)
+    assert times(stage.sent_until(1000 * SECOND)) == [1, 6, 11]
+
+
+def test_no_gap_sends_what_waits() -> None:
+    stage = Stage(Announcements(master_delay=0, master_repeat=4), garp_interval=100 * SECOND)
+    stage.announcer.became_master(stage.instances[0])
+    assert times(stage.sent_until(SECOND)) == [0]
+    stage.announcer.pace()
+    assert times(stage.sent_until(1000 * SECOND)) == [1, 1, 1]
+
+
+@pytest.mark.keywords("vrrp_instance/garp_extra_if")
 def test_extra_interfaces_are_repeated_alone() -> None:
     stage = Stage(
         Announcements(master_delay=0, master_repeat=1, extra_interface_interval=20 * SECOND)

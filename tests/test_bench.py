@@ -21,6 +21,7 @@ from fastvrrp.bench.goals import DENSE, HUGE, SMALL, VMACS, WIDE, Goal
 from fastvrrp.bench.growth import panels
 from fastvrrp.bench.profile import readable
 from fastvrrp.bench.reading import MANUAL, MeasuredCase, ReadingCase, ReadingGoal, Readings
+from fastvrrp.bench.reading import measure as measure_reading
 from fastvrrp.bench.recording import gaps, percentile
 from fastvrrp.bench.store import Measured
 from fastvrrp.bench.workspace import workspace
@@ -52,6 +53,19 @@ def test_routers_are_spread_over_all_interfaces() -> None:
     sizes = [len(case.vrids(number)) for number in range(7)]
     assert sum(sizes) == 1000
     assert max(sizes) - min(sizes) == 1
+
+
+@pytest.mark.parametrize("scripts", [0, 2, 7])
+def test_each_script_is_tracked_by_one_router(tmp_path: Path, scripts: int) -> None:
+    path = tmp_path / "keepalived.conf"
+    path.write_text(Case(3, 1, scripts=scripts).configuration(100))
+    found = read(str(path))
+    assert not found.has_errors
+    assert len(found.configuration.track_scripts) == scripts
+    tracked = [
+        each.name for router in found.configuration.virtual_routers for each in router.tracked
+    ]
+    assert sorted(tracked) == sorted(f"S{number}" for number in range(scripts))
 
 
 def test_master_down_interval_is_the_rfcs() -> None:
@@ -204,8 +218,9 @@ def figures_of(file: Path) -> dict[str, float | None]:
         ("--routers", "8", "--interfaces", "2", "--vmac"),
         ("--routers", "8", "--interfaces", "2", "--version", "3", "--family", "6"),
         ("--routers", "8", "--interfaces", "2", "--phases", "spread"),
+        ("--routers", "8", "--interfaces", "2", "--no-accept", "--vmac"),
     ],
-    ids=["1020", "vmac", "ipv6", "spread"],
+    ids=["1020", "vmac", "ipv6", "spread", "no_accept"],
 )
 def test_every_router_lives_and_is_taken_over(case: tuple[str, ...], tmp_path: Path) -> None:
     file, picture = tmp_path / "figures.json", tmp_path / "failover.svg"
@@ -290,6 +305,13 @@ def test_reading_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
         assert daemon["runs"] == 2
         assert daemon["figures"]["time"]["value"] > 0
         assert daemon["figures"]["memory"]["value"] > 1
+
+
+def test_the_memory_of_whoever_measures_is_not_counted() -> None:
+    ballast = b"x" * (200 << 20)
+    case = ReadingCase(1, 1, 2, is_written_out=True)
+    (measured,) = measure_reading([case], ["fastvrrp"], 1, lambda _: None)
+    assert 5 < measured.readings[0].values["memory"] < len(ballast) / 1e6
 
 
 def test_a_goal_of_reading_is_met_missed_or_not_measured() -> None:

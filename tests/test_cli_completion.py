@@ -102,6 +102,15 @@ def test_files(shell: str, tmp_path: Path) -> None:
     assert completions(shell, "fastvrrp run -f vr", tmp_path) == {"vrrp.conf"}
 
 
+def test_instances_of_a_file(shell: str, tmp_path: Path) -> None:
+    (tmp_path / "vrrp.conf").write_text(
+        "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 1\n"
+        " virtual_ipaddress {\n  192.0.2.1\n }\n}\n"
+    )
+    assert completions(shell, "fastvrrp explain vr", tmp_path) == {"vrrp.conf"}
+    assert completions(shell, "fastvrrp explain vrrp.conf V", tmp_path) == {"VI_1"}
+
+
 def test_what_is_no_file_has_no_completion(shell: str, tmp_path: Path) -> None:
     (tmp_path / "vrrp.conf").touch()
     assert completions(shell, "fastvrrp check -i ", tmp_path) == set()

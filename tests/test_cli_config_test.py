@@ -64,3 +64,17 @@ def test_an_interface_that_is_not_there(tmp_path: Path, head: str, status: int, 
     )
     assert done.returncode == status
     assert said in done.stderr
+
+
+@pytest.mark.keywords("global_defs/dynamic_interfaces")
+@pytest.mark.parametrize("head", ["", "global_defs {\n    dynamic_interfaces\n}\n"])
+def test_a_tracked_interface_that_is_not_there(tmp_path: Path, head: str) -> None:
+    path = tmp_path / "vrrp.conf"
+    group = "vrrp_sync_group G {\n group {\n VI_1\n }\n track_interface {\n nothere\n }\n}\n"
+    path.write_text(head + group + INSTANCE % "track_interface {\n nowhere\n }")
+    done = subprocess.run(
+        [FASTVRRP, "run", "-t", "-f", str(path)], capture_output=True, text=True, check=False
+    )
+    assert ("interface nowhere that vrrp_instance VI_1 tracks" in done.stderr) is not bool(head)
+    assert ("interface nothere that vrrp_sync_group G tracks" in done.stderr) is not bool(head)
+    assert done.returncode == 5  # that a group has one member only is a warning

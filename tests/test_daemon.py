@@ -116,6 +116,7 @@ def test_a_vmac_that_somebody_deletes_is_made_again(lab: Laboratory) -> None:
     assert daemon.stop() == 0
 
 
+@pytest.mark.keywords("vrrp_instance/interface")
 def test_an_interface_may_come_after_the_daemon(lab: Laboratory) -> None:
     a = lab.router("a")
     daemon = Fastvrrp(a, quick(interface="later")).start()
@@ -142,7 +143,8 @@ def test_a_vmac_that_somebody_sets_down_faults_its_instance(lab: Laboratory) -> 
 def test_nothing_stays_on_an_interface_that_is_renamed(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b, count=2)
-    daemon = Fastvrrp(a, quick(addresses="10.0.0.100/24\n10.0.1.100/24 dev eth1")).start()
+    addresses = "10.0.0.100/24\n10.0.1.100/24 dev eth1 no_track"
+    daemon = Fastvrrp(a, quick(addresses=addresses)).start()
     wait_until(lambda: a.holds("10.0.1.100"), what="the addresses")
     a.ip("link set eth1 down", "link set eth1 name other", "link set other up")
     wait_until(lambda: not a.holds("10.0.1.100"), what="the address on eth1 gone")
@@ -171,6 +173,7 @@ def test_an_address_that_somebody_removes_is_put_back(lab: Laboratory) -> None:
     assert not a.holds("10.0.0.100")
 
 
+@pytest.mark.keywords("vrrp_instance/priority")
 def test_an_owner_keeps_the_address_that_is_its_own(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     link = lab.connect(a, b)[0]
@@ -243,6 +246,7 @@ def test_a_backup_that_was_kept_from_running_hears_before_it_takes_over(lab: Lab
     assert daemon.stop() == 0
 
 
+@pytest.mark.keywords("vrrp_instance/dont_track_primary")
 def test_dont_track_primary_ignores_the_link(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     link = lab.connect(a, b)[0]
@@ -270,6 +274,14 @@ def test_what_a_killed_daemon_left_is_removed_by_the_next(lab: Laboratory) -> No
     assert (a.addresses(), a.links()) == (before, links)
 
 
+@pytest.mark.keywords(
+    "vrrp_instance/virtual_ipaddress",
+    "vrrp_instance/virtual_ipaddress_excluded",
+    "virtual_ipaddress/brd",
+    "virtual_ipaddress/label",
+    "virtual_ipaddress/scope",
+    "virtual_ipaddress/dev",
+)
 def test_addresses_have_what_the_configuration_gives_them(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b, count=2)
@@ -298,6 +310,7 @@ def test_addresses_have_what_the_configuration_gives_them(lab: Laboratory) -> No
     assert daemon.stop() == 0
 
 
+@pytest.mark.keywords("vrrp_instance/garp_master_delay", "vrrp_instance/garp_master_repeat")
 def test_a_master_announces_its_addresses_twice_five_times(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b)
@@ -333,6 +346,7 @@ def test_a_master_announces_its_addresses_twice_five_times(lab: Laboratory) -> N
     assert daemon.stop() == 0
 
 
+@pytest.mark.keywords("vrrp_instance/use_vmac", "vrrp_instance/vmac_xmit_base")
 @pytest.mark.parametrize(
     ("lines", "mac"),
     [("use_vmac", "00:00:5e:00:01:33"), ("use_vmac\nvmac_xmit_base", "02:00:00:00:00:01")],
@@ -372,6 +386,7 @@ def test_a_backups_vmac_answers_nothing(lab: Laboratory) -> None:
     assert not [answer for answer in answers if answer.startswith("00:00:5e")]
 
 
+@pytest.mark.keywords("vrrp_instance/nopreempt")
 def test_nopreempt_leaves_the_lower_master_alone(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b)
@@ -386,6 +401,7 @@ def test_nopreempt_leaves_the_lower_master_alone(lab: Laboratory) -> None:
     assert {advert.source for advert in capture.adverts()} == {"10.0.0.1", "10.0.0.2"}
 
 
+@pytest.mark.keywords("vrrp_instance/preempt_delay")
 def test_a_preempt_delay_is_waited_for(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b)
@@ -399,6 +415,7 @@ def test_a_preempt_delay_is_waited_for(lab: Laboratory) -> None:
     daemon.wait_log("Entering MASTER STATE")
 
 
+@pytest.mark.keywords("vrrp_instance/mcast_src_ip")
 def test_adverts_leave_from_the_address_that_is_configured(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b)

@@ -309,6 +309,7 @@ def test_an_advert_with_other_addresses_is_refused(count: int, reason: str) -> N
     assert record(low)["refused"][REASONS.index(reason)] > 0
 
 
+@pytest.mark.keywords("vrrp_instance/skip_check_adv_addr")
 def test_known_addresses_may_be_skipped_until_the_master_changes() -> None:
     link, high, low = pair(skips_known_addresses=True)
     link.run_until(6 * SECOND)
@@ -441,3 +442,58 @@ def test_an_engine_grows_with_its_table_while_masters_go_on() -> None:
     router.engine.forget(indexes[0])
     router.table.remove(indexes[0])
     assert router.add(7, priority=255) == indexes[0]
+
+
+def test_nobody_becomes_master_by_silence_before_the_engine_opens() -> None:
+    ours = Router("ours", 1)
+    ours.engine.open_at(10 * SECOND)
+    ours.add(51, priority=200)
+    ours.add(52, priority=255)
+    for index in (0, 1):
+        ours.engine.start(index, 0)
+    link = Link([ours])
+    link.run_until(10 * SECOND - 1)
+    assert (ours.state(0), ours.state(1)) == (BACKUP, BACKUP)
+    link.run_until(10 * SECOND)
+    assert (ours.state(0), ours.state(1)) == (BACKUP, MASTER)
+    down = 3 * SECOND + 56 * SECOND // 256
+    link.run_until(10 * SECOND + down - 1)
+    assert ours.state(0) == BACKUP
+    link.run_until(10 * SECOND + down)
+    assert ours.state(0) == MASTER
+
+
+def test_a_member_of_a_sync_group_says_that_it_would_be_master() -> None:
+    ours = Router("ours", 1)
+    ours.add(51)
+    ours.engine.set_membership(0, 1)
+    ours.engine.start(0, 0)
+    ours.engine.take_notes()
+    down = 3 * SECOND + 156 * SECOND // 256
+    for turn in (1, 2):
+        Link([ours]).run_until(turn * down)
+        (note,) = ours.engine.take_notes()
+        assert (note.wants, note.before, note.after) == (True, BACKUP, BACKUP)
+        assert ours.engine.wants_master(0)
+    ours.engine.promote(0, 3 * down)
+    ours.engine.flush()
+    (note,) = ours.engine.take_notes()
+    assert (note.wants, note.after, note.acquires) == (False, MASTER, True)
+    assert len(ours.recorder.take_frames()) == 1
+    ours.engine.demote(0, 3 * down)
+    ours.engine.flush()
+    (note,) = ours.engine.take_notes()
+    assert (note.after, note.releases) == (BACKUP, True)
+    assert ours.recorder.take_frames() == []
+
+
+def test_an_unknown_vrid_is_told_of_once() -> None:
+    ours, theirs = Router("ours", 1), Router("theirs", 2)
+    theirs.add(51, priority=255)
+    theirs.engine.start(0, 0)
+    told: list[tuple[int, int, int, bytes]] = []
+    ours.engine.on_unknown = lambda *what: told.append(what)
+    link = Link([ours, theirs])
+    link.run_until(5 * SECOND)
+    assert told == [(IFINDEX, 4, 51, bytes((10, 0, 0, 2)))]
+    assert ours.table.totals()["refused"][REASONS.index("VRID_UNKNOWN")] == 6

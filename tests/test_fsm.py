@@ -51,6 +51,7 @@ def test_an_owner_is_master_at_once() -> None:
     assert (machine.state, machine.deadline) == ("MASTER", S)
 
 
+@pytest.mark.keywords("vrrp_instance/state")
 def test_an_owner_that_is_told_to_start_as_backup_waits() -> None:
     machine = Machine(priority=255, starts_backup=True)
     machine.step("START", 0)
@@ -116,6 +117,7 @@ def test_whose_adverts_a_backup_follows(preempt: bool, priority: int, is_followe
     assert (machine.deadline != before) is is_followed
 
 
+@pytest.mark.keywords("vrrp_instance/preempt_delay")
 def test_a_preempt_delay_starts_with_the_first_lower_advert() -> None:
     """From there the lower master is let be for the delay; its last advert still counts."""
     machine = backup(preempt_delay=5 * S)
@@ -178,10 +180,12 @@ def test_nopreempt_does_not_hold_back_a_master() -> None:
     assert machine.state == "MASTER"
 
 
+@pytest.mark.keywords("vrrp_instance/lower_prio_no_advert")
 def test_lower_adverts_are_not_answered_when_told_so() -> None:
     assert hear(master(lower_prio_no_advert=True), S, 50) == ("DISCARD",)
 
 
+@pytest.mark.keywords("vrrp_instance/higher_prio_send_advert")
 def test_a_yielding_master_speaks_once_more_when_told_so() -> None:
     actions = hear(master(higher_prio_send_advert=True), S, 200)
     assert actions == ("SEND_ADVERT", "SET_TIMER", "CHANGE", "RELEASE")
@@ -215,12 +219,127 @@ def test_a_backup_that_ends_is_silent(event: str, state: str) -> None:
     assert (machine.state, machine.deadline) == (state, None)
 
 
+def test_a_master_that_resigns_waits_for_another_one() -> None:
+    machine = master()
+    assert machine.step("RESIGN", S) == ("SEND_RESIGN", "SET_TIMER", "CHANGE", "RELEASE")
+    assert (machine.state, machine.deadline) == ("BACKUP", S + machine.master_down_interval)
+    assert machine.step("RESIGN", 2 * S) == ("DISCARD",)
+
+
 def test_a_fault_is_left_as_a_start() -> None:
     machine = backup()
     machine.step("FAIL", S)
     assert hear(machine, 2 * S, 200) == ("DISCARD",)
     machine.step("START", 3 * S)
     assert (machine.state, machine.deadline) == ("BACKUP", 3 * S + machine.master_down_interval)
+
+
+def test_a_member_of_a_sync_group_waits_for_the_others() -> None:
+    machine = backup(membership="MEMBER")
+    silence = machine.master_down_interval
+    assert machine.step("TIMER", silence) == ("SET_TIMER", "WANT")
+    assert (machine.state, machine.wants_master) == ("BACKUP", True)
+    assert machine.deadline == 2 * silence
+    assert machine.step("PROMOTE", silence) == ("SEND_ADVERT", "SET_TIMER", "CHANGE", "ACQUIRE")
+    assert (machine.state, machine.wants_master) == ("MASTER", False)
+
+
+@pytest.mark.parametrize(
+    ("priority", "still_waits"),
+    # A lower priority is no master to follow, and one that resigns is one less.
+    [(200, False), (100, False), (50, True), (0, True)],
+)
+def test_a_member_waits_until_it_follows_a_master(priority: int, still_waits: bool) -> None:
+    machine = backup(membership="MEMBER")
+    machine.step("TIMER", 4 * S)
+    hear(machine, 5 * S, priority)
+    assert machine.wants_master is still_waits
+
+
+def test_a_member_is_demoted_silently() -> None:
+    machine = backup(membership="MEMBER")
+    machine.step("PROMOTE", 4 * S)
+    assert machine.step("DEMOTE", 5 * S) == ("SET_TIMER", "CHANGE", "RELEASE")
+    assert (machine.state, machine.deadline) == ("BACKUP", 5 * S + machine.master_down_interval)
+    assert machine.step("DEMOTE", 6 * S) == ("DISCARD",)
+
+
+@pytest.mark.parametrize("state", ["INIT", "FAULT"])
+def test_only_a_backup_can_be_promoted(state: str) -> None:
+    machine = Machine(membership="MEMBER")
+    if state == "FAULT":
+        machine.step("FAIL", 0)
+    assert machine.step("PROMOTE", S) == ("DISCARD",)
+    assert machine.state == state
+
+
+@pytest.mark.parametrize(
+    ("membership", "state"),
+    [("ALONE", "MASTER"), ("MEMBER", "BACKUP"), ("OWNING_MEMBER", "MASTER")],
+)
+def test_an_owner_in_a_group_starts_as_master_only_among_owners(
+    membership: str, state: str
+) -> None:
+    machine = Machine(priority=255, membership=membership)  # type: ignore[arg-type]
+    machine.step("START", 0)
+    assert machine.state == state
+
+
+def test_nobody_becomes_master_by_silence_before_the_startup_delay_is_over() -> None:
+    machine = Machine()
+    machine.step("START", S, opens_at=10 * S)
+    assert machine.deadline == 10 * S + machine.master_down_interval
+    machine.step("ADVERT", 2 * S, priority=200, source=HIGHER_ADDRESS, interval=S, opens_at=10 * S)
+    assert machine.deadline == 10 * S + machine.master_down_interval
+    machine.step("ADVERT", 3 * S, priority=0, source=HIGHER_ADDRESS, opens_at=10 * S)
+    assert machine.deadline == 10 * S + machine.skew_time
+
+
+def test_an_owner_is_master_when_the_startup_delay_is_over() -> None:
+    machine = Machine(priority=255)
+    assert machine.step("START", S, opens_at=10 * S) == ("SET_TIMER", "CHANGE")
+    assert (machine.state, machine.deadline) == ("BACKUP", 10 * S)
+    machine.step("TIMER", 10 * S, opens_at=10 * S)
+    assert machine.state == "MASTER"
+
+
+@pytest.mark.parametrize(
+    ("late", "preempt", "expired_priority", "goes_on"),
+    [
+        # The last advert was sent at 0; another router of priority 254 takes over after 3.008 s.
+        (3 * S, False, 254, True),
+        (4 * S, False, 254, False),
+        # One of priority 128 needs half a second more.
+        (int(3.4 * S), False, 128, True),
+        (int(3.6 * S), False, 128, False),
+        (10 * S, True, 254, True),
+        (10 * S, False, 0, True),
+    ],
+)
+def test_a_master_that_stood_still_may_have_been_replaced(
+    late: int, preempt: bool, expired_priority: int, goes_on: bool
+) -> None:
+    machine = master(preempt=preempt, expired_priority=expired_priority)
+    actions = machine.step("TIMER", late)
+    if goes_on:
+        assert actions == ("SEND_ADVERT", "SET_TIMER")
+    else:
+        assert actions == ("SET_TIMER", "CHANGE", "RELEASE")
+        assert machine.deadline == late + machine.master_down_interval
+
+
+def test_a_master_that_stood_still_may_hear_its_successor_before_its_own_time_comes() -> None:
+    machine = master(preempt=False, expired_priority=254)
+    assert hear(machine, 4 * S, 50) == ("SET_TIMER", "CHANGE", "RELEASE")
+    assert (machine.state, machine.master_priority) == ("BACKUP", 50)
+
+
+def test_a_strict_owner_hears_nobody() -> None:
+    machine = Machine(priority=255, ignores_adverts=True, source=OURS)
+    machine.step("START", 0)
+    for priority in (0, 100, 255):
+        assert hear(machine, S, priority) == ("DISCARD",)
+    assert machine.state == "MASTER"
 
 
 def test_a_source_of_another_size_is_refused() -> None:

@@ -105,6 +105,19 @@ def virtual_router(request: pytest.FixtureRequest, story: Story) -> VirtualRoute
     return story.virtual_routers[request.param]
 
 
+@pytest.mark.keywords(
+    "vrrp_instance/interface",
+    "vrrp_instance/virtual_router_id",
+    "vrrp_instance/priority",
+    "vrrp_instance/advert_int",
+    "vrrp_instance/version",
+    "vrrp_instance/authentication/auth_type",
+    "vrrp_instance/authentication/auth_pass",
+    "vrrp_instance/virtual_ipaddress",
+    "vrrp_instance/unicast_src_ip",
+    "vrrp_instance/unicast_peer",
+    "vrrp_instance/use_vmac",
+)
 class TestElections(ElectionTests):
     pass
 

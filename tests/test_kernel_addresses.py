@@ -262,7 +262,7 @@ class TestOwner:
 
 class TestGates:
     def gated(self, lab: Lab, text: str) -> AddressBatch:
-        return AddressBatch([virtual(text)], [lab.index], GATE)
+        return AddressBatch([virtual(text)], [lab.index], (GATE,))
 
     @pytest.fixture
     def written(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
@@ -318,7 +318,7 @@ class TestGates:
 
         monkeypatch.setattr("fastvrrp.kernel.sysctl.write", write)
         address = virtual("2001:db8::1/64")
-        lab.queue.put("vr", AddressBatch([address], [lab.index], GATE), False)
+        lab.queue.put("vr", AddressBatch([address], [lab.index], (GATE,)), False)
         lab.queue.drain(FOREVER)
         assert lab.applied == [Applied("vr", False, (Failure(address, errno.EROFS),))]
 

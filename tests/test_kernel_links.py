@@ -130,7 +130,7 @@ class TestUpAndDown:
         listener.until(lambda: listener.links.by_name("m0") is not None)
         listener.until(lambda: listener.link("m0").is_up)
         assert listener.link("m0").parent == listener.link("a0").index
-        assert (listener.link("m0").kind, listener.link("m0").macvlan_mode) == ("macvlan", 1)
+        assert (listener.link("m0").kind, listener.link("m0").mode) == ("macvlan", 1)
         ip("link set b0 down")
         listener.until(lambda: not listener.link("m0").is_up)
         ip("link set b0 up")
@@ -320,6 +320,15 @@ class TestOverrun:
         ip("link del c0")
         deaf.until(lambda: deaf.links.by_name("c0") is None)
         assert (Change.VANISHED, "c0") in deaf.take()
+
+    def test_every_address_that_is_left_is_told(self, deaf: Listener) -> None:
+        add(a0="10.0.0.1/24")
+        deaf.until(lambda: deaf.primary("a0", AF_INET) == A("10.0.0.1"))
+        told: list[set[tuple[int, bytes]]] = []
+        deaf.links.on_compared = told.append
+        self.overrun(deaf)
+        deaf.until(lambda: bool(told))
+        assert (socket.if_nametoindex("a0"), A("10.0.0.1")) in told[0]
 
     def test_links_that_swapped_their_names(self, deaf: Listener) -> None:
         old_a, old_b = deaf.link("a0"), deaf.link("b0")

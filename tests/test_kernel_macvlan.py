@@ -169,7 +169,7 @@ class Lab:
             batch = AddressBatch(
                 [virtual(VIP6, 128), virtual(GLOBAL6, 64)],
                 [index, index],
-                ipv6_gate(wanted.name),
+                (ipv6_gate(wanted.name),),
             )
         self.queue.put(wanted.name, batch, master)
         assert not self.queue.drain(FOREVER)
@@ -231,7 +231,7 @@ class TestMaking:
         for wanted in (lab.wanted4, lab.wanted6):
             link = lab.link(wanted.name)
             assert (link.kind, link.mac, link.parent) == ("macvlan", wanted.mac, lab.parent)
-            assert (link.group, link.macvlan_mode) == (GROUP, MACVLAN_MODE_VEPA)
+            assert (link.group, link.mode) == (GROUP, MACVLAN_MODE_VEPA)
             assert link.flags & IFF_UP
             assert lab.vmacs.indexes[wanted.name] == link.ifindex
             assert lab.addresses(wanted.name) == set()
@@ -332,7 +332,7 @@ class TestWhatIsThereAlready:
         lab.settle(lab.wanted4)
         link = lab.link("vrrp.51")
         assert link.ifindex != before
-        assert (link.mac, link.macvlan_mode) == (MAC4, MACVLAN_MODE_VEPA)
+        assert (link.mac, link.mode) == (MAC4, MACVLAN_MODE_VEPA)
 
     @pytest.mark.parametrize(
         "command",

@@ -222,6 +222,7 @@ def test_an_owner_removes_at_the_end_what_it_has_added_and_nothing_else(lab: Lab
     assert a.addresses() == before
 
 
+@pytest.mark.keywords("vrrp_instance/garp_master_refresh")
 def test_refreshing_ends_and_begins_under_a_master(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b)

@@ -78,7 +78,8 @@ class TestDecode:
                 kind="macvlan",
                 mtu=1500,
                 group=112,
-                macvlan_mode=1,
+                mode=1,
+                alias="",
             )
         ]
 

@@ -160,7 +160,7 @@ class TestChannel:
         assert [(link.name, link.mac, link.parent) for link in made] == [
             (f"vrrp.{mac[5]}", mac, parent) for mac in macs
         ]
-        assert {(link.group, link.macvlan_mode) for link in made} == {(5, MACVLAN_MODE_PRIVATE)}
+        assert {(link.group, link.mode) for link in made} == {(5, MACVLAN_MODE_PRIVATE)}
         assert not made[0].flags & IFF_UP
 
         kept, rest = made[0], made[1:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from fastvrrp.model import Command
@@ -34,6 +36,22 @@ def test_supplementary_groups_are_taken_along_when_asked_for() -> None:
     found = as_run(Command(TRUE, "root"), Settings(has_supplementary_groups=True)).credentials
     assert found is not None
     assert 0 in found.groups
+
+
+@pytest.mark.keywords("global_defs/enable_script_security", "global_defs/use_symlink_paths")
+def test_a_command_knows_how_it_is_to_be_looked_at() -> None:
+    assert as_run(Command(TRUE, "root"), Settings(is_secure=True)).is_guarded
+    assert as_run(Command(TRUE, "root"), Settings(keeps_symbolic_links=True)).keeps_links
+    plain = as_run(Command(TRUE, "root"), Settings())
+    assert not plain.is_guarded
+    assert not plain.keeps_links
+
+
+def test_a_colon_before_the_group_takes_all_groups_along() -> None:
+    command = Command(TRUE, "root", "daemon", True)
+    everywhere = tuple(os.getgrouplist("root", 1))
+    assert everywhere
+    assert as_run(command, Settings()).credentials == Credentials(0, 1, everywhere)
 
 
 def test_a_user_that_is_gone_is_a_key_error() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 MASTER_PRIORITY = 200
 BACKUP_PRIORITY = 100
@@ -33,6 +35,10 @@ class Case:
     has_spread_phases: bool = False
     """Whether its virtual routers speak evenly spread over the interval (fastvrrp.bench.phases), or
     as it comes."""
+    scripts: int = 0
+    """Scripts that are tracked, each by one virtual router, and run every second."""
+    refuses: bool = False
+    """Whether their addresses take no packets (`no_accept`)."""
 
     def __post_init__(self) -> None:
         """Raises CaseError."""
@@ -50,6 +56,8 @@ class Case:
             raise CaseError(
                 f"VRRPv2 counts whole seconds, not {self.interval:g} s: use --version 3"
             )
+        if self.scripts < 0:
+            raise CaseError(f"{self.scripts} scripts: it must be 0 or more")
         if not 0.01 <= self.interval <= (255 if self.version == 2 else 40.95):
             raise CaseError(f"an advert interval of {self.interval:g} s does not fit into a packet")
 
@@ -64,6 +72,10 @@ class Case:
             parts.append(f"{self.interval * 1000:g} ms")
         if self.has_spread_phases:
             parts.append("phases spread")
+        if self.scripts:
+            parts.append(f"{self.scripts:,} scripts")
+        if self.refuses:
+            parts.append("no_accept")
         return ", ".join(parts)
 
     @property
@@ -105,11 +117,31 @@ class Case:
         )
         if self.has_vmac:
             settings += "    use_vmac\n"
-        return "".join(
+        head, tracked = self._scripts()
+        numbers = count()
+        if self.refuses:
+            settings += "    no_accept\n"
+        return head + "".join(
             f"vrrp_instance VI_{interface}_{vrid} {{\n    interface eth{interface}\n"
-            f"    virtual_router_id {vrid}\n{settings}"
+            f"    virtual_router_id {vrid}\n{settings}{tracked(next(numbers))}"
             "    virtual_ipaddress {\n"
             f"        {self.virtual_address(interface, vrid)}\n    }}\n}}\n"
             for interface in range(self.interfaces)
             for vrid in self.vrids(interface)
         )
+
+    def _scripts(self) -> tuple[str, Callable[[int], str]]:
+        """The blocks that define the scripts, and what each virtual router has to say of its own;
+        as long as they succeed, as all do, they leave its priority what it is."""
+        if not self.scripts:
+            return "", lambda _: ""
+        head = "global_defs {\n    script_user root\n    enable_script_security\n}\n" + "".join(
+            f"vrrp_script S{number} {{\n    script /bin/true\n    interval 1\n    weight -1\n}}\n"
+            for number in range(self.scripts)
+        )
+
+        def tracked(router: int) -> str:
+            names = [f"        S{number}\n" for number in range(router, self.scripts, self.routers)]
+            return f"    track_script {{\n{''.join(names)}    }}\n" if names else ""
+
+        return head, tracked

@@ -36,6 +36,9 @@ def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     lab.add_argument("--routers", type=int, default=1020, metavar="N", help="(%(default)s)")
     lab.add_argument("--interfaces", type=int, default=4, metavar="K", help="(%(default)s)")
     lab.add_argument("--vmac", action="store_true", help="each with a virtual MAC of its own")
+    lab.add_argument(
+        "--no-accept", action="store_true", help="their addresses take no packets (no_accept)"
+    )
     lab.add_argument("--version", type=int, choices=(2, 3), default=2, help="(%(default)s)")
     lab.add_argument("--family", type=int, choices=(4, 6), default=4, help="(%(default)s)")
     lab.add_argument(
@@ -47,6 +50,13 @@ def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="natural",
         help="let the virtual routers speak when they come to, or evenly spread over the interval"
         " (%(default)s)",
+    )
+    lab.add_argument(
+        "--scripts",
+        type=int,
+        default=0,
+        metavar="N",
+        help="scripts that run every second, each tracked by a virtual router (%(default)s)",
     )
     lab.add_argument(
         "--duration",
@@ -128,6 +138,8 @@ def _lab(arguments: argparse.Namespace) -> int:
         arguments.family,
         arguments.advert_interval,
         arguments.phases == "spread",
+        arguments.scripts,
+        arguments.no_accept,
     )
     if arguments.plot is not None and arguments.plot.suffix not in (".png", ".svg"):
         return refuse(f"{arguments.plot}: a picture's name ends in .png or .svg")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fastvrrp import __version__
 from fastvrrp.config import Reading, read
-from fastvrrp.model import Configuration, DynamicInterfaces, VirtualRouter
+from fastvrrp.model import Configuration, DynamicInterfaces, Tracker
 
 if TYPE_CHECKING:
     from fastvrrp.daemon.background import Caller
@@ -87,10 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
         for complaint in reading.complaints:
             print(complaint, file=sys.stderr)
         missing = missing_interfaces(reading.configuration)
-        for router in missing:
+        for what in missing:
             print(
-                f"fastvrrp: interface {router.interface} of vrrp_instance {router.name} does not"
-                " exist on this machine; create it, or write dynamic_interfaces in global_defs",
+                f"fastvrrp: {what} does not exist on this machine; create it, or write"
+                " dynamic_interfaces in global_defs",
                 file=sys.stderr,
             )
         return config_test_status(reading) or (CONFIG_TEST_FAILED if missing else 0)
@@ -112,16 +112,28 @@ def run(arguments: argparse.Namespace) -> int:
     return _serve(arguments, aside)
 
 
-def missing_interfaces(configuration: Configuration) -> list[VirtualRouter]:
-    """Virtual routers on interfaces that this machine does not have, where keepalived minds. The
-    daemon waits for them."""
+def missing_interfaces(configuration: Configuration) -> list[str]:
+    """Interfaces that this machine does not have, and who uses or tracks them, where keepalived
+    minds. The daemon waits for them."""
     if configuration.definitions.vrrp.dynamic_interfaces != DynamicInterfaces.NO:
         return []
-    routers = configuration.virtual_routers
+    # What is in another network namespace is not looked for.
+    routers = [each for each in configuration.virtual_routers if each.namespace is None]
     known = {name for _, name in socket.if_nameindex()}
     known |= {router.vmac.name for router in routers if router.vmac is not None}
+    users = [(f"vrrp_instance {router.name}", router.tracked) for router in routers]
+    users += [
+        (f"vrrp_sync_group {group.name}", group.tracked) for group in configuration.sync_groups
+    ]
     return [
-        router for router in routers if router.namespace is None and router.interface not in known
+        f"interface {router.interface} of vrrp_instance {router.name}"
+        for router in routers
+        if router.interface not in known
+    ] + [
+        f"interface {each.name} that {user} tracks"
+        for user, tracked in users
+        for each in tracked
+        if each.kind == Tracker.INTERFACE and each.namespace is None and each.name not in known
     ]
 
 

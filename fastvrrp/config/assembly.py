@@ -16,6 +16,7 @@ from fastvrrp.config.building.checkers import CheckerBuilder
 from fastvrrp.config.building.definitions import global_definitions
 from fastvrrp.config.building.groups import garp_group, interface_delays, linkbeat_interfaces
 from fastvrrp.config.building.notification import NotificationBuilder
+from fastvrrp.config.building.routes import RuleBuilder
 from fastvrrp.config.building.scripts import ScriptUsers
 from fastvrrp.config.building.servers import ServerBuilder, server_group, tls_client
 from fastvrrp.config.checkers import Checkers
@@ -64,8 +65,10 @@ class _Builders:
             self.users,
             defaults.sends_mail("vrrp") is True,
             defaults.is_on("vrrp_notify_priority_changes"),
+            defaults.command("notify_split_brain"),
         )
-        self.routers = Builder(defaults, self.names, self.notifications, complaints)
+        self.rules = RuleBuilder()
+        self.routers = Builder(defaults, self.names, self.notifications, self.rules, complaints)
         self.interface = defaults.text("default_interface") or ""
         checkers = CheckerBuilder(
             self.users, defaults.is_on("checker_log_all_failures"), trackers, left_out
@@ -197,7 +200,7 @@ class Assembly:
             self._checker_checks.take_file(entry)
 
     def _take_static(self, entry: Entry) -> None:
-        self._references.take_static(entry, self._builders.interface)
+        self._references.take_static(entry, self._builders.interface, self._builders.rules)
 
     def _take_definitions(self, entry: Entry) -> None:
         self._defaults.take(entry)

@@ -12,9 +12,11 @@ from fastvrrp.config.arguments import seconds_text
 from fastvrrp.config.building.block import Block
 from fastvrrp.config.building.notification import NotificationBuilder
 from fastvrrp.config.building.options import OPTION_KEYWORDS, OptionsBuilder
+from fastvrrp.config.building.routes import RuleBuilder
+from fastvrrp.config.building.vmacs import OwnLinks, VmacBuilder
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import Defaults
-from fastvrrp.config.grammar import ExtraInterfaces, VmacWords
+from fastvrrp.config.grammar import ExtraInterfaces
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.strict import ADVERTS, Compliance
 from fastvrrp.config.tree import Entry
@@ -29,7 +31,6 @@ from fastvrrp.model import (
     State,
     VirtualAddress,
     VirtualRouter,
-    Vmac,
 )
 
 OWNER = 255
@@ -44,9 +45,6 @@ LONGEST_ADVERT_INTERVAL = 40_950 * MILLISECOND
 UNICAST = ("unicast_peer", "unicast_src_ip", "check_unicast_src", "old_unicast_checksum")
 """Keywords that make keepalived say so where no peer is written."""
 CENTISECOND = 10 * MILLISECOND
-VMAC_IPV4 = bytes.fromhex("00005e0001")
-"""RFC 9568 section 7.3; the sixth octet is the VRID."""
-VMAC_IPV6 = bytes.fromhex("00005e0002")
 
 
 class Draft(NamedTuple):
@@ -67,11 +65,18 @@ class Builder:
         defaults: Defaults,
         names: VmacNames,
         notifications: NotificationBuilder,
+        rules: RuleBuilder,
         complaints: Complaints,
     ) -> None:
-        self._names = names
+        self._vmacs = VmacBuilder(
+            names,
+            defaults.text("vmac_addr_prefix") or defaults.text("vmac_prefix") or "",
+            complaints,
+        )
         self._complaints = complaints
-        self._options = OptionsBuilder(notifications, defaults.is_on("vrrp_strict"), complaints)
+        self._options = OptionsBuilder(
+            notifications, rules, defaults.is_on("vrrp_strict"), complaints
+        )
         self._no_options = self._options.default
         self._announcements = defaults.announcements()
         self._shared: dict[object, Announcements] = {}
@@ -153,6 +158,7 @@ class Builder:
             or any(peer.min_ttl > 0 or peer.max_ttl < 255 for peer in peers)
         )
         is_ipv6 = family == AF_INET6
+        links = self._vmacs.build(written, interface.value, vrid.value, (addresses, excluded))
         interval = self._advert_interval(name, last, version)
         router = VirtualRouter(
             name,
@@ -172,14 +178,14 @@ class Builder:
             password,
             tuple([address for address, _ in addresses]),
             tuple([address for address, _ in excluded]),
-            written.source,
+            written.source or (links.ipvlan.address if links.ipvlan is not None else None),
             self._group(written, is_ipv6),
             tuple(peers),
             written.integer("unicast_ttl", 255),
-            self._vmac(name, last, vrid.value, is_ipv6, bool(peers)),
+            links.vmac,
             compliance.accepts_data(version=version, is_owner=priority == OWNER)
             if compliance is not None
-            else "no_accept" not in last,
+            else "no_accept" not in last or priority == OWNER,
             "dont_track_primary" not in last,
             written.is_on("lower_prio_no_advert", is_strict or self._lower_prio_no_advert),
             written.is_on(
@@ -190,7 +196,7 @@ class Builder:
             written.is_on("v3_checksum_as_v2", self._v3_checksum_as_v2),
             self._announcements_of(written.garp),
             (),
-            self._options_of(instance, last, interval),
+            self._options_of(instance, last, interval, links),
         )
         return Draft(
             router,
@@ -199,13 +205,11 @@ class Builder:
         )
 
     def _options_of(
-        self, instance: Entry, last: dict[str, Entry], interval: int
+        self, instance: Entry, last: dict[str, Entry], interval: int, links: OwnLinks
     ) -> InstanceOptions:
-        vmac = last["use_vmac"].value if "use_vmac" in last else None
-        has_words = isinstance(vmac, VmacWords) and (vmac.group is not None or vmac.notifies)
-        if not has_words and OPTION_KEYWORDS.isdisjoint(last):
+        if not links.has_options and OPTION_KEYWORDS.isdisjoint(last):
             return self._no_options
-        return self._options.build(instance.entries, Block.of(instance), interval)
+        return self._options.build(instance.entries, Block.of(instance), interval, links)
 
     def _is_master(self, last: dict[str, Entry]) -> bool:
         return "state" in last and last["state"].value == State.MASTER
@@ -298,6 +302,14 @@ class Builder:
         given = last.get("auth_pass")
         if kind is None or kind.value is None:
             return Authentication.NONE, b""
+        if "auth_hmac" in last:
+            self._complaints.error(
+                kind.statement,
+                0,
+                f"authentication is ignored: {name} has auth_hmac, and cannot have both",
+                is_ours=True,
+            )
+            return Authentication.NONE, b""
         if version == 3:
             self._complaints.warning(
                 kind.statement, 0, f"authentication is ignored: {name} is VRRPv3, which has none"
@@ -357,51 +369,6 @@ class Builder:
                 f" {name} takes {seconds_text(interval)}",
             )
         return interval
-
-    def _vmac(
-        self, name: str, last: dict[str, Entry], vrid: int, is_ipv6: bool, is_unicast: bool
-    ) -> Vmac | None:
-        entry = last.get("use_vmac")
-        xmit_base = last.get("vmac_xmit_base")
-        if entry is None:
-            if xmit_base is not None:
-                self._complaints.warning(
-                    xmit_base.statement, 0, f"vmac_xmit_base is ignored: {name} has no use_vmac"
-                )
-            return None
-        words = entry.value
-        assert isinstance(words, VmacWords)
-        interface = words.name
-        parent = last["interface"].value
-        if interface is not None and interface == parent:
-            self._complaints.error(
-                entry.statement,
-                1,
-                f"use_vmac {interface} is the interface of {name} itself; a name is chosen instead",
-            )
-            interface = None
-        if interface is not None and self._names.owner(interface) not in (None, name):
-            self._complaints.error(
-                entry.statement,
-                1,
-                f"use_vmac {interface} is the VMAC of {self._names.owner(interface)};"
-                " a name is chosen instead",
-            )
-            interface = None
-        if interface is None:
-            interface = self._names.choose(vrid, is_ipv6, name)
-        else:
-            self._names.take(interface, name)
-        transmits_on_parent = xmit_base is not None
-        if is_unicast and not transmits_on_parent:
-            self._complaints.warning(
-                entry.statement,
-                0,
-                f"{name} is unicast: its VMAC needs vmac_xmit_base, which is assumed",
-            )
-            transmits_on_parent = True
-        mac = words.mac or (VMAC_IPV6 if is_ipv6 else VMAC_IPV4)
-        return Vmac(interface, (mac + bytes((vrid,)))[:6], transmits_on_parent)
 
     def _announcements_of(self, garp: dict[str, object]) -> Announcements:
         """Announcements of an instance; equal ones are one object."""

@@ -39,7 +39,7 @@ class Script:
         return Command(
             arguments,
             words[2] if len(words) > 2 else None,
-            words[3].removeprefix(":") if len(words) > 3 else None,
+            *written_group(words[3] if len(words) > 3 else None),
         )
 
 
@@ -55,6 +55,14 @@ class BareCommand:
             complaints.error(statement, 1, f"{words[0]} needs a command")
             return None
         return Command(arguments + tuple(words[2:]))
+
+
+def written_group(word: str | None) -> tuple[str | None, bool]:
+    """The group that a word names, if any, and whether all groups of the user count: a colon stands
+    before it then, or alone."""
+    if word is None:
+        return None, False
+    return word.removeprefix(":") or None, word.startswith(":")
 
 
 def command_words(text: str) -> tuple[str, ...]:

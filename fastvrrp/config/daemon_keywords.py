@@ -101,48 +101,48 @@ DAEMON = Table().add(
         replaced_by="checker_process_name",
     ),
     later("bfd_process_name", One(NAME), "Name of the BFD process.", since="2.0.16"),
-    later(
+    Keyword(
         "use_symlink_paths", SWITCH, "Keep symbolic links in script paths.", "off", since="2.2.8"
     ),
-    later("set_supplementary_groups", FLAG, "Run scripts in all groups.", since="2.3"),
-    later("startup_script", SCRIPT, "Script run once before anything else."),
-    later("startup_script_timeout", SCRIPT_TIMEOUT, "Seconds that it may take.", "10"),
-    later("shutdown_script", SCRIPT, "Script run once after everything else."),
-    later("shutdown_script_timeout", SCRIPT_TIMEOUT, "Seconds that it may take.", "10"),
-    later(
+    Keyword("set_supplementary_groups", FLAG, "Run scripts in all groups.", since="2.3"),
+    Keyword("startup_script", SCRIPT, "Script run once before anything else."),
+    Keyword("startup_script_timeout", SCRIPT_TIMEOUT, "Seconds that it may take.", "10"),
+    Keyword("shutdown_script", SCRIPT, "Script run once after everything else."),
+    Keyword("shutdown_script_timeout", SCRIPT_TIMEOUT, "Seconds that it may take.", "10"),
+    Keyword(
         "notification_email",
         INNER_BLOCK,
         "Who is mailed to.",
         items=Line(Text("ADDRESS")),
         is_repeatable=True,
     ),
-    later(
+    Keyword(
         "notification_email_from",
         One(Text("ADDRESS")),
         "Who mails are from.",
         fallback="keepalived@ and the host's name",
     ),
-    later(
+    Keyword(
         "smtp_server",
         Several(Text("HOST"), PORT, optional=1),
         "Where mail goes.",
         fallback="port 25 where none is written",
     ),
-    later("smtp_helo_name", One(NAME), "Name in HELO.", fallback="the host's name"),
-    later("smtp_connect_timeout", One(Integer(1, 4294)), "Seconds to connect.", "30"),
-    later(
+    Keyword("smtp_helo_name", One(NAME), "Name in HELO.", fallback="the host's name"),
+    Keyword("smtp_connect_timeout", One(Integer(1, 4294)), "Seconds to connect.", "30"),
+    Keyword(
         "smtp_alert",
         SWITCH,
         "Mail about everything by default.",
         fallback="off, of real servers on",
     ),
-    later("smtp_alert_vrrp", SWITCH, "Mail about VRRP by default.", fallback="smtp_alert"),
+    Keyword("smtp_alert_vrrp", SWITCH, "Mail about VRRP by default.", fallback="smtp_alert"),
     later(
         "smtp_alert_checker", SWITCH, "Mail about real servers by default.", fallback="smtp_alert"
     ),
     later("checker_log_all_failures", SWITCH, "Log every failed check.", "off", since="2.0.11"),
-    later("no_email_faults", FLAG, "No mail about FAULT."),
-    later(
+    Keyword("no_email_faults", FLAG, "No mail about FAULT."),
+    Keyword(
         "default_interface",
         One(INTERFACE),
         "Interface of static addresses.",
@@ -184,22 +184,22 @@ DAEMON = Table().add(
         "keepalived keepalived6 keepalived_if6 keepalived_igmp keepalived_mld keepalived_vmac_nd",
         since="1.2.20",
     ),
-    later(
+    Keyword(
         "nftables",
         Optional(NAME),
         "nftables table for packets to addresses.",
         fallback="keepalived where no name is written",
         since="2.0.11",
     ),
-    later("nftables_priority", NFTABLES_PRIORITY, "Priority of its chains.", "-1"),
-    later("nftables_counters", FLAG, "Count packets in its rules."),
+    Keyword("nftables_priority", NFTABLES_PRIORITY, "Priority of its chains.", "-1"),
+    Keyword("nftables_counters", FLAG, "Count packets in its rules."),
     later("nftables_ifindex", FLAG, "Rules name interfaces by index."),
     later("nftables_ipvs", Optional(NAME), "nftables table that marks packets of groups."),
     later("nftables_ipvs_priority", NFTABLES_PRIORITY, "Priority of its chains."),
     later("nftables_ipvs_start_fwmark", One(Integer(1, 2**32 - 1)), "First mark.", "1000"),
-    later("disable_local_igmp", FLAG, "No IGMP for 224.0.0.0/24."),
+    Keyword("disable_local_igmp", FLAG, "No IGMP for 224.0.0.0/24."),
     Keyword("vrrp_strict", FLAG, "Refuse what the RFC does not have.", since="1.2.20"),
-    later(
+    Keyword(
         "vrrp_notify_priority_changes", SWITCH, "Tell FIFOs of priorities.", "off", since="2.0.16"
     ),
     later(
@@ -251,26 +251,32 @@ DAEMON = Table().add(
     later("enable_dbus", FLAG, "D-Bus.", since="1.3.0"),
     later("dbus_service_name", One(NAME), "Name on D-Bus.", "org.keepalived.Vrrp1"),
     later("dbus_no_interface_name", One(NAME), "Name for no interface.", "none", since="2.2.8"),
-    later(
+    Keyword(
         "script_user",
         Several(USER, GROUP, optional=1),
         "Who runs scripts.",
         fallback="keepalived_script where that user exists, otherwise root",
     ),
-    later(
+    Keyword(
         "enable_script_security",
         FLAG,
         "Run no script as root that others may write.",
         since="1.3.0",
     ),
-    later("notify_fifo", FIFO, "FIFO that is told everything.", since="1.3.6"),
-    later("notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
-    later("vrrp_notify_fifo", FIFO, "FIFO that is told of virtual routers.", since="1.3.6"),
-    later("vrrp_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
+    Keyword(
+        "notify_split_brain",
+        SCRIPT,
+        "Script run when another master does not yield, and when that is over.",
+        is_ours=True,
+    ),
+    Keyword("notify_fifo", FIFO, "FIFO that is told everything.", since="1.3.6"),
+    Keyword("notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
+    Keyword("vrrp_notify_fifo", FIFO, "FIFO that is told of virtual routers.", since="1.3.6"),
+    Keyword("vrrp_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
     later("lvs_notify_fifo", FIFO, "FIFO that is told of servers.", since="1.3.6"),
     later("lvs_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
-    later("fifo_write_vrrp_states_on_reload", FLAG, "Tell FIFOs all states at a reload."),
-    later(
+    Keyword("fifo_write_vrrp_states_on_reload", FLAG, "Tell FIFOs all states at a reload."),
+    Keyword(
         "dynamic_interfaces",
         Optional(Choice({"allow_if_changes": "allow_if_changes"})),
         "Interfaces may come later.",
@@ -292,39 +298,44 @@ DAEMON = Table().add(
         )
         for force in ("", "_force")
     ],
-    later(
+    Keyword(
         "vrrp_rx_bufs_policy",
         One(RECEIVE_BUFFERS),
-        "Size of receive buffers.",
-        fallback="the system's size",
+        "Bytes of the receive buffer for each instance; all of one family share one socket.",
+        fallback="16 MiB for all",
         since="2.0.3",
     ),
-    later(
+    Keyword(
         "vrrp_rx_bufs_multiplier",
         One(Integer(1, 2**32 - 1), is_alone=True),
-        "Times that size.",
+        "How many times MTU or ADVERT of vrrp_rx_bufs_policy.",
         "3",
         since="2.0.3",
     ),
     later("rs_init_notifies", SWITCH, "Notify of real servers at the start.", default="off"),
     later("no_checker_emails", SWITCH, "No mail for each checker.", since="2.0.0", default="off"),
     later("umask", One(UMASK), "File mode that is taken away.", "IXUSR|IRWXG|IRWXO", since="2.0.9"),
-    later(
+    Keyword(
         "vrrp_startup_delay",
         STARTUP_DELAY,
-        "Wait at the start.",
+        "Time from the start of the daemon in which no instance becomes master.",
         fallback="none",
         since="2.0.14",
     ),
-    later(
+    Keyword(
         "vrrp_delay_after_boot",
         STARTUP_DELAY,
-        "Start no earlier after boot.",
+        "Time from the machine's boot in which no instance becomes master.",
         fallback="none",
         since="2.4.0",
     ),
-    later("log_unknown_vrids", FLAG, "Log adverts that nobody is configured for.", since="2.0.16"),
-    later(
+    Keyword(
+        "log_unknown_vrids",
+        FLAG,
+        "Log adverts that nobody is configured for: once for each VRID of an interface.",
+        since="2.0.16",
+    ),
+    Keyword(
         "vmac_addr_prefix",
         One(Text("PREFIX")),
         "Beginning of names of VMACs of addresses.",
@@ -334,7 +345,7 @@ DAEMON = Table().add(
         "random_seed", One(NUMBER), "Where the numbers of ${_RANDOM} start.", fallback="the time"
     ),
     later("reload_check_config", Optional(PATH), "Check before a reload."),
-    later(
+    Keyword(
         "include_check",
         Many(Text("OPTION"), least=0),
         "Which missing files are errors.",
@@ -383,6 +394,6 @@ AT_TOP = (
     ),
     later("instance", One(NAME), "Name of this daemon among others.", since="1.2.24"),
     later("use_pid_dir", FLAG, "PID files in a directory of their own.", since="1.2.24"),
-    later("linkbeat_use_polling", FLAG, "Ask interfaces for their link.", since="1.1.18"),
+    Keyword("linkbeat_use_polling", FLAG, "Ask interfaces for their link.", since="1.1.18"),
     later("child_wait_time", One(NUMBER), "Seconds to wait at the end.", "5"),
 )

@@ -20,7 +20,7 @@ from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.iproute_names import IprouteName
 from fastvrrp.config.spelling import nearest
 from fastvrrp.config.statement import Statement
-from fastvrrp.config.syntax import ignore_rest, read_word, without_effect
+from fastvrrp.config.syntax import ignore_rest, read_word
 from fastvrrp.model import SECOND, UnicastPeer, VirtualAddress
 
 SCOPES = {"global": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
@@ -32,7 +32,7 @@ ADDRESS_FLAGS = {
     "noprefixroute": 0x200,
     "autojoin": 0x400,
 }
-"""IFA_F_* of linux/if_addr.h; `-nodad` is IFA_F_NODAD."""
+"""IFA_F_* of linux/if_addr.h; `-nodad` takes IFA_F_NODAD away, which IPv6 has otherwise."""
 VALUED_OPTIONS = frozenset({"dev", "label", "brd", "broadcast", "scope", "peer", "preferred_lft"})
 OPTION_NAMES = (*ADDRESS_FLAGS, *VALUED_OPTIONS, "use_vmac", "no_track", "track_group")
 MASK = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
@@ -346,7 +346,6 @@ class UseVmac:
                 continue
             if word == "netlink_notify_msg":
                 notifies = True
-                without_effect(statement, index, complaints)
                 continue
             if word in ("name", "group"):
                 index += 1
@@ -356,7 +355,6 @@ class UseVmac:
                 if word == "group":
                     value = read_word(statement, index, self._group, complaints, "group")
                     group = value if isinstance(value, int) else None
-                    without_effect(statement, index - 1, complaints)
                     continue
                 word = words[index]
             fault = interface_name_fault(word)

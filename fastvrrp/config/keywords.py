@@ -12,9 +12,6 @@ from dataclasses import dataclass, field
 
 from fastvrrp.config.syntax import Flag, InnerBlock, Syntax
 
-OWN = "fastvrrp"
-"""Instead of a version of keepalived: it has no such keyword."""
-
 
 @dataclass(frozen=True, slots=True)
 class Keyword:
@@ -34,8 +31,7 @@ class Keyword:
     """True where every occurrence counts; otherwise the last one does."""
     is_acted_on: bool = True
     since: str = ""
-    """The version of keepalived that brought it, where its ChangeLog or release notes say so; or
-    OWN."""
+    """The version of keepalived that brought it, where its ChangeLog or release notes say so."""
     replaced_by: str = ""
     """The modern spelling, where this one is old."""
     is_discouraged: bool = False
@@ -43,6 +39,8 @@ class Keyword:
     fallback: str = ""
     """What stands when it is not written and no words of its own say it: another keyword, as a
     rule, or what the default is in some blocks."""
+    is_ours: bool = False
+    """True where keepalived does not know it, and refuses it."""
 
     @property
     def is_block(self) -> bool:
@@ -63,6 +61,7 @@ def later(
     replaced_by: str = "",
     is_discouraged: bool = False,
     fallback: str = "",
+    is_ours: bool = False,
 ) -> Keyword:
     """A row for a keyword that is read and checked, and that fastvrrp does not act on."""
     return Keyword(
@@ -78,6 +77,7 @@ def later(
         replaced_by,
         is_discouraged,
         fallback,
+        is_ours,
     )
 
 

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from fastvrrp.config.build import OWNER, Draft
 from fastvrrp.config.building.notification import NotificationBuilder
+from fastvrrp.config.building.routes import RuleBuilder
 from fastvrrp.config.building.scripts import ScriptUsers
 from fastvrrp.config.building.static import StaticThing, static_things
 from fastvrrp.config.building.tracking import (
@@ -148,9 +149,9 @@ class References:
         if tracker is not None:
             self.trackers[key] = tracker
 
-    def take_static(self, entry: Entry, interface: str) -> None:
+    def take_static(self, entry: Entry, interface: str, rules: RuleBuilder) -> None:
         """Remember static things; addresses that name no interface go to `interface`."""
-        things = list(static_things(entry, interface))
+        things = list(static_things(entry, interface, rules))
         self._static.setdefault(entry.keyword.name, []).extend(things)
         self._too_early.update(
             statement

@@ -18,9 +18,10 @@ from fastvrrp.config.arguments import (
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.grammar import VirtualAddressLine
 from fastvrrp.config.iproute_names import IprouteName, Realms
-from fastvrrp.config.keywords import INNER_BLOCK, Keyword, later
+from fastvrrp.config.keywords import INNER_BLOCK, Keyword
 from fastvrrp.config.options import OptionLine, Options
 from fastvrrp.config.statement import Statement
+from fastvrrp.model import OWN_PROTOCOL
 
 IPV6_LENGTH = 16
 COMMON_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "sctp": 132}
@@ -210,6 +211,7 @@ class Route(OptionLine):
             fault = tracking_fault(names)
             if fault:
                 complaints.warning(statement, 0, fault)
+        _mind_protocol(options, statement, complaints)
         return options
 
 
@@ -218,9 +220,26 @@ def tracking_fault(names: list[str]) -> str:
     whole = names[: names.index("nexthop")] if "nexthop" in names else names
     if not {"dev", "oif"} & set(whole):
         return "a route without an interface is not tracked; write no_track"
-    if "protocol" in names:
-        return "a route of another protocol is not tracked; write no_track with it"
     return ""
+
+
+def _mind_protocol(options: Options, statement: Statement, complaints: Complaints) -> None:
+    """Complains of a protocol that the route or rule will not have (`protocol_of`)."""
+    written = options.get("protocol")
+    if isinstance(written, int) and written != protocol_of(options):
+        complaints.warning(
+            statement,
+            statement.words.index("protocol"),
+            f"protocol is ignored: what is tracked has {OWN_PROTOCOL}; write no_track with it",
+        )
+
+
+def protocol_of(options: Options) -> int:
+    """Whose a route or rule is: only what is not tracked may be somebody else's."""
+    written = options.get("protocol")
+    if isinstance(written, int) and options.get("no_track"):
+        return written
+    return OWN_PROTOCOL
 
 
 class Rule(OptionLine):
@@ -242,10 +261,7 @@ class Rule(OptionLine):
             )
         if "track_group" in names and not {"iif", "dev"} & names:
             complaints.warning(statement, 0, "a rule without iif cannot have a track_group")
-        if "protocol" in names and "no_track" not in names:
-            complaints.warning(
-                statement, 0, "a rule of another protocol is not tracked; write no_track with it"
-            )
+        _mind_protocol(options, statement, complaints)
         return options
 
 
@@ -284,7 +300,7 @@ ROUTE = Route()
 RULE = Rule()
 
 STATIC: tuple[Keyword, ...] = (
-    later(
+    Keyword(
         "static_ipaddress",
         INNER_BLOCK,
         "Addresses that stay.",
@@ -292,7 +308,7 @@ STATIC: tuple[Keyword, ...] = (
         is_repeatable=True,
         since="1.1.0",
     ),
-    later(
+    Keyword(
         "static_routes",
         INNER_BLOCK,
         "Routes that stay.",
@@ -300,10 +316,10 @@ STATIC: tuple[Keyword, ...] = (
         is_repeatable=True,
         since="1.0.1",
     ),
-    later("static_rules", INNER_BLOCK, "Rules that stay.", items=RULE, is_repeatable=True),
+    Keyword("static_rules", INNER_BLOCK, "Rules that stay.", items=RULE, is_repeatable=True),
 )
 VIRTUAL: tuple[Keyword, ...] = (
-    later(
+    Keyword(
         "virtual_routes",
         INNER_BLOCK,
         "Routes that the master has.",
@@ -311,7 +327,7 @@ VIRTUAL: tuple[Keyword, ...] = (
         is_repeatable=True,
         since="1.0.1",
     ),
-    later(
+    Keyword(
         "virtual_rules", INNER_BLOCK, "Rules that the master has.", items=RULE, is_repeatable=True
     ),
 )

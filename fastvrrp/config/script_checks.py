@@ -9,8 +9,6 @@ which `keepalived -t` exits with 6.
 from __future__ import annotations
 
 import pwd
-import shutil
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from fastvrrp.config.commands import IN_BLOCKS
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
+from fastvrrp.kernel.programs import open_part, path_of
 from fastvrrp.model import Command
 
 CONNECTION = "</dev/tcp/"
@@ -96,7 +95,7 @@ class ScriptChecks:
         missing = ""
         if not is_user(user):
             missing = f"user {user}"
-        elif rest and not is_group(rest[0].removeprefix(":")):
+        elif rest and rest[0] != ":" and not is_group(rest[0].removeprefix(":")):
             missing = f"group {rest[0]}"
             index += 1
         if missing:
@@ -156,9 +155,9 @@ class ScriptChecks:
             return True
         elif not path.is_file():
             fault = "is no file; it is not run"
-        elif self._is_secure and _is_root(runner) and (open_part := _open_part(path)) is not None:
+        elif self._is_secure and _is_root(runner) and (part := open_part(path)) is not None:
             fault = (
-                f"is not run: root would run it, and others than root may write {open_part};"
+                f"is not run: root would run it, and others than root may write {part};"
                 " change its owner or mode"
             )
         if fault:
@@ -184,26 +183,5 @@ def _is_root(user: str | None) -> bool:
 
 
 def _path_of(program: str) -> Path | None:
-    """Where a program is: a whole path as it stands, a bare name by PATH."""
-    if program.startswith(CONNECTION):
-        return Path(program)
-    if "/" not in program:
-        found = shutil.which(program)
-        return None if found is None else Path(found)
-    try:
-        path = Path(program)
-        return path if path.is_absolute() and path.exists() else None
-    except (OSError, ValueError):
-        return None
-
-
-def _open_part(path: Path) -> Path | None:
-    """The file or directory on the way to a program that others than root may write."""
-    resolved = path.resolve()
-    for part in (resolved, *resolved.parents):
-        status = part.stat()
-        others = stat.S_IWOTH | (stat.S_IWGRP if status.st_gid else 0)
-        is_shared = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-        if status.st_uid or (status.st_mode & others and not is_shared):
-            return part
-    return None
+    """Where a program is, or what stands for one."""
+    return Path(program) if program.startswith(CONNECTION) else path_of(program)

@@ -7,6 +7,8 @@ of an instance are for their owner alone, unless VRRPv3 and `accept` say otherwi
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.grammar import VmacWords
 from fastvrrp.config.statement import Statement
@@ -61,9 +63,9 @@ class Compliance:
 
     def accepts_data(self, *, version: int, is_owner: bool) -> bool:
         """Whether packets to the addresses are taken (Accept_Mode, RFC 9568 section 6.1)."""
-        if "no_accept" in self._last:
-            return False
-        return is_owner or (version == 3 and self._accept() is not None)
+        if is_owner:
+            return True
+        return "no_accept" not in self._last and version == 3 and self._accept() is not None
 
     def _complain(self, statement: Statement, what: str, instead: str) -> None:
         self._complaints.warning(
@@ -124,7 +126,7 @@ class Compliance:
                 f"the MAC address of use_vmac is ignored: {self._written.name} is strict, and the"
                 " virtual router's own is taken",
             )
-            words = VmacWords(vmac.value.name, None)
+            words = replace(vmac.value, mac=None)
             self._last["use_vmac"] = Entry(vmac.keyword, vmac.statement, words)
         if "vmac_xmit_base" in self._last:
             self._remove("vmac_xmit_base", "vmac_xmit_base", "adverts leave from the virtual MAC")

@@ -229,16 +229,6 @@ def ignore_rest(statement: Statement, index: int, complaints: Complaints) -> Non
         complaints.warning(statement, index, f"{text}; {remedy}" if remedy else text, is_ours=True)
 
 
-def without_effect(statement: Statement, index: int, complaints: Complaints) -> None:
-    """Warn of an option that is read, and that fastvrrp does not act on."""
-    complaints.warning(
-        statement,
-        index,
-        f"{statement.words[index]} of {statement.words[0]} is read, but has no effect yet",
-        is_ours=True,
-    )
-
-
 def _named(statement: Statement, index: int, subject: str) -> str:
     """A word as complaints name it: after its keyword, unless it is that itself."""
     word = statement.words[index]

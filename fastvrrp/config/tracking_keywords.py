@@ -35,7 +35,7 @@ BFD_INTERVAL = One(Milliseconds(1, LONGEST_BFD_INTERVAL))
 DELAY = Seconds(0, 255 * SECOND)
 
 TRACKS = (
-    later(
+    Keyword(
         "track_interface",
         INNER_BLOCK,
         "Interfaces whose state counts.",
@@ -43,21 +43,21 @@ TRACKS = (
         is_repeatable=True,
         since="1.0.1",
     ),
-    later(
+    Keyword(
         "track_script",
         INNER_BLOCK,
         "Scripts whose result counts.",
         items=TrackedLine(253),
         is_repeatable=True,
     ),
-    later(
+    Keyword(
         "track_file",
         INNER_BLOCK,
         "Files whose number counts.",
         items=TrackedLine(254),
         is_repeatable=True,
     ),
-    later(
+    Keyword(
         "track_process",
         INNER_BLOCK,
         "Processes that count.",
@@ -76,49 +76,49 @@ TRACKS = (
 """What an instance and a sync group may track."""
 
 NOTIFICATIONS = (
-    later("notify_master", SCRIPT, "Script run on becoming master.", since="0.5.9"),
-    later("notify_backup", SCRIPT, "Script run on becoming backup.", since="0.5.9"),
-    later("notify_fault", SCRIPT, "Script run on a fault.", since="0.5.9"),
-    later("notify_stop", SCRIPT, "Script run when the daemon stops.", since="1.1.13"),
-    later(
+    Keyword("notify_master", SCRIPT, "Script run on becoming master.", since="0.5.9"),
+    Keyword("notify_backup", SCRIPT, "Script run on becoming backup.", since="0.5.9"),
+    Keyword("notify_fault", SCRIPT, "Script run on a fault.", since="0.5.9"),
+    Keyword("notify_stop", SCRIPT, "Script run when the daemon stops.", since="1.1.13"),
+    Keyword(
         "notify_deleted", Script(is_optional=True), "Tell of DELETED, not FAULT, after a reload."
     ),
-    later("notify", SCRIPT, "Script run on every change of state."),
-    later(
+    Keyword("notify", SCRIPT, "Script run on every change of state."),
+    Keyword(
         "notify_priority_changes",
         SWITCH,
         "Tell FIFOs of priorities.",
         fallback="vrrp_notify_priority_changes",
         since="2.0.16",
     ),
-    later("smtp_alert", SWITCH, "Mail on a change of state.", fallback="smtp_alert_vrrp"),
+    Keyword("smtp_alert", SWITCH, "Mail on a change of state.", fallback="smtp_alert_vrrp"),
 )
 
 TRACK_SCRIPT = Table().add(
-    later("script", BareCommand(), "Command that is run."),
-    later("interval", One(Seconds(1000, LONGEST_SCRIPT_TIME)), "Time between two runs.", "1"),
-    later(
+    Keyword("script", BareCommand(), "Command that is run."),
+    Keyword("interval", One(Seconds(1000, LONGEST_SCRIPT_TIME)), "Time between two runs.", "1"),
+    Keyword(
         "timeout",
         One(Seconds(1000, LONGEST_SCRIPT_TIME)),
         "Time after which a run failed.",
         fallback="interval",
         since="1.2.6",
     ),
-    later("weight", Weight(253), "Added to the priority.", "0"),
-    later("rise", COUNT, "Successes until it counts as good.", "1", since="1.1.18"),
-    later("fall", COUNT, "Failures until it counts as bad.", "1", since="1.1.18"),
-    later(
+    Keyword("weight", Weight(253), "Added to the priority.", "0"),
+    Keyword("rise", COUNT, "Successes until it counts as good.", "1", since="1.1.18"),
+    Keyword("fall", COUNT, "Failures until it counts as bad.", "1", since="1.1.18"),
+    Keyword(
         "user",
         Several(Text("USER"), Text("GROUP"), optional=1),
         "Who runs it.",
         fallback="script_user",
     ),
-    later("init_fail", FLAG, "It is bad until it succeeds.", since="1.3.2"),
+    Keyword("init_fail", FLAG, "It is bad until it succeeds.", since="1.3.2"),
 )
 TRACK_FILE = Table().add(
-    later("file", One(Text("PATH")), "File that is read."),
-    later("weight", Weight(2**31 - 1), "Its number is multiplied by this.", "1"),
-    later(
+    Keyword("file", One(Text("PATH")), "File that is read."),
+    Keyword("weight", Weight(2**31 - 1), "Its number is multiplied by this.", "1"),
+    Keyword(
         "init_file",
         OptionLine({"overwrite": None}, {"value": Integer(-(2**31), 2**31 - 1)}),
         "Write a value at the start.",
@@ -126,31 +126,33 @@ TRACK_FILE = Table().add(
     ),
 )
 TRACK_PROCESS = Table().add(
-    later("process", Many(Text("WORD")), "Process that is looked for, and its parameters."),
-    later(
+    Keyword("process", Many(Text("WORD")), "Process that is looked for, and its parameters."),
+    Keyword(
         "param_match",
         One(Choice({"initial": "initial", "partial": "partial"})),
         "How its parameters are compared.",
         since="2.0.16",
     ),
-    later("weight", Weight(254), "Added to the priority.", "0"),
-    later("quorum", One(Integer(1, 65535)), "Fewest processes.", "1"),
-    later(
+    Keyword("weight", Weight(254), "Added to the priority.", "0"),
+    Keyword("quorum", One(Integer(1, 65535)), "Fewest processes.", "1"),
+    Keyword(
         "quorum_max",
         One(Integer(0, 65535)),
         "Most processes.",
         fallback="unlimited",
         since="2.0.16",
     ),
-    later("fork_delay", One(Seconds(1000, 3600 * SECOND)), "Wait after one came.", fallback="none"),
-    later(
+    Keyword(
+        "fork_delay", One(Seconds(1000, 3600 * SECOND)), "Wait after one came.", fallback="none"
+    ),
+    Keyword(
         "terminate_delay",
         One(Seconds(1000, 3600 * SECOND)),
         "Wait after one went.",
         fallback="none",
     ),
-    later("delay", One(Seconds(1000, 3600 * SECOND)), "Both waits."),
-    later("full_command", FLAG, "Compare the whole command line."),
+    Keyword("delay", One(Seconds(1000, 3600 * SECOND)), "Both waits."),
+    Keyword("full_command", FLAG, "Compare the whole command line."),
 )
 BFD = Table().add(
     later("neighbor_ip", One(Address()), "Address of the neighbour."),
@@ -170,10 +172,10 @@ BFD = Table().add(
     later("checker", FLAG, "Tell health checkers only.", fallback="both are told"),
 )
 SYNC_GROUP = Table().add(
-    later("group", INNER_BLOCK, "Instances that change state together.", items=Line(NAME)),
+    Keyword("group", INNER_BLOCK, "Instances that change state together.", items=Line(NAME)),
     *TRACKS,
     *NOTIFICATIONS,
-    later(
+    Keyword(
         "global_tracking",
         FLAG,
         "Track for all.",
@@ -184,24 +186,24 @@ SYNC_GROUP = Table().add(
     later("sync_group_tracking_weight", FLAG, "Members may weigh differently.", since="2.0.0"),
 )
 GARP_GROUP = Table().add(
-    later("garp_interval", GAP, "Gap between two gratuitous ARPs.", fallback="vrrp_garp_interval"),
-    later(
+    Keyword("garp_interval", GAP, "Gap between two gratuitous ARPs.", fallback="none"),
+    Keyword(
         "gna_interval",
         GAP,
         "Gap between two neighbour advertisements.",
-        fallback="vrrp_gna_interval",
+        fallback="none",
     ),
-    later("interface", One(INTERFACE), "Interface to which they apply."),
-    later(
+    Keyword("interface", One(INTERFACE), "Interface to which they apply."),
+    Keyword(
         "interfaces", INNER_BLOCK, "Interfaces to which they apply together.", items=Line(INTERFACE)
     ),
 )
 TRACK_GROUP = Table().add(
-    later("group", INNER_BLOCK, "Instances that track.", items=Line(NAME)),
+    Keyword("group", INNER_BLOCK, "Instances that track.", items=Line(NAME)),
 )
 
 BLOCKS: tuple[Keyword, ...] = (
-    later(
+    Keyword(
         "vrrp_script",
         BLOCK_NAME,
         "A script to track.",
@@ -209,8 +211,10 @@ BLOCKS: tuple[Keyword, ...] = (
         is_repeatable=True,
         since="1.1.13",
     ),
-    later("track_file", BLOCK_NAME, "A file to track.", block=TRACK_FILE.rows, is_repeatable=True),
-    later(
+    Keyword(
+        "track_file", BLOCK_NAME, "A file to track.", block=TRACK_FILE.rows, is_repeatable=True
+    ),
+    Keyword(
         "vrrp_track_file",
         BLOCK_NAME,
         "A file to track.",
@@ -219,7 +223,7 @@ BLOCKS: tuple[Keyword, ...] = (
         replaced_by="track_file",
         since="2.0.0",
     ),
-    later(
+    Keyword(
         "vrrp_track_process",
         BLOCK_NAME,
         "A process to track.",
@@ -228,7 +232,7 @@ BLOCKS: tuple[Keyword, ...] = (
         since="2.0.11",
     ),
     later("bfd_instance", BLOCK_NAME, "A BFD session.", block=BFD.rows, is_repeatable=True),
-    later(
+    Keyword(
         "vrrp_sync_group",
         BLOCK_NAME,
         "Instances that change state together.",
@@ -236,14 +240,14 @@ BLOCKS: tuple[Keyword, ...] = (
         is_repeatable=True,
         since="0.6.1",
     ),
-    later(
+    Keyword(
         "garp_group",
         INNER_BLOCK,
         "Gaps of announcements on some interfaces.",
         block=GARP_GROUP.rows,
         is_repeatable=True,
     ),
-    later(
+    Keyword(
         "track_group",
         BLOCK_NAME,
         "Instances that track static addresses, routes and rules.",
@@ -251,7 +255,7 @@ BLOCKS: tuple[Keyword, ...] = (
         is_repeatable=True,
         since="2.0.3",
     ),
-    later(
+    Keyword(
         "linkbeat_interfaces",
         INNER_BLOCK,
         "Interfaces that are asked for their link.",
@@ -264,7 +268,7 @@ BLOCKS: tuple[Keyword, ...] = (
         is_repeatable=True,
         since="2.0.13",
     ),
-    later(
+    Keyword(
         "interface_up_down_delays",
         INNER_BLOCK,
         "How long an interface must be up or down to count.",

@@ -18,7 +18,7 @@ class VmacNames:
     def __init__(self, prefix: str, written: Iterable[str] = ()) -> None:
         self._prefix = prefix
         self._owners: dict[str, str | None] = dict.fromkeys(written)
-        self._next: dict[int, int] = {}
+        self._next: dict[tuple[str, int], int] = {}
         self._chosen: set[str] = set()
         self.written: set[str] = set()
         """Names that the configuration wrote."""
@@ -35,22 +35,24 @@ class VmacNames:
         self.chose_too_early |= name in self._chosen
         self._owners[name] = instance
 
-    def choose(self, vrid: int, is_ipv6: bool, instance: str) -> str:
-        """Choose the first free name for an instance."""
+    def choose(self, vrid: int, is_ipv6: bool, instance: str, prefix: str | None = None) -> str:
+        """Choose the first free name for an instance, or for one of its addresses."""
         end = f".{vrid}"
         owners = self._owners
-        name = self._fitted("", end)
+        start = self._prefix if prefix is None else prefix
+        name = _fitted(start, "", end)
         if name in owners and is_ipv6:
-            name = self._fitted("6", end)
+            name = _fitted(start, "6", end)
         if name in owners:
-            number = self._next.get(vrid, 1)
-            while (name := self._fitted(str(number), end)) in owners:
+            number = self._next.get((start, vrid), 1)
+            while (name := _fitted(start, str(number), end)) in owners:
                 number += 1
-            self._next[vrid] = number + 1
+            self._next[start, vrid] = number + 1
         owners[name] = instance
         self._chosen.add(name)
         return name
 
-    def _fitted(self, number: str, end: str) -> str:
-        """A name of at most fifteen characters: a long prefix loses its end, never the VRID."""
-        return self._prefix[: INTERFACE_NAME_LENGTH - len(number) - len(end)] + number + end
+
+def _fitted(prefix: str, number: str, end: str) -> str:
+    """A name of at most fifteen characters: a long prefix loses its end, never the VRID."""
+    return prefix[: INTERFACE_NAME_LENGTH - len(number) - len(end)] + number + end

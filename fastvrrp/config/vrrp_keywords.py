@@ -27,7 +27,7 @@ from fastvrrp.config.grammar import (
     VirtualAddressLine,
 )
 from fastvrrp.config.iproute_names import IprouteName
-from fastvrrp.config.keywords import FLAG, INNER_BLOCK, OWN, Keyword, Table, later
+from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table, later
 from fastvrrp.config.options import OptionLine
 from fastvrrp.config.route_keywords import VIRTUAL
 from fastvrrp.config.syntax import One, Optional, Several, Switch
@@ -191,23 +191,23 @@ AUTHENTICATION = Table().add(
 )
 
 HMAC = Table().add(
-    later(
+    Keyword(
         "key", Several(Integer(1, 255), Text("KEY")), "A key and its number.", is_repeatable=True
     ),
-    later("active_key", One(Integer(1, 255)), "Number of the key that signs."),
-    later(
+    Keyword("active_key", One(Integer(1, 255)), "Number of the key that signs."),
+    Keyword(
         "anti_replay",
         One(Choice({"time": "time", "monotonic": "monotonic"})),
         "What makes an advert new.",
         "time",
     ),
-    later(
+    Keyword(
         "time_window",
         One(Seconds(SECOND, 300 * SECOND)),
         "How old an advert may be.",
         fallback="three times advert_int, 5 at least",
     ),
-    later(
+    Keyword(
         "mode",
         One(Choice({name: name for name in ("enforce", "permissive", "receive-only")})),
         "Whether adverts without are taken.",
@@ -397,11 +397,11 @@ INSTANCE = Table().add(
         "net_namespace",
         One(Text("NAME")),
         "Network namespace that it is in, if not in the daemon's.",
-        since=OWN,
+        is_ours=True,
     ),
     later("vrf", One(INTERFACE), "VRF to run in without an interface."),
-    later("use_vmac_addr", FLAG, "VMACs also on the interfaces of addresses."),
-    later(
+    Keyword("use_vmac_addr", FLAG, "VMACs also on the interfaces of addresses."),
+    Keyword(
         "use_ipvlan",
         OptionLine(
             {
@@ -424,22 +424,23 @@ INSTANCE = Table().add(
         "Multicast group of adverts.",
         fallback="vrrp_mcast_group4 or vrrp_mcast_group6",
     ),
-    later("track_src_ip", FLAG, "A missing source address is a fault."),
-    later("unicast_fault_no_peer", FLAG, "No peer is a fault."),
-    later(
+    Keyword("track_src_ip", FLAG, "A missing source address is a fault."),
+    Keyword("unicast_fault_no_peer", FLAG, "An instance without unicast peers is in FAULT."),
+    Keyword(
         "old_unicast_checksum",
         Optional(Choice({"never": "never"})),
-        "Checksum of before 1.3.6.",
+        "Checksum of unicast VRRPv3 adverts as before 1.3.6; never does not take it from peers.",
+        fallback="as the master's adverts have it",
         since="1.3.7",
     ),
-    later(
+    Keyword(
         "timer_expired_backup",
         Optional(Integer(1, 255)),
-        "Become backup after a pause of the process.",
+        "With nopreempt: a master silent for so long that this priority took over becomes backup.",
         fallback="254 where no priority is written",
         since="2.2.8",
     ),
-    later(
+    Keyword(
         "auth_hmac",
         INNER_BLOCK,
         "Authentication by HMAC-SHA256.",
@@ -447,26 +448,33 @@ INSTANCE = Table().add(
         since="2.4.0",
     ),
     Keyword("no_virtual_ipaddress", FLAG, "No address is meant.", since="2.2.8"),
-    later(
+    Keyword(
         "promote_secondaries",
         FLAG,
         "Keep addresses when the first of a network goes.",
         since="1.3.0",
     ),
     *VIRTUAL,
-    later("no_accept", FLAG, "Drop packets to the addresses.", since="1.3.0"),
+    Keyword("no_accept", FLAG, "Drop packets to the addresses.", since="1.3.0"),
     Keyword("strict_mode", SWITCH, "Refuse what the RFC does not have.", fallback="vrrp_strict"),
     *NOTIFICATIONS,
-    later(
+    Keyword(
         "notify_master_rx_lower_pri",
         Script(),
         "Script run on an advert of lower priority.",
         since="2.0.6",
     ),
-    later(
+    Keyword(
+        "notify_split_brain",
+        Script(),
+        "Script run when another master does not yield, and when that is over.",
+        fallback="notify_split_brain of global_defs",
+        is_ours=True,
+    ),
+    Keyword(
         "kernel_rx_buf_size",
         One(Integer(0, 2**32 - 1), is_alone=True),
-        "Size of the receive buffer.",
+        "Bytes of the receive buffer for this instance; all of one family share one socket.",
         fallback="vrrp_rx_bufs_policy",
         since="2.0.3",
     ),
@@ -477,7 +485,7 @@ INSTANCE = Table().add(
         replaced_by="lvs_sync_daemon in global_defs",
         is_discouraged=True,
     ),
-    later(
+    Keyword(
         "linkbeat_use_polling",
         FLAG,
         "Ask the interface for its link.",

@@ -24,7 +24,6 @@ from fastvrrp._table import Table
 from fastvrrp.config.diff import Identity, differences, identities
 from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError, Summary
 from fastvrrp.model import Configuration, State, VirtualRouter
-from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.roster import Roster
@@ -52,7 +51,6 @@ class Running:
         driver: Driver,
         roster: Roster,
         transitions: Transitions,
-        announcer: Announcer,
         virtual_addresses: set[tuple[int, bytes]],
         listen: Callable[[VirtualRouter], None],
         followers: Sequence[Follower],
@@ -67,7 +65,6 @@ class Running:
         self.driver = driver
         self.roster = roster
         self.transitions = transitions
-        self.announcer = announcer
         self.virtual_addresses = virtual_addresses
         self.listen = listen
         self.followers = followers
@@ -176,7 +173,11 @@ class Reloads:
     def _carry_out(self, summary: Summary, plan: _Plan) -> Iterator[None]:
         running = self._running
         definitions = summary.configuration.definitions
-        running.announcer.pace(definitions.garp_interval, definitions.gna_interval)
+        running.transitions.pace(
+            definitions.garp_interval,
+            definitions.gna_interval,
+            summary.configuration.garp_groups,
+        )
         if log.isEnabledFor(logging.DEBUG):
             for line in differences(running.configuration.definitions, definitions):
                 log.debug("global_defs: %s", line)
@@ -250,10 +251,15 @@ class Reloads:
         if needed > running.table.capacity:
             running.table.grow(min(needed + needed // GROWTH, running.table.room))
             running.engine.grow()
+        entered: list[Instance] = []
         for model, digest in plan.added:
             log.debug("(%s) is added", model.name)
             self._announce(plan, None, model)
-            running.set_digest(running.roster.enter(model).index, digest)
+            entered.append(running.roster.enter(model))
+            running.set_digest(entered[-1].index, digest)
+            yield
+        for instance in entered:
+            running.roster.begin(instance)
             yield
 
     def _announce(self, plan: _Plan, old: VirtualRouter | None, new: VirtualRouter) -> None:

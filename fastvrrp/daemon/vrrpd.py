@@ -13,6 +13,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -31,12 +32,25 @@ from fastvrrp.daemon.reload import Reloads, Running
 from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
 from fastvrrp.kernel.links import Links
 from fastvrrp.kernel.macvlan import Vmacs
+from fastvrrp.kernel.rtsockets import Watch
 from fastvrrp.kernel.sysctl import Sysctls
-from fastvrrp.model import Authentication, Configuration, VirtualRouter
+from fastvrrp.model import SECOND, Authentication, Configuration, State, VirtualRouter, Vrrp
+from fastvrrp.notify.daemon_scripts import DaemonScripts
+from fastvrrp.notify.notifier import Notifier
+from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.announcer import Announcer
+from fastvrrp.vrrp.filtering import Filter
 from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.keys import Keys
+from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
+from fastvrrp.vrrp.routing import Routing
+from fastvrrp.vrrp.split_brain import SplitBrains
+from fastvrrp.vrrp.sync_groups import GroupNews, SyncGroups
+from fastvrrp.vrrp.tracking import Tracking
 from fastvrrp.vrrp.transitions import Transitions
+from fastvrrp.vrrp.unknown_vrids import UnknownVrids
+from fastvrrp.vrrp.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +112,12 @@ class Vrrpd:
             self._engine,
             self._roster.instances,
             clock,
+            self._name_of,
+        )
+        self._announcer.pace(
             definitions.garp_interval,
             definitions.gna_interval,
+            read.configuration.garp_groups,
         )
         self._transitions = Transitions(
             self._engine,
@@ -113,8 +131,56 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
-        self._followers: tuple[Follower, ...] = ()
+        split_brains = SplitBrains(
+            self._table,
+            self._links,
+            self._loop,
+            clock,
+            self._roster.instances,
+            self._transitions.master_of,
+            virtual_addresses,
+        )
+        self._transitions.on_split_brain = split_brains.heard
+        self._upkeep = Upkeep(self._links, self._run_elsewhere)
+        self._upkeep.on_watch = self._on_watch
+        self._links.on_static_address_gone = self._upkeep.address_gone
+        self._groups = SyncGroups(self._engine, self._table, self._roster, clock)
+        self._scripts = Scripts(self._loop)
+        tracking = Tracking(
+            self._loop,
+            self._roster,
+            self._links,
+            self._scripts,
+            self._run_elsewhere,
+            self._driver,
+        )
+        self._daemon_scripts = DaemonScripts(definitions.scripts, ENDING)
+        notifier = Notifier(
+            self._loop, self._scripts, self._roster.instances, self._table.state, clock
+        )
+        self._groups.on_group_change = notifier.on_group_change
+        self._filter = Filter(
+            self._sysctls,
+            lambda index: self._table.state(index) == State.MASTER,
+            self._run_elsewhere,
+            self._remember_sysctls,
+        )
+        self._links.on_compared = self._on_compared
+        self._followers: tuple[Follower, ...] = (
+            tracking,
+            self._groups,
+            Keys(self._engine, self._roster),
+            UnknownVrids(self._engine, self._links),
+            ReceiveBuffers(self._roster, self._links, self._resize),
+            self._filter,
+            Routing(self._upkeep, self._roster, self._links, self._sysctls, self._loop.call_later),
+            split_brains,
+            self._daemon_scripts,
+            notifier,
+            GroupNews(self._groups),
+        )
         self._roster.followers = self._transitions.followers = self._followers
+        split_brains.followers = self._followers
         self._reloads = Reloads(
             self._loop,
             str(path),
@@ -127,7 +193,6 @@ class Vrrpd:
                 self._driver,
                 self._roster,
                 self._transitions,
-                self._announcer,
                 virtual_addresses,
                 self._listen,
                 self._followers,
@@ -145,16 +210,26 @@ class Vrrpd:
         """
         for number in ENDING:
             self._loop.add_signal_handler(number, self._end, number)
+        with ExitStack() as ending:
+            ending.callback(self._loop.close)
+            ending.callback(self._segment.unlink, missing_ok=True)
+            if not self._daemon_scripts.run_startup():
+                self._scripts.close()
+                return
+            ending.callback(self._daemon_scripts.run_shutdown)
+            ending.callback(self._scripts.close)
+            self._serve(ending, on_started)
+
+    def _serve(self, ending: ExitStack, on_started: Callable[[], None]) -> None:
+        """Runs until a signal ends it."""
         self._loop.add_signal_handler(signal.SIGHUP, self._reloads.request)
         for number, what in NOT_YET.items():
             self._loop.add_signal_handler(number, log.warning, "%s is not there yet", what)
         self._loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
-        with ExitStack() as ending:
-            ending.callback(self._loop.close)
-            self._start(ending)
-            on_started()
-            self._loop.run_forever()
-            log.info("Stopping")
+        self._start(ending)
+        on_started()
+        self._loop.run_forever()
+        log.info("Stopping")
 
     def _start(self, ending: ExitStack) -> None:
         """Begins everything; how each thing ends is put on `ending`, so that it does although
@@ -165,7 +240,6 @@ class Vrrpd:
         self._links.start()
         ending.callback(self._links.close)
         ending.callback(self._sender.close)
-        ending.callback(self._segment.unlink, missing_ok=True)
         ending.callback(self._restore_sysctls)
         self._remove_leftovers()
         ending.callback(self._driver.close)
@@ -173,15 +247,20 @@ class Vrrpd:
             self._listen(model)
         self._loop.add_reader(self._driver.alarm.descriptor, self._driver.on_alarm)
         self._loop.add_reader(self._links.fileno(), self._on_links)
+        ruleset = self._filter.watch()
+        if ruleset is not None:
+            self._loop.add_reader(ruleset, self._filter.on_ruleset)
         ending.callback(self._roster.close)
         for follower in self._followers:
             ending.callback(follower.stop)
         ending.callback(self._transitions.finish)
+        ending.callback(self._upkeep.finish)
         ending.callback(self._kernel_thread.shutdown)
         ending.callback(self._driver.settle)
         ending.callback(self._roster.stop)
         ending.callback(self._reloads.close)
         rest = replace(self._read.configuration, virtual_routers=())
+        self._delay_masters(rest.definitions.vrrp)
         for follower in self._followers:
             follower.configure(rest)
         self._roster.add(self._read.configuration.virtual_routers)
@@ -199,6 +278,13 @@ class Vrrpd:
         # The kernel thread must not keep the loop from the interpreter for long.
         sys.setswitchinterval(SWITCH_INTERVAL)
         log.info("Startup complete")
+
+    def _delay_masters(self, vrrp: Vrrp) -> None:
+        """Lets nobody become master for a while: links may not carry anything yet."""
+        delay = startup_delay(vrrp, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        if delay:
+            log.info("Delaying startup for %g seconds", delay / SECOND)
+            self._engine.open_at(self._driver.now() + delay)
 
     def _remember_sysctls(self) -> None:
         """Keeps what others' kernel parameters were, for a successor if we crash."""
@@ -226,6 +312,12 @@ class Vrrpd:
                 self._listening.add(each)
                 self._loop.add_reader(receiver.descriptor, self._driver.on_packets, receiver)
 
+    def _resize(self, family: int, size: int | None) -> None:
+        """Gives the receivers of a family buffers of that size."""
+        for receiver in self._driver.receivers:
+            if receiver.family == family:
+                receiver.resize(size)
+
     def _remove_leftovers(self) -> None:
         """Virtual addresses that an earlier daemon, ours or keepalived, has left behind."""
         unmarked = set()
@@ -238,18 +330,41 @@ class Vrrpd:
                     unmarked.add(
                         Placed(link.index, address.family, address.address, address.prefixlen)
                     )
-        requests = leftovers((), self._channel.dump_addresses(), unmarked)
+        wanted = set()
+        for address in self._read.configuration.static_addresses:
+            link = self._links.by_name(address.interface or "")
+            if link is not None:
+                wanted.add(Placed(link.index, address.family, address.address, address.prefixlen))
+        requests = leftovers(wanted, self._channel.dump_addresses(), unmarked)
         if requests:
             log.info("removing %d virtual addresses that were left behind", len(requests))
             self._channel.apply(requests, 0, 60_000_000_000)
             self._channel.take_errors()
 
     def _on_notes(self, notes: list[Note]) -> None:
-        self._transitions.take(notes)
+        self._transitions.take(self._groups.react(notes))
+
+    def _name_of(self, ifindex: int) -> str | None:
+        link = self._links.by_index(ifindex)
+        return link.name if link is not None else None
 
     def _on_links(self) -> None:
         self._links.read()
         self._roster.catch_up()
+        self._driver.settle()
+
+    def _on_compared(self, addresses: set[tuple[int, bytes]]) -> None:
+        self._transitions.compare(addresses)
+        self._upkeep.compare_addresses(addresses)
+
+    def _on_watch(self, watch: Watch) -> None:
+        """There are routes or rules, whose removal is to be heard."""
+        self._loop.add_reader(watch.fileno(), self._on_removals)
+
+    def _on_removals(self) -> None:
+        # A link that goes down takes routes with it: what is told of it comes first.
+        self._on_links()
+        self._upkeep.read_removals()
         self._driver.settle()
 
     def _run_elsewhere(self, run: Callable[[], None], then: Callable[[], None]) -> None:
@@ -261,9 +376,16 @@ class Vrrpd:
                 log.error("a change in the kernel failed", exc_info=error)
             then()
 
-        self._kernel_thread.submit(run).add_done_callback(
-            lambda finished: self._loop.call_soon_threadsafe(take_back, finished)
-        )
+        try:
+            asked = self._kernel_thread.submit(run)
+        except RuntimeError:
+            # It has ended, as the daemon does: what is left is done here.
+            run()
+            then()
+        else:
+            asked.add_done_callback(
+                lambda finished: self._loop.call_soon_threadsafe(take_back, finished)
+            )
 
     def _wake(self) -> None:
         if not self._work_is_scheduled:
@@ -286,6 +408,11 @@ class Vrrpd:
         if self._ended_by is None:
             self._ended_by = number
             self._loop.stop()
+
+
+def startup_delay(vrrp: Vrrp, since_boot: int) -> int:
+    """How long nobody becomes master, at `since_boot` of the machine; both in nanoseconds."""
+    return max(vrrp.startup_delay, vrrp.delay_after_boot - since_boot, 0)
 
 
 def claim_namespace() -> socket.socket:

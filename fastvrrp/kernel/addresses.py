@@ -27,6 +27,8 @@ from fastvrrp.model import SECOND, VirtualAddress
 
 PROTOCOL = 112
 """Our mark on an address (IFA_PROTO): VRRP's number among the protocols of IP."""
+STATIC_PROTOCOL = 113
+"""Our mark on an address that stays, and from which adverts may leave."""
 
 # linux/if_addr.h
 IFA_F_NODAD = 0x02
@@ -42,11 +44,11 @@ _SLICE = 16
 _UNBOUNDED_NS = 1 << 62
 
 
-def encode(address: VirtualAddress, ifindex: int, add: bool) -> bytes:
-    """One request, as keepalived would make it.
+def encode(address: VirtualAddress, ifindex: int, add: bool, protocol: int = PROTOCOL) -> bytes:
+    """One request, as keepalived would make it; the address carries `protocol`.
 
     No IPv4 broadcast address unless one is configured. No detection of duplicates for IPv6: the
-    old master may be alive still, and the address has to work at once.
+    old master may be alive still, and the address has to work at once. `-nodad` says otherwise.
     """
     lifetime = address.preferred_lifetime
     is_ipv6 = address.family == AF_INET6
@@ -61,30 +63,30 @@ def encode(address: VirtualAddress, ifindex: int, add: bool) -> bytes:
         scope=address.scope,
         label=address.label,
         preferred_lifetime=None if lifetime is None else lifetime // SECOND,
-        flags=address.flags | (IFA_F_NODAD if is_ipv6 else 0),
-        protocol=PROTOCOL,
+        flags=address.flags ^ (IFA_F_NODAD if is_ipv6 else 0),
+        protocol=protocol,
     )
 
 
 class AddressBatch:
     """The addresses of one virtual router where they belong, to be added and removed together."""
 
-    __slots__ = ("addresses", "found", "gate", "ifindexes")
+    __slots__ = ("addresses", "found", "gates", "ifindexes")
 
     def __init__(
         self,
         addresses: Iterable[VirtualAddress],
         ifindexes: Iterable[int],
-        gate: str | None = None,
+        gates: tuple[str, ...] = (),
         *,
         spares_found: bool = False,
     ) -> None:
-        """Each address has the ifindex of its link. `gate` is the parameter that disables
-        IPv6 on a VMAC (`macvlan.ipv6_gate`) where IPv6 addresses are on one: it is opened before
-        they are added, and shut before they are removed, which takes them off without a sound.
+        """Each address has the ifindex of its link. `gates` are the parameters that disable
+        IPv6 on VMACs (`macvlan.ipv6_gate`) where IPv6 addresses are on some: they are opened before
+        these are added, and shut before they are removed, which takes them off without a sound.
         An address that was there already when we came is removed all the same, as keepalived
         does; but not with `spares_found`: an address owner's are the machine's own."""
-        self.gate = gate
+        self.gates = gates
         self.addresses = tuple(addresses)
         self.ifindexes = _shared(tuple(ifindexes))
         self.found: dict[int, bool] | None = {} if spares_found else None
@@ -175,7 +177,7 @@ class Span:
     """
 
     channel: Channel
-    gates: list[tuple[_Entry, str]] = field(default_factory=list)
+    gates: list[tuple[_Entry, tuple[str, ...]]] = field(default_factory=list)
     """Gates to open or shut, each for a batch of which nothing is done yet."""
     owners: list[tuple[_Entry, int]] = field(default_factory=list)
     """The batches' addresses that this span is about, by their position in the batch."""
@@ -189,9 +191,10 @@ class Span:
 
     def run(self) -> None:
         """Has the kernel carry out every request."""
-        for entry, gate in self.gates:
+        for entry, gates in self.gates:
             try:
-                sysctl.write(gate, "0" if entry.add else "1")
+                for gate in gates:
+                    sysctl.write(gate, "0" if entry.add else "1")
             except OSError as error:
                 self.stuck.append((entry, error.errno or EIO))
         try:
@@ -214,11 +217,15 @@ class AddressQueue:
         self._channel = channel
         self._on_applied = on_applied
         self._entries: dict[Hashable, _Entry] = {}
-        self._gates: dict[Hashable, tuple[_Entry, str]] = {}
+        self._gates: dict[Hashable, tuple[_Entry, tuple[str, ...]]] = {}
 
     def __len__(self) -> int:
         """Batches not carried out yet."""
         return len(self._entries)
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether something of a key is not carried out yet."""
+        return key in self._entries
 
     def put(self, key: Hashable, batch: AddressBatch, add: bool) -> None:
         """Queues the addition or removal of a batch. What the same key still has in the queue is
@@ -226,8 +233,8 @@ class AddressQueue:
         self.discard(key)
         if batch.addresses:
             entry = self._entries[key] = _Entry(key, batch, add, 0, [])
-            if batch.gate is not None:
-                self._gates[key] = (entry, batch.gate)
+            if batch.gates:
+                self._gates[key] = (entry, batch.gates)
         else:
             self._on_applied(Applied(key, add, ()))
 
@@ -308,7 +315,8 @@ class AddressQueue:
 def leftovers(
     wanted: Collection[Placed], dump: Iterable[AddressEvent], unmarked: Collection[Placed] = ()
 ) -> list[bytes]:
-    """Requests that remove what a crash has left: every address with our mark that is not `wanted`.
+    """Requests that remove what a crash has left: every address with a mark of ours that is not
+    `wanted`.
 
     `unmarked` are addresses that are taken for ours without a mark, unless they are wanted: what
     keepalived left when we take its place, or we ourselves before Linux 5.18. keepalived takes
@@ -317,7 +325,8 @@ def leftovers(
     requests: list[bytes] = []
     for event in dump:
         placed = Placed(event.ifindex, event.family, event.address, event.prefixlen)
-        if placed in wanted or not (event.protocol == PROTOCOL or placed in unmarked):
+        is_marked = event.protocol in (PROTOCOL, STATIC_PROTOCOL)
+        if placed in wanted or not (is_marked or placed in unmarked):
             continue
         requests.append(
             encode_address(False, event.family, event.ifindex, event.address, event.prefixlen)

@@ -13,7 +13,7 @@ the while.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from enum import Enum
 from socket import AF_INET, AF_INET6
 from typing import NamedTuple
@@ -72,9 +72,10 @@ class Link:
         "flags",
         "group",
         "index",
+        "is_up",
         "kind",
         "mac",
-        "macvlan_mode",
+        "mode",
         "mtu",
         "name",
         "operstate",
@@ -90,6 +91,9 @@ class Link:
         """By family: the primary address that subscribers know of."""
         self.index = event.ifindex
         self.take(event)
+        self.is_up = self.is_running
+        """Whether a virtual router can work on it. It follows `is_running`, unless `Links.judge`
+        says otherwise."""
 
     def take(self, event: LinkEvent) -> None:
         """Takes over what an event says."""
@@ -101,20 +105,38 @@ class Link:
         self.kind = event.kind
         self.mtu = event.mtu
         self.group = event.group
-        self.macvlan_mode = event.macvlan_mode
+        self.mode = event.mode
 
     @property
-    def is_up(self) -> bool:
-        """Whether a virtual router can work on it: IFF_UP and IFF_RUNNING, which is keepalived's
-        question too. A veth whose peer is down, a cable pulled out and a bond without a port are up
-        and not running."""
+    def is_running(self) -> bool:
+        """IFF_UP and IFF_RUNNING, which is keepalived's question too. A veth whose peer is down, a
+        cable pulled out and a bond without a port are up and not running."""
         return self.flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING
+
+    def has(self, address: Address) -> bool:
+        """Whether it has an address, with any length of its prefix and without our mark."""
+        return any((key.family, key.address) == address for key in self.addresses)
 
     def __repr__(self) -> str:
         return f"<Link {self.index} {self.name} {'up' if self.is_up else 'down'}>"
 
 
 Subscriber = Callable[[Change, Link], None]
+
+
+class Expected:
+    """An address that somebody expects on any link."""
+
+    def __init__(self) -> None:
+        self.links: set[int] = set()
+        """ifindexes of those that have it."""
+        self.subscribers: dict[Hashable, Callable[[], None]] = {}
+        """What to call, by who expects it."""
+
+
+def by_flags(link: Link) -> bool:
+    """The ordinary judge: a link counts as what the kernel says it is."""
+    return link.is_running
 
 
 class Links:
@@ -127,6 +149,17 @@ class Links:
         self.on_virtual_address_gone: Callable[[int, int, bytes], None] = lambda *_: None
         """Called with ifindex, family and address, whoever removed it. No Change: thousands go at
         once with a change of state."""
+        self.static_addresses: Collection[Address] = frozenset()
+        """Addresses of ours that stay, asked as `virtual_addresses` are."""
+        self.on_static_address_gone: Callable[[int, int, bytes], None] = lambda *_: None
+        """Called with ifindex, family and address, whoever removed it."""
+        self.judge: Callable[[Link], bool] = by_flags
+        """Whether a link counts as up, asked whenever the kernel has told of it; `is_up` is still
+        what it counted as, or `is_running` of a link that has just appeared."""
+        self._expected: dict[Address, Expected] = {}
+        self.on_compared: Callable[[set[tuple[int, bytes]]], None] = lambda _: None
+        """Called with the ifindex and the address of all that there are, after the kernel has
+        dropped notifications: one of a virtual or static address may have been among them."""
         self._by_index: dict[int, Link] = {}
         self._by_name: dict[str, Link] = {}
         self._subscribers: dict[str | None, list[Subscriber]] = {}
@@ -160,6 +193,35 @@ class Links:
         self._subscribers[name].remove(subscriber)
         if not self._subscribers[name]:
             del self._subscribers[name]  # names come and go with reloads
+
+    def review(self, link: Link) -> None:
+        """Asks the judge again, and tells of the link when it counts as something else now."""
+        is_up = self.judge(link)
+        if is_up != link.is_up:
+            link.is_up = is_up
+            self._tell(Change.UP if is_up else Change.DOWN, link)
+
+    def expect(self, address: Address, who: Hashable, on_change: Callable[[], None]) -> None:
+        """Calls `on_change` when the first link gets an address, or the last one loses it, from now
+        on (`has_address`)."""
+        expected = self._expected.get(address)
+        if expected is None:
+            expected = self._expected[address] = Expected()
+            expected.links = {link.index for link in self if link.has(address)}
+        expected.subscribers[who] = on_change
+
+    def expect_no_more(self, address: Address, who: Hashable) -> None:
+        """Undoes an `expect`."""
+        expected = self._expected[address]
+        del expected.subscribers[who]
+        if not expected.subscribers:
+            del self._expected[address]
+
+    def has_address(self, address: Address) -> bool:
+        """Whether any link has an address that somebody expects; with our mark it does not
+        count."""
+        expected = self._expected.get(address)
+        return expected is not None and bool(expected.links)
 
     def by_name(self, name: str) -> Link | None:
         return self._by_name.get(name)
@@ -210,7 +272,8 @@ class Links:
             events = self._monitor.read(READ_LIMIT)
         except Overrun:
             self._forget_notifications()
-            self._compare()
+            addresses = self._compare()
+            self.on_compared({(address.ifindex, address.address) for address in addresses})
             return False
         for event in events:
             if isinstance(event, LinkEvent):
@@ -229,8 +292,8 @@ class Links:
             except Overrun:
                 continue
 
-    def _compare(self) -> None:
-        """Makes the picture that of a dump, and tells the differences."""
+    def _compare(self) -> list[AddressEvent]:
+        """Makes the picture that of a dump, and tells the differences; returns every address."""
         assert self._channel is not None
         links = self._channel.dump_links()
         addresses = self._channel.dump_addresses()
@@ -256,11 +319,14 @@ class Links:
             else:
                 link.take(event)
             link.addresses = found[event.ifindex]
+            for expected in tuple(self._expected):
+                self._look_for(link, expected)
             if is_named:
                 self._tell_primaries(link)
             else:
                 self._settle_primaries(link)
                 self._appear(link)
+        return addresses
 
     def _take_link(self, event: LinkEvent) -> None:
         link = self._by_index.get(event.ifindex)
@@ -272,7 +338,7 @@ class Links:
             link = self._by_index[event.ifindex] = Link(event)
             self._appear(link)
             return
-        was_up, old_mac = link.is_up, link.mac
+        old_mac = link.mac
         if link.name != event.name:
             self._leave_name(link)
             link.take(event)
@@ -281,8 +347,7 @@ class Links:
         link.take(event)
         if link.mac != old_mac:
             self._tell(Change.MAC, link)
-        if link.is_up != was_up:
-            self._tell(Change.UP if link.is_up else Change.DOWN, link)
+        self.review(link)
 
     def _take_address(self, event: AddressEvent) -> None:
         link = self._by_index.get(event.ifindex)
@@ -302,11 +367,15 @@ class Links:
             del link.addresses[key]
             if self._is_virtual(event.family, event.address):
                 self.on_virtual_address_gone(link.index, event.family, event.address)
+            if (event.family, event.address) in self.static_addresses:
+                self.on_static_address_gone(link.index, event.family, event.address)
         else:
             if old is not None and (old.flags ^ event.flags) & IFA_F_SECONDARY:
                 # The kernel puts a secondary address that it promotes behind the primary ones.
                 del link.addresses[key]
             link.addresses[key] = event
+        if self._expected:
+            self._look_for(link, (event.family, event.address))
         # A virtual address comes and goes with every change of state. The link's other addresses,
         # which may be hundreds, need to be looked through for it only where it could be primary.
         primary = link.primary[event.family]
@@ -317,6 +386,20 @@ class Links:
         ):
             return
         self._tell_primaries(link)
+
+    def _look_for(self, link: Link, address: Address) -> None:
+        """Tells those who expect an address when it has come, or is gone from every link."""
+        expected = self._expected.get(address)
+        if expected is None:
+            return
+        was_there = bool(expected.links)
+        if link.index in self._by_index and link.has(address):
+            expected.links.add(link.index)
+        else:
+            expected.links.discard(link.index)
+        if bool(expected.links) != was_there:
+            for on_change in tuple(expected.subscribers.values()):
+                on_change()
 
     def _is_virtual(self, family: int, address: bytes) -> bool:
         return (family, address) in self.virtual_addresses
@@ -334,11 +417,16 @@ class Links:
 
     def _appear(self, link: Link) -> None:
         self._by_name[link.name] = link
+        link.is_up = link.is_running
+        link.is_up = self.judge(link)
         self._tell(Change.APPEARED, link)
 
     def _vanish(self, link: Link) -> None:
         del self._by_index[link.index]
+        for address in tuple(self._expected):
+            self._look_for(link, address)
         link.flags &= ~(IFF_UP | IFF_RUNNING)
+        link.is_up = False
         self._leave_name(link)
 
     def _leave_name(self, link: Link) -> None:

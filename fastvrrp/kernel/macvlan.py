@@ -22,30 +22,37 @@ advert from another source is copied to each of them: with 128 masters on a pare
 heard 129 times. In VEPA mode the parent hears every advert once. The modes differ in nothing else
 here: neither passes a frame from one macvlan to another.
 
-Ours. A VMAC is in the link group GROUP, and so is found again after a crash. One whose name, MAC,
-parent and mode are right is taken over as it is, with its addresses; one of ours that is wrong is
-replaced, one that is not wanted is removed; a link of somebody else with the name is refused.
+Ours. A VMAC is in the link group GROUP, or where the configuration wants it in another group has
+the alias ALIAS, and so is found again after a crash. One whose name, MAC, parent, group and mode
+are right is taken over as it is, with its addresses; one of ours that is wrong is replaced, one
+that is not wanted is removed; a link of somebody else with the name is refused.
+
+An ipvlan (`use_ipvlan`) is made in the same way; what is its own is in kernel/ipvlan.py.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from errno import EADDRINUSE, EBUSY
+from errno import EADDRINUSE, EBUSY, EEXIST
 from typing import NamedTuple
 
 from fastvrrp._rtmessage import LinkEvent, encode_link, encode_link_removal, encode_macvlan
 from fastvrrp._rtnetlink import Channel
 from fastvrrp.kernel import sysctl
+from fastvrrp.kernel.ipvlan import Ipvlan
 
 GROUP = int.from_bytes(b"vrrp")
 """Our mark on a link: the group that `ip -d link` shows as `group 1987211888`."""
+ALIAS = "fastvrrp"
+"""The mark of one that is in a group of the configuration's choice."""
 
 # linux/if_link.h
 MACVLAN_MODE_PRIVATE = 1
 MACVLAN_MODE_VEPA = 2
+IN6_ADDR_GEN_MODE_EUI64 = 0
 IN6_ADDR_GEN_MODE_NONE = 1
 
 _MAC_PREFIXES = (b"\x00\x00\x5e\x00\x01", b"\x00\x00\x5e\x00\x02")  # RFC 9568 section 7.3
@@ -62,19 +69,29 @@ _WITHOUT_IPV4 = {"arp_ignore": "8"}
 _PARENT = {"arp_ignore": "1", "arp_filter": "1"}
 
 _ALL_RP_FILTER = sysctl.path_of("ipv4", "all", "rp_filter")
+_OF_OTHERS = {*_PARENT, "rp_filter"}
+"""What is changed here on links that are not ours."""
 _UNBOUNDED_NS = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A VMAC that should be."""
+    """A VMAC, or an ipvlan, that should be."""
 
     name: str
     mac: bytes
+    """Of an ipvlan it does not count."""
     parent: int
     """ifindex of the link below."""
     has_ipv4: bool
     """Whether it carries IPv4 addresses when its virtual router is master."""
+    group: int = GROUP
+    """Of links. Another one than GROUP is the configuration's choice."""
+    notifies: bool = False
+    """Whether the kernel is made to tell of the link below when it is made: it does not tell that a
+    link without a filter of its own (IFF_UNICAST_FLT, as a bridge) has become promiscuous."""
+    ipvlan: Ipvlan | None = None
+    """What it is instead of a macvlan."""
 
 
 class Refusal(NamedTuple):
@@ -110,28 +127,25 @@ class Vmacs:
         names = {link.ifindex: link.name for link in links.values()}
         refusals: list[Refusal] = []
         chosen: dict[str, Wanted] = {}
+        holders: dict[tuple[int, bytes], str] = {}
         for vmac in wanted:
-            link = links.get(vmac.name)
-            if vmac.parent not in names:
-                refusals.append(Refusal(vmac.name, f"cannot make {vmac.name}: no parent link"))
-            elif link is not None and not _is_ours(link, vmac):
-                kind = f"{link.kind} link" if link.kind else "link"
-                refusals.append(
-                    Refusal(
-                        vmac.name,
-                        f"cannot make {vmac.name}: a {kind} of that name exists and is not ours; "
-                        f"rename or remove it, or give use_vmac another name",
-                    )
-                )
-            else:
+            objection = _objection(vmac, links.get(vmac.name), names, holders)
+            if objection is None:
                 chosen[vmac.name] = vmac
-        right = {name for name, vmac in chosen.items() if _is_right(links.get(name), vmac)}
+            else:
+                refusals.append(Refusal(vmac.name, f"cannot make {vmac.name}: {objection}"))
+        right = {
+            name
+            for name, vmac in chosen.items()
+            if _is_right(links.get(name), vmac)
+            and (name not in self._made or self._made[name].ipvlan == vmac.ipvlan)
+        }
         self._remove(
             link.ifindex
             for name, link in links.items()
-            if name not in right and (link.group == GROUP or name in chosen)
+            if name not in right and (_is_marked(link) or name in chosen)
         )
-        with_ipv4 = [vmac for vmac in chosen.values() if vmac.has_ipv4]
+        with_ipv4 = [vmac for vmac in chosen.values() if vmac.has_ipv4 and vmac.ipvlan is None]
         try:
             self._settle_others({names[vmac.parent] for vmac in with_ipv4}, chosen)
         except OSError as error:
@@ -139,14 +153,15 @@ class Vmacs:
                 raise
             # Without these, parents would answer for the addresses of their VMACs.
             refusals += [_unwritable(vmac.name, error) for vmac in with_ipv4]
-            return refusals + self.settle(v for v in chosen.values() if not v.has_ipv4)
+            return refusals + self.settle(v for v in chosen.values() if v not in with_ipv4)
         missing = [vmac for name, vmac in chosen.items() if name not in right]
         refusals += self._make(missing, names)
+        self._notify(missing, links.values())
         fresh = {vmac.name for vmac in missing}
         self.indexes = {
             link.name: link.ifindex
             for link in self._channel.dump_links()
-            if link.name in chosen and (link.name in right or link.group == GROUP)
+            if link.name in chosen and (link.name in right or link.group == chosen[link.name].group)
         }
         known, self._made = self._made, {name: chosen[name] for name in self.indexes}
         new = [
@@ -160,7 +175,9 @@ class Vmacs:
 
     def _make(self, wanted: list[Wanted], names: dict[int, str]) -> list[Refusal]:
         errors = self._apply(
-            encode_macvlan(vmac.name, vmac.parent, vmac.mac, MACVLAN_MODE_VEPA, GROUP)
+            encode_macvlan(vmac.name, vmac.parent, vmac.mac, MACVLAN_MODE_VEPA, vmac.group)
+            if vmac.ipvlan is None
+            else vmac.ipvlan.encode(vmac.name, vmac.parent, vmac.group)
             for vmac in wanted
         )
         refusals: list[Refusal] = []
@@ -169,9 +186,16 @@ class Vmacs:
             parent = names[vmac.parent]
             reason = os.strerror(errno)
             if errno == EBUSY:
-                reason += f" (is {parent} a port of a bridge or a bond?)"
+                reason += f" (is {parent} a port of a bridge or a bond, or has it ipvlans?)"
             refusals.append(Refusal(vmac.name, f"cannot make {vmac.name} on {parent}: {reason}"))
         return refusals
+
+    def _notify(self, made: Iterable[Wanted], links: Iterable[LinkEvent]) -> None:
+        """Has the kernel tell of the links below: it does when a link is put into its own group."""
+        parents = {vmac.parent for vmac in made if vmac.notifies}
+        self._apply(
+            encode_link(link.ifindex, group=link.group) for link in links if link.ifindex in parents
+        )
 
     def _configure(self, wanted: list[Wanted], fresh: Collection[str]) -> list[Refusal]:
         """Sets what keeps a VMAC silent, and only then brings it up."""
@@ -179,28 +203,52 @@ class Vmacs:
         ready: list[Wanted] = []
         for vmac in wanted:
             try:
-                for name, value in (_WITH_IPV4 if vmac.has_ipv4 else _WITHOUT_IPV4).items():
-                    sysctl.write(sysctl.path_of("ipv4", vmac.name, name), value)
                 sysctl.write(sysctl.path_of("ipv6", vmac.name, "accept_ra"), "0")
-                # One that is taken over may belong to a master, whose addresses have to stay.
-                if vmac.name in fresh:
-                    sysctl.write(ipv6_gate(vmac.name), "1")
+                if vmac.ipvlan is None:
+                    for name, value in (_WITH_IPV4 if vmac.has_ipv4 else _WITHOUT_IPV4).items():
+                        sysctl.write(sysctl.path_of("ipv4", vmac.name, name), value)
+                    # One that is taken over may belong to a master, whose addresses have to stay.
+                    if vmac.name in fresh:
+                        sysctl.write(ipv6_gate(vmac.name), "1")
             except OSError as error:
                 refusals.append(_unwritable(vmac.name, error))
             else:
                 ready.append(vmac)
         indexes = [self.indexes[vmac.name] for vmac in ready]
         self._apply(
-            encode_link(index, group=GROUP, addr_gen_mode=IN6_ADDR_GEN_MODE_NONE)
-            for index in indexes
+            encode_link(
+                index,
+                group=vmac.group,
+                addr_gen_mode=IN6_ADDR_GEN_MODE_EUI64
+                if vmac.ipvlan is not None and vmac.ipvlan.address is None
+                else IN6_ADDR_GEN_MODE_NONE,
+                alias=None if vmac.group == GROUP else ALIAS,
+            )
+            for index, vmac in zip(indexes, ready, strict=True)
         )
-        for index, errno in self._apply(encode_link(index, up=True) for index in indexes):
+        ups = self._apply(encode_link(index, up=True) for index in indexes)
+        refusals += self._address([vmac for vmac in ready if vmac.ipvlan is not None])
+        for index, errno in ups:
             name = ready[index].name
             reason = os.strerror(errno)
             if errno == EADDRINUSE:
                 reason = "another macvlan on its parent has the same MAC"
             refusals.append(Refusal(name, f"cannot bring {name} up: {reason}"))
         return refusals
+
+    def _address(self, ipvlans: list[Wanted]) -> list[Refusal]:
+        """Gives ipvlans the addresses that are their own."""
+        requests = {
+            vmac.name: vmac.ipvlan.encode_address(self.indexes[vmac.name])
+            for vmac in ipvlans
+            if vmac.ipvlan is not None and vmac.ipvlan.address is not None
+        }
+        names = list(requests)
+        return [
+            Refusal(names[index], f"cannot give {names[index]} its address: {os.strerror(errno)}")
+            for index, errno in self._apply(requests.values())
+            if errno != EEXIST
+        ]
 
     def _settle_others(self, parents: Collection[str], vmacs: Collection[str]) -> None:
         """Changes links that are not ours as far as VMACs with IPv4 addresses need it, and restores
@@ -212,7 +260,11 @@ class Vmacs:
         }
         if parents:
             needed |= self._without_all_rp_filter(vmacs)
-        self._sysctls.restore([path for path in self._sysctls.originals if path not in needed])
+        self._sysctls.restore(
+            path
+            for path in list(self._sysctls.originals)
+            if path not in needed and path.rpartition("/")[2] in _OF_OTHERS
+        )
         for path, value in needed.items():
             self._sysctls.change(path, value)
 
@@ -255,19 +307,54 @@ def _unwritable(name: str, error: OSError) -> Refusal:
     )
 
 
+def _objection(
+    wanted: Wanted,
+    link: LinkEvent | None,
+    names: Mapping[int, str],
+    holders: dict[tuple[int, bytes], str],
+) -> str | None:
+    """Why a VMAC cannot be made: `link` has its name, `names` has all links by ifindex, `holders`
+    has the VMACs that were chosen already by parent and MAC."""
+    if wanted.parent not in names:
+        return "no parent link"
+    if link is not None and not _is_ours(link, wanted):
+        kind = f"{link.kind} link" if link.kind else "link"
+        return (
+            f"a {kind} of that name exists and is not ours; rename or remove it, or give use_vmac "
+            f"another name"
+        )
+    if wanted.ipvlan is None:
+        holder = holders.setdefault((wanted.parent, wanted.mac), wanted.name)
+        if holder != wanted.name:
+            # Linux would make it, and refuse to bring it up.
+            return (
+                f"{holder} has the same MAC on the same link; give one of their virtual routers "
+                f"another virtual_router_id, or a MAC of its own"
+            )
+    return None
+
+
 def _is_right(link: LinkEvent | None, wanted: Wanted) -> bool:
-    return (
-        link is not None
-        and link.kind == "macvlan"
-        and link.macvlan_mode == MACVLAN_MODE_VEPA
-        and (link.mac, link.parent) == (wanted.mac, wanted.parent)
-    )
+    if link is None or link.parent != wanted.parent:
+        return False
+    if wanted.ipvlan is not None:
+        return wanted.ipvlan.is_right(link)
+    return link.kind == "macvlan" and link.mode == MACVLAN_MODE_VEPA and link.mac == wanted.mac
+
+
+def _is_marked(link: LinkEvent) -> bool:
+    return link.kind in ("macvlan", "ipvlan") and (link.group == GROUP or link.alias == ALIAS)
 
 
 def _is_ours(link: LinkEvent, wanted: Wanted) -> bool:
     """Whether a link with a VMAC's name may be taken over or replaced: keepalived's count too."""
-    return link.kind == "macvlan" and (
-        link.group == GROUP
-        or link.mac[:5] in _MAC_PREFIXES
-        or (link.mac, link.parent) == (wanted.mac, wanted.parent)
+    return _is_marked(link) or (
+        (
+            link.kind == "macvlan"
+            and (
+                link.mac[:5] in _MAC_PREFIXES
+                or (link.mac, link.parent) == (wanted.mac, wanted.parent)
+            )
+        )
+        or (wanted.ipvlan is not None and link.kind == "ipvlan" and link.parent == wanted.parent)
     )

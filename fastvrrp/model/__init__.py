@@ -130,6 +130,7 @@ from fastvrrp.model.units import (
     SecretText,
 )
 from fastvrrp.model.virtual_router import (
+    AddressVmac,
     Announcements,
     Authentication,
     InstanceOptions,
@@ -149,6 +150,7 @@ __all__ = [
     "SECOND",
     "Address",
     "AddressRange",
+    "AddressVmac",
     "Announcements",
     "AntiReplay",
     "Authentication",

@@ -27,14 +27,15 @@ class VirtualAddress:
     peer: Address | None = None
     """Address of the other end of a point-to-point link; `prefixlen` is that address's."""
     flags: int = 0
-    """IFA_F_* of linux/if_addr.h that were written (`home`, `-nodad`, ...)."""
+    """IFA_F_* of linux/if_addr.h that were written (`home`, ...). IFA_F_NODAD is `-nodad`: that
+    flag, which an IPv6 address has otherwise, is not wanted."""
     preferred_lifetime: Nanoseconds | None = None
     """`preferred_lft`; None is for ever. An IPv6 /128 has 0 unless written otherwise: it is
     deprecated, so that it is not chosen as a source address."""
     is_tracked: bool = True
     """False with `no_track`: the address may vanish without consequence."""
     use_vmac: bool = False
-    """The address has a VMAC of its own on `interface`."""
+    """The address is on a VMAC of `interface` that is not the virtual router's own."""
     track_group: str | None = None
     """Of a static address: the group of instances that track it."""
 

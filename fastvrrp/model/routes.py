@@ -126,7 +126,7 @@ class Route:
     """The VRF whose table it is, instead of `table`."""
     protocol: int = OWN_PROTOCOL
     scope: int | None = None
-    """RT_SCOPE_*; None follows from the type and the gateway."""
+    """RT_SCOPE_*; None follows from the type."""
     tos: int = 0
     priority: int | None = None
     """`metric`; None is the kernel's choice."""
@@ -169,7 +169,7 @@ class Rule:
     target: int | None = None
     """`goto`: the preference of the rule that comes next."""
     priority: int | None = None
-    """`preference`; None is the kernel's choice."""
+    """`preference`; a configuration's rules have one in any case."""
     is_inverted: bool = False
     """`not`."""
     tos: int = 0

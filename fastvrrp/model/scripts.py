@@ -16,3 +16,5 @@ class Command:
     exists, otherwise the daemon's own."""
     group: str | None = None
     """None is the user's own group."""
+    has_supplementary_groups: bool = False
+    """A colon stands before the group: it runs in all groups of its user."""

@@ -75,9 +75,9 @@ class ParameterMatch(IntEnum):
     """Not at all."""
     EXACT = 1
     PARTIAL = 2
-    """The process may have more after them."""
+    """The process may have more after them. Where none is written, any."""
     INITIAL = 3
-    """The last one may go on."""
+    """The last one may go on, and more may come after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,9 @@ class TrackProcess:
     quorum_max: int | None = None
     """Most processes; None is any number."""
     fork_delay: Nanoseconds = 0
-    """How long a process must have been there to count."""
+    """How long there must be enough (or too many), after a fork, to count."""
     terminate_delay: Nanoseconds = 0
-    """How long a process must have been gone to count."""
+    """How long there must be too few, after one has ended, to count."""
     full_command: bool = False
-    """The whole command line is compared, not the name of the process."""
+    """The first word of the command line is compared, not the name of the process; where there are
+    parameters it always is."""

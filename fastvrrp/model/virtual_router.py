@@ -36,14 +36,28 @@ class Authentication(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Vmac:
-    """`use_vmac`: a macvlan that carries the virtual MAC."""
+    """`use_vmac`: a macvlan that carries the virtual MAC; or what `use_ipvlan` makes, which carries
+    its parent's."""
 
     name: str
     """Name of the interface, chosen by keepalived's rules when the configuration gives none."""
     mac: Mac
-    """Six bytes: 00:00:5e:00:01:VRID (IPv4) or 00:00:5e:00:02:VRID (IPv6) unless configured."""
+    """Six bytes: 00:00:5e:00:01:VRID (IPv4) or 00:00:5e:00:02:VRID (IPv6) unless configured. None
+    of an ipvlan."""
     transmit_on_parent: bool = False
     """`vmac_xmit_base`: adverts leave with the parent interface's own MAC."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressVmac:
+    """A macvlan of addresses alone: on another interface than the virtual router's, or of the other
+    family (`use_vmac` of an address, `use_vmac_addr`)."""
+
+    name: str
+    interface: str
+    """The link below."""
+    family: Family
+    mac: Mac
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +102,10 @@ class IpvlanMode(IntEnum):
 class Ipvlan:
     """`use_ipvlan`: an ipvlan instead of a VMAC."""
 
-    name: str | None = None
-    """None leaves the name to the daemon."""
     address: Address | None = None
+    """Its own, which adverts leave with. None is its link-local address (IPv6)."""
+    prefixlen: int = 0
     mode: IpvlanMode = IpvlanMode.BRIDGE
-    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +132,10 @@ class InstanceOptions:
     """`net_namespace`: where it is, if not in the daemon's own network namespace."""
     vrf: str | None = None
     ipvlan: Ipvlan | None = None
-    has_address_vmacs: bool = False
-    """`use_vmac_addr`: addresses on other interfaces have VMACs there."""
+    address_vmacs: tuple[AddressVmac, ...] = ()
+    """VMACs of those addresses that use one of their own; one for an interface and family."""
     vmac_group: int | None = None
-    """`group` of `use_vmac`: the kernel's number of a group of interfaces."""
+    """`group` of `use_vmac` or `use_ipvlan`: the kernel's number of a group of interfaces."""
     notifies_of_vmac: bool = False
     """`netlink_notify_msg` of `use_vmac`."""
     hmac: Hmac | None = None
@@ -193,6 +206,18 @@ class VirtualRouter:
     def namespace(self) -> str | None:
         """Name of its network namespace; None is the daemon's own."""
         return self.options.namespace
+
+    @property
+    def has_vmacs(self) -> bool:
+        """Whether there are links that are made for it."""
+        return self.vmac is not None or bool(self.options.address_vmacs)
+
+    @property
+    def vmac_names(self) -> tuple[str, ...]:
+        """Names of its links that have a virtual MAC."""
+        own = () if self.vmac is None or not self.vmac.mac else (self.vmac.name,)
+        names = dict.fromkeys((*own, *(vmac.name for vmac in self.options.address_vmacs)))
+        return tuple(names)
 
     @property
     def all_addresses(self) -> tuple[VirtualAddress, ...]:

@@ -16,7 +16,8 @@ DEFAULT_USER = "keepalived_script"
 
 def as_run(command: Command, settings: Settings) -> script.Command:
     """A command of the configuration with `script_user` and its defaults filled in. Raises KeyError
-    where a user or a group does not exist any more."""
+    where a user or a group does not exist any more. It asks who knows the users of this machine,
+    which may be a server elsewhere."""
     user = command.user or settings.user
     group = command.group if command.user else settings.group
     try:
@@ -24,9 +25,16 @@ def as_run(command: Command, settings: Settings) -> script.Command:
     except KeyError:
         if user is not None:
             raise
-        return script.Command(command.arguments)
+        return script.Command(
+            command.arguments, None, settings.is_secure, settings.keeps_symbolic_links
+        )
     gid = grp.getgrnam(group).gr_gid if group else account.pw_gid
     others: tuple[int, ...] = ()
-    if settings.has_supplementary_groups:
+    if settings.has_supplementary_groups or command.has_supplementary_groups:
         others = tuple(os.getgrouplist(account.pw_name, gid))
-    return script.Command(command.arguments, script.Credentials(account.pw_uid, gid, others))
+    return script.Command(
+        command.arguments,
+        script.Credentials(account.pw_uid, gid, others),
+        settings.is_secure,
+        settings.keeps_symbolic_links,
+    )

@@ -1,34 +1,36 @@
 """Files with a number, read again whenever they change (inotify(7)).
 
-A file may be written in place, replaced, removed or made later, and so may its directory: what is
-watched is the nearest directory that exists, and for a symbolic link that of its target too. A file
-that is not there, or does not begin with a number, has 0.
+A file may be written in place, replaced, removed or made later, and so may every directory and
+symbolic link on the way to it: what is watched is each step of that way, for the one name that
+matters there. A file that is not there, or does not begin with a number, has 0.
+
+Only files on whose way something has changed are looked at, a few at a time.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from inotify_simple import INotify, flags
+from inotify_simple import INotify, flags, parse_events
 
 log = logging.getLogger(__name__)
 
-CHANGES = (
-    flags.CLOSE_WRITE
-    | flags.CREATE
-    | flags.DELETE
-    | flags.MOVED_FROM
-    | flags.MOVED_TO
-    | flags.ATTRIB
-    | flags.DELETE_SELF
-    | flags.MOVE_SELF
-    | flags.ONLYDIR
-)
+CHANGES = flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO | flags.ONLYDIR
+"""Of a directory on the way."""
+WRITES = flags.CLOSE_WRITE | flags.ATTRIB
+"""Of the directory in which the file itself is."""
+EVENTS = 4096
+"""Bytes of events in one `read`: a hundred or so."""
+LOOKS = 20
+"""Files that are looked at in one `read`: each takes some tens of microseconds."""
+LINKS = 40
+"""Symbolic links on one way (path_resolution(7))."""
 NUMBER = re.compile(rb"\s*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 LEAST, MOST = -(2**31), 2**31 - 1
 LOOKED_AT = 64
@@ -38,12 +40,23 @@ LOOKED_AT = 64
 class Files:
     """Named files and their numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_change: Callable[[str], None] = lambda _: None) -> None:
+        """`on_change` is called with the name of a file that has another number than before, or its
+        first one. Raises OSError where there are too many inotify instances already."""
+        self._on_change = on_change
         self._inotify = INotify(nonblocking=True)
         self._paths: dict[str, str] = {}
-        self._watches: dict[str, int] = {}
-        """By directory."""
         self._numbers: dict[str, int] = {}
+        self._ways: dict[str, list[tuple[int, str]]] = {}
+        """By file: the steps of its way, as watch and name in that directory."""
+        self._waiting: dict[tuple[int, str], set[str]] = {}
+        """Files by such a step."""
+        self._uses: dict[int, int] = {}
+        """How many steps each watch is for."""
+        self._stale: dict[str, None] = {}
+        """Files to look at, in order."""
+        self._refused: set[str] = set()
+        """Directories that cannot be watched, of which that was said."""
 
     def fileno(self) -> int:
         """The descriptor that is readable when a file may have changed."""
@@ -51,45 +64,86 @@ class Files:
 
     @property
     def numbers(self) -> Mapping[str, int]:
-        """The number of each file."""
+        """The number of each file that was looked at."""
         return self._numbers
 
-    def watch(self, paths: Mapping[str, str]) -> None:
-        """Watches these files (absolute paths by name) from now on, and no others."""
-        self._paths = dict(paths)
-        self._look()
+    @property
+    def is_behind(self) -> bool:
+        """True while files wait to be looked at: `read` again."""
+        return bool(self._stale)
 
-    def read(self) -> list[tuple[str, int]]:
-        """The names and new numbers of files that have changed."""
-        for event in self._inotify.read(timeout=0):
-            if event.mask & flags.IGNORED:  # the directory is gone, and the watch with it
-                for directory, watch in list(self._watches.items()):
-                    if watch == event.wd:
-                        del self._watches[directory]
-        before = self._numbers
-        self._look()
-        return [item for item in self._numbers.items() if before.get(item[0]) != item[1]]
+    def watch(self, name: str, path: str) -> None:
+        """Watches a file (an absolute path) from now on; it waits to be looked at."""
+        if self._paths.get(name) != path:
+            self._paths[name] = path
+            self._stale[name] = None
+
+    def forget(self, name: str) -> None:
+        """Watches a file no more."""
+        del self._paths[name]
+        self._stale.pop(name, None)
+        self._numbers.pop(name, None)
+        self._forget(name, self._ways.pop(name, []))
+
+    def read(self) -> None:
+        """Takes in what has changed, and looks at some of the files that wait."""
+        with suppress(BlockingIOError):
+            for event in parse_events(os.read(self.fileno(), EVENTS)):
+                if event.mask & flags.Q_OVERFLOW:
+                    self._stale.update(dict.fromkeys(self._paths))
+                for name in self._waiting.get((event.wd, event.name), ()):
+                    self._stale[name] = None
+        for name in list(self._stale)[:LOOKS]:
+            self.look(name)
+
+    def look(self, name: str) -> int:
+        """Looks at a file now; its number."""
+        self._stale.pop(name, None)
+        self._follow(name)
+        number = self._number(name, self._paths[name])
+        if self._numbers.get(name) != number:
+            self._numbers[name] = number
+            self._on_change(name)
+        return number
 
     def close(self) -> None:
         self._inotify.close()
 
-    def _look(self) -> None:
-        """Sets the watches, and only then reads: what changes meanwhile is not missed."""
-        self._set_watches({place for path in self._paths.values() for place in _directories(path)})
-        self._numbers = {name: self._number(name, path) for name, path in self._paths.items()}
-
-    def _set_watches(self, directories: Iterable[str]) -> None:
-        wanted = set(directories)
-        for directory in self._watches.keys() - wanted:
-            with suppress(OSError):  # it went with its directory
-                self._inotify.rm_watch(self._watches.pop(directory))
-        for directory in wanted - self._watches.keys():
+    def _follow(self, name: str) -> None:
+        """Watches the way to a file as it is now, and only then may the file be read: what changes
+        meanwhile is not missed."""
+        way: list[tuple[int, str]] = []
+        steps = list(steps_to(self._paths[name]))
+        for number, (directory, entry) in enumerate(steps, 1):
+            mask = CHANGES | (WRITES if number == len(steps) else 0) | flags.MASK_ADD
             try:
-                self._watches[directory] = self._inotify.add_watch(directory, CHANGES)
-            except FileNotFoundError:
-                continue  # gone again; its parent, which is watched next, says so
+                way.append((self._inotify.add_watch(directory, mask), entry))
             except OSError as error:
-                log.error("changes in %s cannot be watched: %s", directory, error.strerror)
+                if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                    break  # gone again, which the step before this one says
+                if directory not in self._refused:
+                    self._refused.add(directory)
+                    log.error("changes in %s cannot be watched: %s", directory, error.strerror)
+        before = self._ways.pop(name, [])
+        self._ways[name] = way
+        for step in way:
+            self._waiting.setdefault(step, set()).add(name)
+            self._uses[step[0]] = self._uses.get(step[0], 0) + 1
+        self._forget(name, before)
+
+    def _forget(self, name: str, way: list[tuple[int, str]]) -> None:
+        kept = set(self._ways.get(name, ()))
+        for step in way:
+            if step not in kept and step in self._waiting:
+                self._waiting[step].discard(name)
+                if not self._waiting[step]:
+                    del self._waiting[step]
+            watch = step[0]
+            self._uses[watch] -= 1
+            if not self._uses[watch]:
+                del self._uses[watch]
+                with suppress(OSError):  # it went with its directory
+                    self._inotify.rm_watch(watch)
 
     def _number(self, name: str, path: str) -> int:
         try:
@@ -130,10 +184,33 @@ def initialise(path: str, number: int, *, overwrites: bool) -> None:
         Path(path).write_text(f"{number}\n")
 
 
-def _directories(path: str) -> Iterable[str]:
-    """The directories in which a change may be one of the file's."""
-    for place in {path, os.path.realpath(path)}:
-        directory = os.path.dirname(place)  # noqa: PTH120 - as text, from the caller's text
-        while not Path(directory).is_dir():
-            directory = os.path.dirname(directory)  # noqa: PTH120
-        yield directory
+def steps_to(path: str) -> Iterator[tuple[str, str]]:
+    """The steps on the way to a file, as directory and name in it, as far as they exist, with the
+    first one that does not. A change of any of them may make it another file."""
+    here = "/"
+    rest = _names(path)
+    links = 0
+    while rest:
+        name = rest.pop(0)
+        if name == "..":
+            here = str(Path(here).parent)
+            continue
+        yield here, name
+        entry = here.rstrip("/") + "/" + name
+        try:
+            target = os.readlink(entry)  # noqa: PTH115 - as text, which may lead nowhere
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                return  # it is not there
+            here = entry
+            continue
+        links += 1
+        if links > LINKS:
+            return
+        rest = _names(target) + rest
+        if target.startswith("/"):
+            here = "/"
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name not in ("", ".")]

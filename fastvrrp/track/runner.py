@@ -1,9 +1,9 @@
 """The process that runs scripts, so that the process with the virtual routers starts none.
 
-`python -m fastvrrp.track.runner FD`: FD is a socket (SOCK_SEQPACKET) to the daemon. Checks and
-commands come in as pickled objects, and News goes out as JSON: a script that stays as it is costs
-the daemon nothing. When the other end closes, every script that runs is ended and so is this
-process.
+`python -m fastvrrp.track.runner FD`: FD is a socket to the daemon (`frames`). Checks and commands
+come in as pickled objects, and News goes out as JSON: a script that stays as it is costs the daemon
+nothing. When the other end closes, every check that runs is ended and so is this process; commands
+that are no checks (`errands`) go on without it.
 
 A script is the leader of a session of its own, and what it left running ends with it when it takes
 too long. Its output goes nowhere.
@@ -24,10 +24,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from fastvrrp.track.script import Check, Command, Credentials, News, Tally
+from fastvrrp.track.errands import Errands
+from fastvrrp.track.frames import Closed, Frames
+from fastvrrp.track.obstacles import found, obstacle, own_credentials
+from fastvrrp.track.script import Command, Inspection, News, Remark, Resident, Tally, Watched
 
-LONGEST_MESSAGE = 1 << 16
-"""Bytes of a pickled object: a command's arguments, mostly."""
+TIMED_OUT = "timed_out"
+"""Reason of a failure."""
 GRACE = 1_000_000_000
 """Nanoseconds from SIGTERM to SIGKILL."""
 SETPRIV = "/usr/bin/setpriv"
@@ -38,77 +41,78 @@ ORDINARY = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal
 """Signals that mean something else to us than to a script."""
 
 
+LONGEST_POLL = (1 << 31) - 1
+"""Milliseconds; poll(2) takes an int."""
+
+
 @dataclass(slots=True)
 class Run:
-    """A script that runs."""
+    """A check that runs."""
 
-    name: str | None
-    """Of its check; None of a command that is run once."""
-    ends: int | None
-    """When it is told to end, in nanoseconds of the monotonic clock; later, when it is killed. None
-    is never."""
+    tally: Tally
+    ends: int
+    """When it is told to end, in nanoseconds of the monotonic clock; later, when it is killed."""
     was_told: bool = False
+    has_company: bool = False
+    """It was due again meanwhile, and that was said."""
 
 
 class Runner:
     """Runs scripts when they are due."""
 
     def __init__(self, daemon: socket.socket) -> None:
-        self._daemon = daemon
+        self._daemon = Frames(daemon)
         self._tallies: dict[str, Tally] = {}
         self._runs: dict[int, Run] = {}
         """By process id."""
-        self._running: set[str] = set()
         self._due: list[tuple[int, int, Tally]] = []
         """When a check is run next, and a number that tells apart those of one moment."""
         self._numbers = itertools.count()
-        self._waiting: list[News] = []
-        """What the daemon had no room for yet."""
+        self._is_ending = False
+        self._errands = Errands(spawn, lambda line: self._daemon.send(json.dumps([line]).encode()))
 
     def serve(self) -> None:
-        """Runs until the daemon closes its end."""
+        """Runs until the daemon closes its end, and no check and no resident runs any more."""
         woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         poll = select.poll()
         poll.register(woken, select.POLLIN)
-        while True:
-            poll.register(self._daemon, select.POLLIN | (select.POLLOUT if self._waiting else 0))
-            for descriptor, event in poll.poll(self._milliseconds_left()):
+        daemon = self._daemon.socket.fileno()
+        while not self._is_ending or self._runs or self._errands.has_residents:
+            if not self._is_ending:
+                writing = select.POLLOUT if self._daemon.is_behind else 0
+                poll.register(daemon, select.POLLIN | writing)
+            for descriptor, _ in poll.poll(self._milliseconds_left()):
                 if descriptor == woken:
                     os.read(woken, 512)
-                elif event & ~select.POLLOUT and not self._hear():
-                    self._end_all()
-                    return
+                    continue
+                self._daemon.flush()
+                if not self._hear():
+                    poll.unregister(daemon)
+                    self._end_checks()
             self._reap()
             self._end_overdue()
             self._start_due()
-            self._tell()
 
     def _hear(self) -> bool:
         """Takes what the daemon says; False where it is gone."""
-        while True:
-            try:
-                message = self._daemon.recv(LONGEST_MESSAGE, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return True
-            except ConnectionError:
-                return False
-            if not message:
-                return False
-            said = pickle.loads(message)
-            if isinstance(said, Check):
-                self._take(said)
-            elif isinstance(said, Command):
-                self._start(said, None, None)
-            else:
-                self._tallies.pop(said, None)
+        try:
+            for message in self._daemon.receive():
+                said = pickle.loads(message)
+                if isinstance(said, Watched):
+                    self._take(said)
+                elif isinstance(said, Command | Inspection | Resident):
+                    self._errands.take(said)
+                else:
+                    self._tallies.pop(said, None)
+        except Closed:
+            return False
+        return True
 
-    def _take(self, check: Check) -> None:
-        known = self._tallies.get(check.name)
-        if known is not None and known.check == check:
-            return
-        tally = self._tallies[check.name] = Tally(check)
+    def _take(self, watched: Watched) -> None:
+        tally = Tally(watched.check, watched.is_good)
+        self._tallies[watched.check.name] = tally
         self._schedule(tally, time.monotonic_ns())
 
     def _schedule(self, tally: Tally, moment: int) -> None:
@@ -123,31 +127,33 @@ class Runner:
                 continue
             following = due + check.interval
             self._schedule(tally, following if following > now else now + check.interval)
-            if check.name not in self._running:
-                self._start(check.command, check.name, check.timeout)
+            if tally.is_running:
+                self._say_it_runs(tally)
+            else:
+                self._start(tally)
 
-    def _start(self, command: Command, name: str | None, timeout: int | None) -> None:
-        arguments = as_user(command)
-        try:
-            pid = os.posix_spawn(
-                arguments[0],
-                arguments,
-                os.environ,
-                file_actions=DISCARD,
-                setsid=True,
-                setsigmask=(),
-                setsigdef=ORDINARY,
-            )
-        except OSError as error:
-            if name is not None:
-                self._count(name, False, f"cannot be run: {error.strerror}")
+    def _say_it_runs(self, tally: Tally) -> None:
+        for run in self._runs.values():
+            if run.tally is tally and not run.has_company:
+                run.has_company = True
+                self._remark(tally, "is already running, expect idle - skipping run")
+
+    def _start(self, tally: Tally) -> None:
+        command = tally.check.command
+        why_not = obstacle(command) if command.is_guarded else None
+        if why_not is not None:
+            self._count(tally, False, f"is not run: it {why_not}")
             return
-        self._runs[pid] = Run(name, None if timeout is None else time.monotonic_ns() + timeout)
-        if name is not None:
-            self._running.add(name)
+        try:
+            pid = spawn(command)
+        except OSError as error:
+            self._count(tally, False, f"cannot be run: {error.strerror}")
+            return
+        self._runs[pid] = Run(tally, time.monotonic_ns() + tally.check.timeout)
+        tally.is_running = True
 
     def _reap(self) -> None:
-        while self._runs:
+        while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
@@ -155,58 +161,91 @@ class Runner:
             if pid == 0:
                 return
             run = self._runs.pop(pid, None)
-            if run is None or run.name is None:
+            if run is None:
+                self._errands.ended(pid, describe(status), os.waitstatus_to_exitcode(status))
                 continue
-            self._running.discard(run.name)
+            run.tally.is_running = False
             if run.was_told:
                 _signal(pid, signal.SIGKILL)  # what it left running
-                self._count(run.name, False, "timed out")
             else:
-                self._count(run.name, status == 0, describe(status))
+                self._take_status(run.tally, status)
+
+    def _take_status(self, tally: Tally, status: int) -> None:
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) != tally.status:
+            tally.status = os.WEXITSTATUS(status)
+            self._remark(tally, f"now returning {tally.status}")
+        self._count(tally, status == 0, describe(status))
 
     def _end_overdue(self) -> None:
         now = time.monotonic_ns()
         for pid, run in self._runs.items():
-            if run.ends is not None and run.ends <= now:
+            if run.ends <= now:
                 _signal(pid, signal.SIGKILL if run.was_told else signal.SIGTERM)
+                # It has failed now: it may take its time to end.
+                if not run.was_told:
+                    self._count(run.tally, False, TIMED_OUT)
                 run.was_told = True
                 run.ends = now + GRACE
+        self._errands.end_overdue(now)
 
-    def _end_all(self) -> None:
-        for pid in self._runs:
+    def _end_checks(self) -> None:
+        """Nobody wants to know their results any more."""
+        self._is_ending = True
+        self._tallies.clear()
+        self._due.clear()
+        self._errands.end_residents(time.monotonic_ns() + GRACE)
+        for pid, run in self._runs.items():
             _signal(pid, signal.SIGTERM)
+            run.was_told = True
+            run.ends = time.monotonic_ns() + GRACE
 
-    def _count(self, name: str, succeeded: bool, reason: str) -> None:
-        tally = self._tallies.get(name)
-        if tally is not None and tally.count(succeeded):
-            self._waiting.append(News(name, succeeded, reason))
+    def _count(self, tally: Tally, succeeded: bool, reason: str) -> None:
+        if self._tallies.get(tally.check.name) is tally and tally.count(succeeded):
+            self._tell(News(tally.check.name, succeeded, reason))
 
-    def _tell(self) -> None:
-        while self._waiting:
-            try:
-                self._daemon.send(json.dumps(self._waiting[0]).encode(), socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                return  # the next poll says so
-            del self._waiting[0]
+    def _remark(self, tally: Tally, text: str) -> None:
+        if self._tallies.get(tally.check.name) is tally:
+            self._tell(Remark(tally.check.name, text))
+
+    def _tell(self, what: News | Remark) -> None:
+        self._daemon.send(json.dumps(what).encode())
 
     def _milliseconds_left(self) -> int | None:
         """Until something is due; None is for ever."""
-        moments = [run.ends for run in self._runs.values() if run.ends is not None]
+        moments = [run.ends for run in self._runs.values()]
+        if self._errands.ends is not None:
+            moments.append(self._errands.ends)
         if self._due:
             moments.append(self._due[0][0])
         if not moments:
             return None
         # Rounded up: a poll that ends too early would be repeated until the time has come.
-        return max(0, -(-(min(moments) - time.monotonic_ns()) // 1_000_000))
+        left = -(-(min(moments) - time.monotonic_ns()) // 1_000_000)
+        return min(max(0, left), LONGEST_POLL)
+
+
+def spawn(command: Command) -> int:
+    """Starts a command in a session of its own; its process id. Raises OSError where that cannot
+    be."""
+    arguments = as_user(command)
+    return os.posix_spawn(
+        arguments[0],
+        arguments,
+        os.environ,
+        file_actions=DISCARD,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=ORDINARY,
+    )
 
 
 def as_user(command: Command) -> list[str]:
     """The arguments with which a command runs as whom it should."""
     credentials = command.credentials
+    program = found(command)
+    arguments = [str(program) if program else command.arguments[0], *command.arguments[1:]]
     if credentials is None or credentials == own_credentials():
-        return list(command.arguments)
+        return arguments
     groups = ",".join(map(str, credentials.groups))
     return [
         SETPRIV,
@@ -214,28 +253,22 @@ def as_user(command: Command) -> list[str]:
         f"--regid={credentials.gid}",
         f"--groups={groups}" if groups else "--clear-groups",
         "--",
-        *command.arguments,
+        *arguments,
     ]
 
 
-def own_credentials() -> Credentials:
-    return Credentials(os.getuid(), os.getgid(), tuple(os.getgroups()))
-
-
 def describe(status: int) -> str:
-    """How a process ended (wait(2)), for a person."""
+    """How a process ended (wait(2)), in keepalived's words."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exited with status {code}"
-    try:
-        return f"ended by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"ended by signal {-code}"
+    return f"due to signal {-code}"
 
 
 def _signal(leader: int, number: signal.Signals) -> None:
     """Sends a signal to a script and all it started."""
-    with suppress(ProcessLookupError):
+    # It may have become another user's (set-user-ID).
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
 
 

@@ -25,6 +25,24 @@ class Command(NamedTuple):
     """The program's path and its arguments."""
     credentials: Credentials | None = None
     """None is those of the daemon."""
+    is_guarded: bool = False
+    """Not executed as root where others than root may write it (`enable_script_security`)."""
+    keeps_links: bool = False
+    """Executed by the path that is written; otherwise by that with no symbolic link in it."""
+
+
+class Inspection(NamedTuple):
+    """A command that will be run later: what keeps it from that is said now."""
+
+    command: Command
+
+
+class Resident(NamedTuple):
+    """A script that runs as long as the daemon wants it: it reads a FIFO."""
+
+    name: str
+    command: Command | None
+    """None ends it."""
 
 
 class Check(NamedTuple):
@@ -44,6 +62,14 @@ class Check(NamedTuple):
     """It is bad until it is good (`init_fail`); otherwise its first result decides."""
 
 
+class Watched(NamedTuple):
+    """What the daemon says of a check: how it is run, and what is known of it."""
+
+    check: Check
+    is_good: bool | None
+    """What it was when another runner, or another configuration, had it; None of a new one."""
+
+
 class News(NamedTuple):
     """A script has become good or bad."""
 
@@ -53,18 +79,29 @@ class News(NamedTuple):
     """How its last run ended, for a person."""
 
 
+class Remark(NamedTuple):
+    """Something else about a script, for the log."""
+
+    name: str
+    text: str
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts the results of one script."""
 
     check: Check
-    is_good: bool | None = field(init=False)
+    is_good: bool | None = None
     """None until the first result."""
+    is_running: bool = False
+    status: int = 0
+    """The exit status of its last run that exited."""
     _in_a_row: int = field(default=0, init=False)
     """Results that speak against what it is now."""
 
     def __post_init__(self) -> None:
-        self.is_good = False if self.check.starts_bad else None
+        if self.is_good is None and self.check.starts_bad:
+            self.is_good = False
 
     def count(self, succeeded: bool) -> bool:
         """Takes one result; True where the script has become good or bad by it."""

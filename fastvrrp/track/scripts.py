@@ -1,21 +1,19 @@
 """Scripts as the daemon has them: what is run, and the news of it.
 
-The scripts run in a process of their own (`runner`), which is started before the daemon is large
+The scripts run in a process of their own (`runner`), which is started when the first one is wanted,
 and started again should it end.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-import pickle
-import socket
-import subprocess
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
-from fastvrrp.track.runner import LONGEST_MESSAGE
-from fastvrrp.track.script import Check, Command, News
+from fastvrrp.track.companion import Companion
+from fastvrrp.track.runner import TIMED_OUT
+from fastvrrp.track.script import Check, Command, Inspection, News, Remark, Resident, Watched
 
 log = logging.getLogger(__name__)
 
@@ -23,89 +21,119 @@ log = logging.getLogger(__name__)
 class Scripts:
     """The scripts of one daemon."""
 
-    def __init__(self) -> None:
-        """Starts the other process."""
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._checks: dict[str, Check] = {}
-        self._waiting: list[bytes] = []
-        """Messages for which there was no room yet."""
-        self._start()
-
-    def fileno(self) -> int:
-        """The descriptor that is readable when there is news. `read` may change it."""
-        return self._runner.fileno()
+        self._known: dict[str, bool] = {}
+        """What is known of them; it lasts when the other process does not."""
+        self._runner = Companion(
+            loop, "fastvrrp.track.runner", "runs scripts", self._on_message, self._on_start
+        )
+        self._errands: list[Command | Inspection] = []
+        """What is to be done when the other process has been started."""
+        self._residents: dict[str, Resident] = {}
+        self.on_news: Callable[[str, bool], None] = lambda *_: None
+        """Called with the name of a check that has become good or bad."""
 
     @property
-    def is_behind(self) -> bool:
-        """True while something waits for room: `flush` when the descriptor can be written."""
-        return bool(self._waiting)
+    def known(self) -> Mapping[str, bool]:
+        """Whether each check is good, as soon as it was run once."""
+        return self._known
 
-    def check(self, wanted: Iterable[Check]) -> None:
-        """Runs these scripts from now on, and no others. One that runs already goes on with what it
-        has counted."""
-        checks = {check.name: check for check in wanted}
-        for name in self._checks.keys() - checks.keys():
-            self._send(name)
-        for name, check in checks.items():
-            if self._checks.get(name) != check:
-                self._send(check)
-        self._checks = checks
+    @property
+    def pid(self) -> int | None:
+        """The other process; None where there is none."""
+        return self._runner.pid
+
+    def watch(self, check: Check) -> None:
+        """Runs a check from now on. One that runs already goes on with what it has counted, and one
+        that has changed is as good as it was until its results say otherwise."""
+        if self._checks.get(check.name) == check:
+            return
+        self._checks[check.name] = check
+        if self._runner.pid is None:
+            self._runner.start()
+        else:
+            self._say(check)
+
+    def forget(self, name: str) -> None:
+        """Runs a check no more."""
+        del self._checks[name]
+        self._known.pop(name, None)
+        self._runner.send(name)
 
     def run(self, command: Command) -> None:
-        """Runs a command once, whatever comes of it."""
-        self._send(command)
+        """Runs a command once, whatever comes of it; the log says why one is not run."""
+        self._send_off(command)
 
-    def read(self) -> list[News]:
-        """What has become good or bad. A process that has ended is started again."""
-        news: list[News] = []
-        while True:
-            try:
-                message = self._runner.recv(LONGEST_MESSAGE, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                break
-            except ConnectionError:
-                message = b""
-            if not message:
-                self._restart()
-                break
-            said = News(*json.loads(message))
-            if said.name in self._checks:
-                news.append(said)
-        return news
+    def inspect(self, command: Command) -> None:
+        """Has the log say what would keep a command from being run."""
+        self._send_off(Inspection(command))
 
-    def flush(self) -> None:
-        """Sends what there is room for."""
-        sent = 0
-        for message in self._waiting:
-            try:
-                self._runner.send(message, socket.MSG_DONTWAIT)
-            except (BlockingIOError, ConnectionError):
-                break
-            sent += 1
-        del self._waiting[:sent]
+    def house(self, wanted: Iterable[Resident]) -> None:
+        """Has these scripts run from now on, and no others: one that runs already goes on, one that
+        has ended is started again."""
+        residents = {resident.name: resident for resident in wanted}
+        before, self._residents = self._residents, residents
+        if residents and self._runner.pid is None:
+            self._runner.start()
+            return
+        for name in before.keys() - residents.keys():
+            self._runner.send(Resident(name, None))
+        for resident in residents.values():
+            self._runner.send(resident)
+
+    def _send_off(self, errand: Command | Inspection) -> None:
+        if self._runner.pid is None:
+            self._errands.append(errand)
+            self._runner.start()
+        else:
+            self._runner.send(errand)
 
     def close(self) -> None:
-        """Ends the other process, and with it every script that runs."""
+        """Ends every check and resident that runs, and with them the other process. Commands that
+        are run once go on."""
         self._runner.close()
-        self._process.wait()
+        self._runner.wait()
 
-    def _start(self) -> None:
-        self._runner, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "fastvrrp.track.runner", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                cwd="/",
-            )
-
-    def _restart(self) -> None:
-        self._runner.close()
-        log.error("the process that runs scripts ended: %s", self._process.wait())
-        self._waiting.clear()
-        self._start()
+    def _on_start(self) -> None:
         for check in self._checks.values():
-            self._send(check)
+            self._say(check)
+        for resident in self._residents.values():
+            self._runner.send(resident)
+        errands, self._errands = self._errands, []
+        for errand in errands:
+            self._runner.send(errand)
 
-    def _send(self, message: Check | Command | str) -> None:
-        self._waiting.append(pickle.dumps(message))
-        self.flush()
+    def _say(self, check: Check) -> None:
+        self._runner.send(Watched(check, self._known.get(check.name)))
+
+    def _on_message(self, message: bytes) -> None:
+        said = json.loads(message)
+        if len(said) == 1:
+            log.warning("%s", said[0])
+            return
+        if said[0] not in self._checks:
+            return
+        if len(said) == len(Remark._fields):
+            _log_remark(Remark(*said))
+            return
+        news = News(*said)
+        _log_news(news)
+        self._known[news.name] = news.is_good
+        self.on_news(news.name, news.is_good)
+
+
+def _log_remark(remark: Remark) -> None:
+    if remark.text.startswith("now"):
+        log.info("Script `%s` %s", remark.name, remark.text)
+    else:
+        log.info("Track script %s %s", remark.name, remark.text)
+
+
+def _log_news(news: News) -> None:
+    if news.is_good:
+        log.info("VRRP_Script(%s) succeeded", news.name)
+    elif news.reason == TIMED_OUT:
+        log.info("VRRP_Script(%s) timed_out", news.name)
+    else:
+        log.info("VRRP_Script(%s) failed (%s)", news.name, news.reason)

@@ -9,15 +9,16 @@ second. The frames are the engine's; the order and the time are decided here.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from heapq import heappop, heappush
 from itertools import count
 from typing import NamedTuple
 
 from fastvrrp._engine import Engine
-from fastvrrp.model import SECOND
+from fastvrrp.model import SECOND, GarpGroup
 from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.pacing import Pacing, Ticket
 
 
 class Kind(IntEnum):
@@ -33,18 +34,18 @@ class _Waiting(NamedTuple):
     at: int
     """Nanoseconds of the engine's clock."""
     router: int
-    """Index of the virtual router in the table."""
+    """Index of the virtual router in the table; PACED: number of the lane."""
     kind: Kind
     term: int
     """Which term as master it belongs to: a later one has its own."""
-    first: int
-    """First target; SECOND_SET: how many repeats."""
+    repeats: int
+    """SECOND_SET: how many."""
 
 
 class Announcer:
     """Announces for every master among `instances`, which are looked up by table index.
 
-    `garp_interval` and `gna_interval` are nanoseconds between two messages on one interface.
+    `name_of` gives the name of an interface by its ifindex, or None.
     """
 
     def __init__(
@@ -52,26 +53,30 @@ class Announcer:
         engine: Engine,
         instances: dict[int, Instance],
         clock: Callable[[], int],
-        garp_interval: int = 0,
-        gna_interval: int = 0,
+        name_of: Callable[[int], str | None],
     ) -> None:
         self._engine = engine
         self._instances = instances
         self._clock = clock
-        self._garp_interval = garp_interval
-        self._gna_interval = gna_interval
+        self._pacing = Pacing(name_of)
         self._now: deque[tuple[int, int, int]] = deque()
         """(index, term, repeats left)"""
         self._later: list[_Waiting] = []
         self._terms = count(1)
         """Of all instances: an index that was given to another one has no term of before."""
-        self._free_at: dict[int, int] = {}
-        """By ifindex: when the next paced message may leave."""
+        self._gaps: object = None
 
-    def pace(self, garp_interval: int, gna_interval: int) -> None:
-        """Sets other intervals between two messages on one interface (nanoseconds)."""
-        self._garp_interval = garp_interval
-        self._gna_interval = gna_interval
+    def pace(
+        self, garp_interval: int = 0, gna_interval: int = 0, groups: Iterable[GarpGroup] = ()
+    ) -> None:
+        """Sets the gaps between two messages on one interface (nanoseconds; 0 is none), and those
+        of groups of interfaces."""
+        gaps = (garp_interval, gna_interval, tuple(groups))
+        if gaps != self._gaps:
+            self._gaps = gaps
+            for ticket in self._pacing.set(*gaps):
+                if self._is_valid(ticket):
+                    self._announce_paced(self._instances[ticket.router], ticket.target)
 
     def became_master(self, instance: Instance) -> None:
         """The addresses are in place."""
@@ -118,7 +123,7 @@ class Announcer:
         """Sends for about `budget` nanoseconds; True where more could be sent now."""
         until = self._clock() + budget
         self._take_due(until)
-        paced = bool(self._garp_interval or self._gna_interval)
+        paced = self._pacing.is_on
         while self._now:
             index, term, repeats = self._now.popleft()
             instance = self._instances.get(index)
@@ -144,19 +149,24 @@ class Announcer:
         if repeats and self._engine.target_count(instance.index):
             self._now.append((instance.index, instance.term, repeats))
 
-    def _wait(self, at: int, instance: Instance, kind: Kind, first: int = 0) -> None:
-        heappush(self._later, _Waiting(at, instance.index, kind, instance.term, first))
+    def _wait(self, at: int, instance: Instance, kind: Kind, repeats: int = 0) -> None:
+        heappush(self._later, _Waiting(at, instance.index, kind, instance.term, repeats))
 
     def _take_due(self, until: int) -> None:
         """Begins what has waited for its time; what is still left at `until` waits on."""
         while self._later and self._later[0].at <= (now := self._clock()):
             waiting = heappop(self._later)
+            if waiting.kind is Kind.PACED:
+                self._send_next(waiting.router, now)
+                if now >= until:
+                    break
+                continue
             instance = self._instances.get(waiting.router)
             if instance is None or instance.term != waiting.term:
                 continue
             settings = instance.model.announcements
             if waiting.kind is Kind.SECOND_SET:
-                self._start_set(instance, waiting.first)
+                self._start_set(instance, waiting.repeats)
             elif waiting.kind is Kind.REFRESH:
                 # A reload may have ended it meanwhile.
                 if settings.master_refresh:
@@ -166,21 +176,41 @@ class Announcer:
                 interval = settings.extra_interface_interval
                 if interval:
                     for target in instance.extra_targets:
-                        self._engine.announce(instance.index, target, 1)
+                        self._announce_paced(instance, target)
                     self._wait(now + interval, instance, Kind.EXTRA_INTERFACE)
-            else:
-                self._engine.announce(instance.index, waiting.first, 1)
             if now >= until:
                 break
 
     def _announce_paced(self, instance: Instance, target: int) -> None:
-        """Sends now, or waits until the interface has been quiet for its interval."""
-        family, _, ifindex = self._engine.target(instance.index, target)
-        interval = self._garp_interval if family == 4 else self._gna_interval
-        now = self._clock()
-        free_at = max(self._free_at.get(ifindex, 0), now)
-        self._free_at[ifindex] = free_at + interval
-        if free_at > now:
-            self._wait(free_at, instance, Kind.PACED, target)
-        else:
+        """Sends now, or when it is its turn on its interface."""
+        lane = None
+        if self._pacing.is_on:
+            family, _, ifindex = self._engine.target(instance.index, target)
+            lane = self._pacing.lane_of(family, ifindex)
+        if lane is None or lane.enters(self._clock()):
             self._engine.announce(instance.index, target, 1)
+            return
+        at = lane.put(Ticket(instance.index, instance.term, target))
+        if at is not None:
+            heappush(self._later, _Waiting(at, lane.number, Kind.PACED, 0, 0))
+
+    def _send_next(self, number: int, now: int) -> None:
+        """Sends what waits longest in a lane."""
+        lane = self._pacing.lane(number)
+        if lane is None:
+            return
+        ticket = lane.take(now, self._is_valid)
+        if ticket is not None:
+            self._engine.announce(ticket.router, ticket.target, 1)
+        at = lane.next_at()
+        if at is not None:
+            heappush(self._later, _Waiting(at, number, Kind.PACED, 0, 0))
+
+    def _is_valid(self, ticket: Ticket) -> bool:
+        """Whether its router is master still, and has such a target."""
+        instance = self._instances.get(ticket.router)
+        return (
+            instance is not None
+            and instance.term == ticket.term
+            and ticket.target < self._engine.target_count(ticket.router)
+        )

@@ -4,10 +4,24 @@ state or goes, besides what every virtual router does."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from fastvrrp._engine import Note
 from fastvrrp.model import Configuration, VirtualRouter
 from fastvrrp.vrrp.instance import Instance
+
+
+class Rival(NamedTuple):
+    """Who is master beside ours."""
+
+    source: bytes | None
+    """The address its adverts come from, packed; None where it was found by its MAC."""
+    mac: bytes | None
+    """Six bytes, where it is known."""
+    since: int
+    """Nanoseconds of the engine's clock."""
+    address: bytes | None = None
+    """The virtual address that it answers for, packed, where it was found so."""
 
 
 class Follower:
@@ -29,6 +43,10 @@ class Follower:
     def change(self, instance: Instance, old: VirtualRouter) -> None:
         """A reload gave it another model instead of `old`; it stays in its state."""
 
+    def lacks(self, instance: Instance) -> None:
+        """What it lacks (`lack`) or is held by (`faults`) has changed. Where it has begun it is in
+        FAULT, or in FAULT no more, already."""
+
     def leave(self, instance: Instance) -> None:
         """A reload removed it. Its last note, and its last `applied`, come afterwards."""
 
@@ -36,11 +54,20 @@ class Follower:
         """All have entered and changed that were to; it may stop between any two steps."""
         return iter(())
 
+    def moved(self, instance: Instance, before: int) -> None:
+        """Its effective priority was another one `before`."""
+
+    def heard_lower_priority(self, instance: Instance) -> None:
+        """A master was sent an advert of lower priority; each of them is told, however many."""
+
     def take(self, instance: Instance, note: Note) -> None:
         """Its state has changed. The log says so already; its addresses are as they were before."""
 
     def applied(self, instance: Instance, added: bool) -> None:
         """The kernel has added, or removed, its addresses."""
+
+    def split_brain(self, instance: Instance, is_over: bool, who: Rival) -> None:
+        """Somebody else is master too, and does not yield; or that is over. Once each."""
 
     def stop(self) -> None:
         """The daemon ends: every instance has stopped, its notes were taken and its addresses are

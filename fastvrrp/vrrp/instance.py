@@ -8,8 +8,9 @@ engine what its frames are made of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from ipaddress import ip_address
 from socket import AF_INET6
 from types import MappingProxyType
 
@@ -18,7 +19,7 @@ from fastvrrp.kernel.addresses import AddressBatch
 from fastvrrp.kernel.links import Link, Links
 from fastvrrp.kernel.macvlan import ipv6_gate
 from fastvrrp.kernel.sysctl import path_of, read
-from fastvrrp.model import VirtualAddress, VirtualRouter
+from fastvrrp.model import AddressVmac, VirtualAddress, VirtualRouter
 
 PRIORITY_OWNER = 255  # RFC 9568 section 5.2.4
 
@@ -30,9 +31,12 @@ class Lack(Enum):
     DOWN = "interface {interface} is down"
     MAC = "interface {interface} is not an Ethernet interface"
     ADDRESS = "interface {interface} has no {kind} address to send from"
+    SOURCE = "src address {source} not configured"
     VMAC = "VMAC interface {vmac} does not exist"
     VMAC_DOWN = "VMAC interface {vmac} is down"
+    OTHER_LINK = "another interface that is to have an address is down or missing"
     GROUP = "the multicast group cannot be joined on {interface}"
+    PEER = "Cannot use unicast without any peers - going to fault state"
     HELD = "{faults}"
 
 
@@ -40,6 +44,33 @@ NO_ADDRESSES = AddressBatch((), ())
 NO_FAULTS: Mapping[str, str] = MappingProxyType({})
 VMAC_IS_COMING = -1
 """Instead of an ifindex: the VMAC is being made, and will be told of."""
+
+
+class Pending(str):
+    """Why an instance does not begin yet, though nothing has failed. One that has begun goes on."""
+
+    __slots__ = ()
+
+
+def link_of(model: VirtualRouter, address: VirtualAddress) -> str:
+    """Name of the link on which an address stands, when it does."""
+    # An ipvlan has an address of its own, for adverts, and no other.
+    own = model.vmac.name if model.vmac is not None and model.vmac.mac else model.interface
+    if address.use_vmac:
+        vmac = _vmac_of(model, address)
+        return vmac.name if vmac is not None else own
+    if address.interface is None and address.family == model.family:
+        return own
+    return address.interface or model.interface
+
+
+def _vmac_of(model: VirtualRouter, address: VirtualAddress) -> AddressVmac | None:
+    """The VMAC of an address that uses one; None where that is the virtual router's own."""
+    interface = address.interface or model.interface
+    for vmac in model.options.address_vmacs:
+        if (vmac.interface, vmac.family) == (interface, address.family):
+            return vmac
+    return None
 
 
 class Instance:
@@ -73,7 +104,8 @@ class Instance:
         self.faults = NO_FAULTS
         """What holds it in FAULT although the machine has all it needs: why, for a person, by
         cause."""
-        self.lack: Lack | None = Lack.INTERFACE
+        self.lack: Lack | None = None
+        """What keeps it from taking part."""
         self.listens_on = 0
         """ifindex whose multicast group is joined for it; 0 is none."""
         self.vmac_ifindex = 0
@@ -99,6 +131,7 @@ class Instance:
         return self.lack.value.format(
             interface=self.model.interface,
             faults="; ".join(self.faults.values()),
+            source=ip_address(self.model.source_address or b"\0\0\0\0"),
             kind="link-local" if self.model.family == AF_INET6 else "IPv4",
             vmac=self.model.vmac.name if self.model.vmac else "",
         )
@@ -106,12 +139,23 @@ class Instance:
     @property
     def essential_links(self) -> tuple[str, ...]:
         """Names of the links without which the router cannot take part."""
-        if self.model.vmac is None:
-            return (self.model.interface,)
-        return self.model.interface, self.model.vmac.name
+        own = self.model.vmac
+        return (
+            self.model.interface,
+            *(() if own is None else (own.name,)),
+            *self._other_links(),
+        )
+
+    def _other_links(self) -> Iterator[str]:
+        """Names of interfaces that are to have its addresses, but for those with `no_track`."""
+        for address in self.model.all_addresses:
+            if address.interface is not None and address.is_tracked:
+                yield address.interface
 
     def find_lack(self, links: Links) -> Lack | None:
         """What the router lacks now; None where it can take part."""
+        if self.model.options.faults_without_peer and not self.model.unicast_peers:
+            return Lack.PEER
         link = links.by_name(self.model.interface)
         if link is None:
             return Lack.INTERFACE
@@ -125,12 +169,31 @@ class Instance:
             return Lack.VMAC_DOWN
         if self.source(links, link) is None:
             return Lack.ADDRESS
+        expected = self.expected_source
+        if expected is not None and not links.has_address(expected):
+            return Lack.SOURCE
+        if any(_is_down(links, name) for name in self._other_links()):
+            return Lack.OTHER_LINK
         return Lack.HELD if self.faults else None
+
+    @property
+    def expected_source(self) -> tuple[int, bytes] | None:
+        """The address without which it cannot take part (`track_src_ip`), with its family."""
+        if not self.model.options.tracks_source or self.model.source_address is None:
+            return None
+        return self.model.family, self.model.source_address
+
+    @property
+    def only_waits(self) -> bool:
+        """What holds it is nothing but what is not known yet."""
+        return all(isinstance(why, Pending) for why in self.faults.values())
 
     def source(self, links: Links, link: Link) -> bytes | None:
         """The address that adverts leave with, packed."""
         if self.model.source_address is not None:
             return self.model.source_address
+        if self.model.options.ipvlan is not None:
+            return links.primary_address(self.vmac_ifindex, self.model.family)
         return links.primary_address(link.index, self.model.family)
 
     def attach(self, engine: Engine, links: Links) -> None:
@@ -149,8 +212,9 @@ class Instance:
         placed: list[VirtualAddress] = []
         ifindexes: list[int] = []
         targets: list[tuple[int, bytes, int, bytes, bool]] = []
-        extra: list[int] = []
+        extra: dict[int, int] = {}
         wanted = self.model.all_addresses
+        own = self._own_ifindex(links)
         for address in wanted:
             link, ifindex, mac, on_vmac = self._home(address, links)
             if link is None:
@@ -159,9 +223,9 @@ class Instance:
             ifindexes.append(ifindex)
             if len(mac) != 6:
                 continue
-            is_elsewhere = address.interface not in (None, self.model.interface)
-            if is_elsewhere and (self.model.announcements.extra_interface_all or on_vmac):
-                extra.append(len(targets))
+            if ifindex != own and (self.model.announcements.extra_interface_all or on_vmac):
+                # One frame is enough for the switch to remember where the MAC is.
+                extra.setdefault(ifindex, len(targets))
             targets.append(
                 (
                     6 if address.family == AF_INET6 else 4,
@@ -175,32 +239,48 @@ class Instance:
             # Where none is left out the model's own tuple does: there may be 65,280 of them.
             wanted if len(placed) == len(wanted) else placed,
             ifindexes,
-            self._gate(),
+            self._gates(placed),
             spares_found=self.model.priority == PRIORITY_OWNER,
         )
-        self.extra_targets = tuple(extra)
+        self.extra_targets = tuple(extra.values())
         engine.set_targets(self.index, targets)
 
-    def _gate(self) -> str | None:
-        """What has to be opened before the VMAC can have IPv6 addresses."""
-        if self.model.vmac is not None and any(
-            address.family == AF_INET6 and address.interface is None
-            for address in self.model.all_addresses
-        ):
-            return ipv6_gate(self.model.vmac.name)
-        return None
+    def _own_ifindex(self, links: Links) -> int:
+        """Of the link that has the addresses for which nothing else is said."""
+        if self.model.vmac is not None and self.model.vmac.mac:
+            return self.vmac_ifindex
+        link = links.by_name(self.model.interface)
+        return link.index if link is not None else 0
+
+    def _gates(self, addresses: Iterable[VirtualAddress]) -> tuple[str, ...]:
+        """What has to be opened before VMACs can have IPv6 addresses."""
+        if not self.model.has_vmacs:
+            return ()
+        names = {
+            link_of(self.model, address) for address in addresses if address.family == AF_INET6
+        }
+        return tuple(ipv6_gate(name) for name in self.model.vmac_names if name in names)
 
     def _home(self, address: VirtualAddress, links: Links) -> tuple[Link | None, int, bytes, bool]:
         """The link on which an address is announced, the ifindex on which it stands, the MAC that
         hosts shall believe, and whether that is a VMAC's."""
-        if address.interface is None and self.model.vmac is not None:
+        name = link_of(self.model, address)
+        own = self.model.vmac
+        if own is not None and name == own.name:
             # The VMAC has the address; the frames leave through its parent.
             parent = links.by_name(self.model.interface) if self.vmac_ifindex > 0 else None
-            return parent, self.vmac_ifindex, self.model.vmac.mac, True
-        link = links.by_name(address.interface or self.model.interface)
-        if link is None:
+            return parent, self.vmac_ifindex, own.mac, True
+        link = links.by_name(name)
+        vmac = _vmac_of(self.model, address) if address.use_vmac else None
+        parent = link if vmac is None else links.by_name(vmac.interface)
+        if link is None or parent is None or (vmac is not None and link.mac != vmac.mac):
             return None, 0, b"", False
-        return link, link.index, link.mac, False
+        return parent, link.index, link.mac, vmac is not None
+
+
+def _is_down(links: Links, name: str) -> bool:
+    link = links.by_name(name)
+    return link is None or not link.is_up
 
 
 def _forwards_ipv6(link: str) -> bool:

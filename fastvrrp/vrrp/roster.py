@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
-from socket import AF_INET, AF_INET6
+from collections.abc import Callable, Collection, Sequence, Set
+from socket import AF_INET6
 
 from fastvrrp._engine import Engine
 from fastvrrp._table import Table
 from fastvrrp.kernel.links import IFF_UP, Change, Link, Links
 from fastvrrp.kernel.macvlan import Refusal, Vmacs, Wanted
 from fastvrrp.kernel.memberships import Memberships
-from fastvrrp.model import State, VirtualRouter, Vmac
+from fastvrrp.model import HmacMode, State, VirtualRouter, Vmac
 from fastvrrp.vrrp.follower import Follower
-from fastvrrp.vrrp.instance import NO_FAULTS, VMAC_IS_COMING, Instance, Lack
+from fastvrrp.vrrp.instance import NO_FAULTS, PRIORITY_OWNER, VMAC_IS_COMING, Instance, Lack
+from fastvrrp.vrrp.own_links import wanted_by
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +53,16 @@ class Roster:
         """Called when the addresses of a master have got other places."""
         self.followers: Sequence[Follower] = ()
         """Who hears of instances that come, change and go, in this order."""
+        self.reporter: Callable[[str], str] = lambda _: "Netlink"
+        """Who says whether the link of that name is up, for the log."""
         self.on_changed: Callable[[], None] = lambda: None
         """Called when instances were started or failed outside of a call to the roster."""
         self._vmacs_are_stale = False
         self._vmacs_are_settling = False
         self._vmacs_are_asked_for = False
         """Somebody waits for them to be settled once more."""
+        self._refused_vmacs: set[Refusal] = set()
+        """What is said already."""
         self._leaving: set[int] = set()
         """Indexes of instances that were removed, and whose addresses are not gone yet."""
         self._by_link: dict[str, list[Instance]] = {}
@@ -66,19 +71,27 @@ class Roster:
     def add(self, models: Collection[VirtualRouter]) -> None:
         """Adds virtual routers: afterwards each is BACKUP, MASTER or FAULT."""
         added = [self._enter(model) for model in models]
-        if any(model.vmac is not None for model in models):
-            self._take_vmacs(self._vmacs.settle(self._wanted_vmacs()))
+        # Also where none is wanted: a crash may have left some.
+        self._take_vmacs(self._vmacs.settle(self._wanted_vmacs()))
         for instance in added:
-            self._begin(instance)
+            self._look_around(instance)
+        for instance in added:
+            self.begin(instance)
 
     def enter(self, model: VirtualRouter) -> Instance:
-        """Adds one more while the others run. It takes part before its VMAC has been made."""
+        """Adds one more while the others run, which is to `begin` when all have entered that come
+        with it. It takes part before its VMAC has been made."""
         instance = self._enter(model)
         if model.vmac is not None:
             instance.vmac_ifindex = VMAC_IS_COMING
-            self._vmacs_are_stale = True
-        self._begin(instance)
+        self._vmacs_are_stale |= model.has_vmacs
+        self._look_around(instance)
         return instance
+
+    def begin(self, instance: Instance) -> None:
+        """Starts one that has entered, or says what it lacks."""
+        instance.is_coming = False
+        self.review(instance)
 
     def change(self, instance: Instance, model: VirtualRouter) -> bool:
         """Gives an instance another configuration with the same identity (config/diff.py). It stays
@@ -93,22 +106,24 @@ class Roster:
         instance.priority = model.priority
         for follower in self.followers:
             follower.change(instance, old)
-        if model.vmac != old.vmac:
+        is_other_ipvlan = model.options.ipvlan != old.options.ipvlan
+        if model.vmac != old.vmac or is_other_ipvlan:
             if model.vmac is None:
                 instance.vmac_ifindex = 0
-            elif old.vmac is None or _made_of(model.vmac) != _made_of(old.vmac):
+            elif old.vmac is None or is_other_ipvlan or _made_of(model.vmac) != _made_of(old.vmac):
                 # The adverts need no VMAC: they go on while it is made.
                 instance.vmac_ifindex = VMAC_IS_COMING
             instance.vmac_is_down = False
-        self._vmacs_are_stale |= model.vmac is not None or old.vmac is not None
+        self._vmacs_are_stale |= model.has_vmacs or old.has_vmacs
         instance.place(self._engine, self._links)
         self.review(instance)
         self._engine.hurry(instance.index, self._clock())
-        return (model.all_addresses, model.vmac, model.announcements) != (
-            old.all_addresses,
-            old.vmac,
-            old.announcements,
-        )
+        return _looks(model) != _looks(old)
+
+    @property
+    def interfaces(self) -> Set[str]:
+        """Names of the interfaces that instances use; their changes are logged."""
+        return self._by_link.keys()
 
     def set_priority(self, instance: Instance, priority: int) -> None:
         """Gives an instance another effective priority (1-254) until its model changes. Its next
@@ -120,12 +135,14 @@ class Roster:
                 instance.priority,
                 priority,
             )
-            instance.priority = priority
+            before, instance.priority = instance.priority, priority
             self._engine.set_priority(instance.index, priority)
+            for follower in self.followers:
+                follower.moved(instance, before)
 
     def hold(self, instance: Instance, cause: str, why: str | None) -> None:
         """Lets an instance fail, for as long as any cause holds it; with None that cause is over.
-        `why` is for a person."""
+        `why` is for a person; as Pending it keeps an instance from beginning, and no more."""
         if instance.faults.get(cause) == why:
             return
         faults = {name: text for name, text in instance.faults.items() if name != cause}
@@ -133,16 +150,25 @@ class Roster:
             faults[cause] = why
         instance.faults = faults or NO_FAULTS
         if instance.index in self.instances and not instance.is_coming:
+            before = instance.lack
             self.review(instance)
+            if instance.lack is before:
+                self._tell_of_lack(instance)  # which of its causes have changed
+
+    def resign(self, instance: Instance) -> None:
+        """Lets a master become a backup, which says so with priority 0; nothing else changes."""
+        self._engine.resign(instance.index, self._clock())
 
     def remove(self, instance: Instance) -> None:
         """Ends an instance: a master resigns. It is to be forgotten when its addresses are gone."""
+        for follower in self.followers:
+            follower.leave(instance)
         self._engine.stop(instance.index, self._clock())
         self._engine.detach(instance.index)
         self._unwatch(instance)
         self._listen(instance, 0)
         self._leaving.add(instance.index)
-        self._vmacs_are_stale |= instance.model.vmac is not None
+        self._vmacs_are_stale |= instance.model.has_vmacs
 
     def forget(self, index: int) -> None:
         """Gives back what a removed instance had in the table and in the engine."""
@@ -159,27 +185,55 @@ class Roster:
 
     def review(self, instance: Instance) -> None:
         """Compares what the router needs with what there is, and starts or fails it."""
+        before = instance.lack
+        instance.lack = self._find_lack(instance)
+        if not instance.is_coming:
+            if instance.lack is None and not self._take_part(instance):
+                instance.lack = Lack.GROUP
+            if instance.lack is not None:
+                self._stand_aside(instance, before)
+        if instance.lack is not before:
+            self._tell_of_lack(instance)
+
+    def _find_lack(self, instance: Instance) -> Lack | None:
+        """What it lacks; None where that only keeps it from beginning, and it has begun."""
         lack = instance.find_lack(self._links)
+        if lack is Lack.HELD and instance.only_waits:
+            has_begun = self._table.state(instance.index) in (State.BACKUP, State.MASTER)
+            return None if has_begun else lack
+        return lack
+
+    def _take_part(self, instance: Instance) -> bool:
+        """Starts one that lacks nothing. False where its group cannot be joined."""
+        link = self._links.by_name(instance.model.interface)
+        assert link is not None
+        if not self._listen(instance, link.index):
+            return False
+        instance.attach(self._engine, self._links)
+        if self._table.state(instance.index) in (State.INIT, State.FAULT):
+            self._engine.start(instance.index, self._clock())
+        return True
+
+    def _stand_aside(self, instance: Instance, before: Lack | None) -> None:
+        """Fails one that lacks something, and says what if that is news."""
         state = self._table.state(instance.index)
-        if lack is None:
-            link = self._links.by_name(instance.model.interface)
-            assert link is not None
-            if self._listen(instance, link.index):
-                instance.attach(self._engine, self._links)
-                instance.lack = None
-                if state in (State.INIT, State.FAULT):
-                    self._engine.start(instance.index, self._clock())
-                return
-            lack = Lack.GROUP
-        is_news = lack is not instance.lack or state != State.FAULT
-        instance.lack = lack
-        if is_news:
+        if instance.lack is not before or state != State.FAULT:
             log.info("(%s) %s", instance.model.name, instance.describe_lack())
+        if instance.lack is Lack.HELD and instance.only_waits:
+            return
         if state != State.FAULT:
             self._engine.fail(instance.index, self._clock())
         self._engine.detach(instance.index)
-        if lack is Lack.INTERFACE:
+        if instance.lack is Lack.INTERFACE:
             self._listen(instance, 0)
+
+    def _tell_of_lack(self, instance: Instance) -> None:
+        for follower in self.followers:
+            follower.lacks(instance)
+
+    def is_leaving(self, instance: Instance) -> bool:
+        """Whether it was removed, and is there only until its addresses are gone."""
+        return instance.index in self._leaving
 
     def catch_up(self) -> None:
         """Makes anew what links took with them, once for many links that changed together."""
@@ -236,6 +290,7 @@ class Roster:
 
     def _configure(self, instance: Instance) -> None:
         model = instance.model
+        hmac = model.options.hmac
         self._engine.configure(
             instance.index,
             version=model.version,
@@ -249,19 +304,22 @@ class Roster:
             lower_prio_no_advert=model.lower_prio_no_advert,
             higher_prio_send_advert=model.higher_prio_send_advert,
             starts_backup=model.state != State.MASTER,
+            expired_priority=model.options.timer_expired_priority or 0,
+            ignores_adverts=model.options.is_strict and model.priority == PRIORITY_OWNER,
             auth_type=model.authentication,
             password=model.password,
             ttl=model.unicast_ttl if model.unicast_peers else 255,
             checksum_as_v2=model.v3_checksum_as_v2,
+            old_checksum=model.options.old_checksum,
             skips_known_addresses=model.skips_known_addresses,
             checks_source=model.checks_unicast_source,
             # Adverts with AH come a second or more apart, so that the clock stays ahead of them.
             ah_sequence=int(time.time()) & 0xFFFFFFFF,
+            signs=hmac is not None and hmac.mode is not HmacMode.RECEIVE_ONLY,
         )
 
-    def _begin(self, instance: Instance) -> None:
-        """Starts it, or says what it lacks."""
-        instance.is_coming = False
+    def _look_around(self, instance: Instance) -> None:
+        """Finds what there is for it, and what it will lack when it begins."""
         instance.place(self._engine, self._links)
         self._watch(instance)
         self.review(instance)
@@ -273,8 +331,14 @@ class Roster:
                 self._links.subscribe(self._on_link, name)
                 self._by_link[name] = []
             self._by_link[name].append(instance)
+        if instance.expected_source is not None:
+            self._links.expect(
+                instance.expected_source, instance.index, lambda: self.review(instance)
+            )
 
     def _unwatch(self, instance: Instance) -> None:
+        if instance.expected_source is not None:
+            self._links.expect_no_more(instance.expected_source, instance.index)
         for name in _interfaces(instance.model):
             watching = self._by_link[name]
             watching.remove(instance)
@@ -288,14 +352,7 @@ class Roster:
         for instance in self.instances.values():
             if instance.index in self._leaving:
                 continue
-            vmac = instance.model.vmac
-            parent = self._links.by_name(instance.model.interface)
-            if vmac is not None and parent is not None:
-                has_ipv4 = any(
-                    address.family == AF_INET and address.interface is None
-                    for address in instance.model.all_addresses
-                )
-                wanted.append(Wanted(vmac.name, vmac.mac, parent.index, has_ipv4))
+            wanted += wanted_by(instance.model, self._links)
         return wanted
 
     def _take_vmacs(
@@ -303,10 +360,13 @@ class Roster:
     ) -> list[Instance]:
         """Tells the instances what VMACs there are; returns those for whom that is news. `made` are
         the names and MACs of those that were wanted when they were settled, if not all of now."""
-        for refusal in refusals:
+        if refusals:
             # Where the parent has just gone, its own message says what is wrong.
-            if refusal.name in {wanted.name for wanted in self._wanted_vmacs()}:
-                log.error("%s", refusal.reason)
+            wanted = {each.name for each in self._wanted_vmacs()}
+            for refusal in refusals:
+                if refusal.name in wanted and refusal not in self._refused_vmacs:
+                    log.error("%s", refusal.reason)
+        self._refused_vmacs = set(refusals)
         changed: list[Instance] = []
         for instance in self.instances.values():
             if instance.model.vmac is None or instance.index in self._leaving:
@@ -342,15 +402,16 @@ class Roster:
     def _on_link(self, change: Change, link: Link) -> None:
         instances = self._by_link.get(link.name, [])
         if change in (Change.UP, Change.DOWN):
-            log.info("Netlink reports %s %s", link.name, change.value)
+            log.info("%s reports %s %s", self.reporter(link.name), link.name, change.value)
         if change in (Change.APPEARED, Change.VANISHED):
-            self._vmacs_are_stale |= any(each.model.vmac is not None for each in instances)
+            self._vmacs_are_stale |= any(each.model.has_vmacs for each in instances)
         for instance in instances:
             vmac = instance.model.vmac
-            if vmac is not None and vmac.name == link.name:
+            if vmac is not None and vmac.name == link.name and instance.vmac_ifindex == link.index:
+                # Another one of that name may have gone to make room for it, and goes down first.
                 # It comes up with its parent, and is not up yet when it appears.
                 instance.vmac_is_down = change is Change.DOWN and not link.flags & IFF_UP
-                if change is Change.VANISHED and instance.vmac_ifindex == link.index:
+                if change is Change.VANISHED:
                     instance.vmac_ifindex = 0
             if change in (Change.APPEARED, Change.VANISHED, Change.MAC):
                 instance.place(self._engine, self._links)
@@ -362,13 +423,19 @@ class Roster:
 
 def _interfaces(model: VirtualRouter) -> set[str]:
     """Every link whose changes concern a virtual router."""
-    names = {model.interface}
+    names = {model.interface, *(vmac.name for vmac in model.options.address_vmacs)}
     if model.vmac is not None:
         names.add(model.vmac.name)
     for address in model.all_addresses:
         if address.interface is not None:
             names.add(address.interface)
     return names
+
+
+def _looks(model: VirtualRouter) -> tuple[object, ...]:
+    """Where a master's addresses are, and how they are announced."""
+    links = (model.vmac, model.options.address_vmacs, model.options.ipvlan)
+    return model.all_addresses, model.announcements, links
 
 
 def _made_of(vmac: Vmac) -> tuple[str, bytes]:

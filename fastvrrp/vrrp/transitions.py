@@ -11,22 +11,25 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from itertools import count
+from socket import AF_INET
 from typing import NamedTuple
 
 from fastvrrp._engine import Engine, Note
 from fastvrrp.kernel.addresses import AddressBatch, AddressQueue, Applied, Span
-from fastvrrp.model import State
+from fastvrrp.model import GarpGroup, State
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower
-from fastvrrp.vrrp.instance import NO_ADDRESSES, Instance
+from fastvrrp.vrrp.instance import NO_ADDRESSES, Instance, link_of
 
 log = logging.getLogger(__name__)
 
 SLICE = 2_000_000
 """Nanoseconds of one slice: a fifth of the shortest advert interval."""
+SPLIT_BRAINS = ("SPLIT_BRAIN", "SPLIT_BRAIN_OVER")
+"""Notes that are about another master, and no change of state."""
 
 
 class _End(NamedTuple):
@@ -66,6 +69,8 @@ class Transitions:
         self._on_its_way: Span | None = None
         self.followers: Sequence[Follower] = ()
         """Who hears of changes of state, in this order."""
+        self.on_split_brain: Callable[[Instance, Note], None] = lambda _, __: None
+        """Called with notes of that kind."""
         self._standing: dict[int, dict[bytes, int]] = {}
         """Addresses of masters, by ifindex: whose they are."""
         self.addresses = open_queue(self._on_applied)
@@ -102,9 +107,14 @@ class Transitions:
         self._stand(instance)
         self._wake()
 
+    def pace(self, garp_interval: int, gna_interval: int, groups: Iterable[GarpGroup]) -> None:
+        """Sets the gaps between announcements (nanoseconds), also for what waits."""
+        self._announcer.pace(garp_interval, gna_interval, groups)
+        self._wake()
+
     def on_address_gone(self, ifindex: int, family: int, address: bytes) -> None:
         """An address has left the kernel. Where a master has it, somebody else removed it."""
-        index = self._standing.get(ifindex, {}).get(address)
+        index = self.master_of(ifindex, address)
         if index is not None:
             log.info(
                 "(%s) Netlink reflector reports IP %s removed",
@@ -112,6 +122,22 @@ class Transitions:
                 ip_address(address),
             )
             self.put_again(self._instances[index])
+
+    def master_of(self, ifindex: int, address: bytes) -> int | None:
+        """The index of the master whose address stands on an interface."""
+        return self._standing.get(ifindex, {}).get(address)
+
+    def compare(self, found: set[tuple[int, bytes]]) -> None:
+        """Notifications were lost, and these are the addresses, with their ifindex, that there are.
+        What is on its way to the kernel need not be there yet."""
+        gone = [
+            (ifindex, address)
+            for ifindex, addresses in self._standing.items()
+            for address, index in addresses.items()
+            if (ifindex, address) not in found and index not in self.addresses
+        ]
+        for ifindex, address in gone:
+            self.on_address_gone(ifindex, 0, address)
 
     @property
     def has_notes(self) -> bool:
@@ -161,6 +187,12 @@ class Transitions:
             self._forget(instance)
             self.addresses.put((note.router, "end"), instance.standing, add=False)
             return
+        if note.event in SPLIT_BRAINS:
+            self.on_split_brain(instance, note)
+            return
+        if note.reannounces:
+            for follower in self.followers:
+                follower.heard_lower_priority(instance)
         if note.reannounces and not self._announcer.heard_lower_priority(instance):
             return
         _log_change(instance, note)
@@ -228,14 +260,13 @@ class Transitions:
             follower.applied(instance, added)
 
     def _log_announcements(self, instance: Instance) -> None:
-        for position in range(self._engine.target_count(instance.index)):
-            family, address, _ = self._engine.target(instance.index, position)
+        for address in instance.standing.addresses:
             log.debug(
                 "(%s) Sending/queueing %s on %s for %s",
                 instance.model.name,
-                "gratuitous ARPs" if family == 4 else "Unsolicited Neighbour Adverts",
-                instance.model.vmac.name if instance.model.vmac else instance.model.interface,
-                ip_address(address),
+                "gratuitous ARPs" if address.family == AF_INET else "Unsolicited Neighbour Adverts",
+                link_of(instance.model, address),
+                ip_address(address.address),
             )
 
 
@@ -252,7 +283,7 @@ def _log_change(instance: Instance, note: Note) -> None:
             ours,
         )
         return
-    if note.event == "ADVERT":
+    if note.event == "ADVERT" and note.priority >= ours:
         log.info(
             "(%s) Master received advert from %s with %s priority %d, ours %d",
             name,
@@ -261,9 +292,11 @@ def _log_change(instance: Instance, note: Note) -> None:
             note.priority,
             ours,
         )
+    elif note.event in ("TIMER", "ADVERT") and note.before == State.MASTER:
+        log.warning("(%s) Was silent for so long that another one may be master by now", name)
     elif note.event == "TIMER":
         log.debug("(%s) Receive advertisement timeout", name)
-    if note.before == State.MASTER and note.event in ("STOP", "FAIL"):
+    if note.before == State.MASTER and note.event in ("STOP", "FAIL", "RESIGN"):
         log.info("(%s) sent 0 priority", name)
     if note.after != State.INIT:
         suffix = " (init)" if note.before == State.INIT and note.after == State.BACKUP else ""

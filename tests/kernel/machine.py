@@ -19,6 +19,7 @@ KERNEL = "linux.uml"
 BOOT = Path(__file__).parent / "boot.sh"
 MODULES = (
     *("dummy", "8021q", "bonding", "vrf", "ipvlan", "macvlan", "veth", "bridge", "sch_netem"),
+    *("mpls_iptunnel", "ila"),
     *("nf_tables", "ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc", "ip_vs_sh"),
 )
 """What the guest loads; their dependencies come by themselves."""

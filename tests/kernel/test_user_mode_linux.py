@@ -14,7 +14,9 @@ from kernel.machine import Outcome, run
 HERE = Path(__file__).parent
 TESTS = HERE.parent
 OF_THE_GUEST = sorted((HERE / "guest").glob("test_*.py"))
-OF_THE_HOST = [TESTS / f"test_kernel_{room}.py" for room in ("addresses", "links", "macvlan")]
+OF_THE_HOST = [
+    TESTS / f"test_kernel_{room}.py" for room in ("addresses", "links", "macvlan", "routes")
+]
 """Tests of the kernel's rooms, which must hold on an older kernel too."""
 
 pytestmark = [

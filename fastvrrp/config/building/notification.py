@@ -16,6 +16,7 @@ NOTIFICATION_KEYWORDS = frozenset(
         "notify_deleted",
         "notify",
         "notify_master_rx_lower_pri",
+        "notify_split_brain",
         "notify_priority_changes",
         "smtp_alert",
     }
@@ -25,10 +26,19 @@ NOTIFICATION_KEYWORDS = frozenset(
 class NotificationBuilder:
     """Builds notifications; equal ones are one object."""
 
-    def __init__(self, users: ScriptUsers, sends_mail: bool, says_priority_changes: bool) -> None:
+    def __init__(
+        self,
+        users: ScriptUsers,
+        sends_mail: bool,
+        says_priority_changes: bool,
+        split_brain: Command | None,
+    ) -> None:
+        """What is written in `global_defs` for all."""
         self._users = users
         self._default = Notifications(
-            sends_mail=sends_mail, says_priority_changes=says_priority_changes
+            sends_mail=sends_mail,
+            says_priority_changes=says_priority_changes,
+            split_brain=users.settled(split_brain),
         )
         self._shared: dict[Notifications, Notifications] = {}
 
@@ -54,6 +64,7 @@ class NotificationBuilder:
             deleted=command("notify_deleted"),
             says_deleted="notify_deleted" in written,
             master_rx_lower_priority=command("notify_master_rx_lower_pri"),
+            split_brain=command("notify_split_brain") or self._default.split_brain,
             says_priority_changes=is_on(
                 "notify_priority_changes", self._default.says_priority_changes
             ),

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 from fastvrrp.config.building.block import Block
 from fastvrrp.config.building.notification import NOTIFICATION_KEYWORDS, NotificationBuilder
-from fastvrrp.config.building.routes import route, rule
+from fastvrrp.config.building.routes import RuleBuilder, route
+from fastvrrp.config.building.vmacs import OwnLinks
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.grammar import VmacWords
+from fastvrrp.config.hmac_keys import KeyFault, is_in_file, key_bytes
 from fastvrrp.config.options import Options
 from fastvrrp.config.tree import Entry
 from fastvrrp.model import (
@@ -21,8 +22,6 @@ from fastvrrp.model import (
     HmacKey,
     HmacMode,
     InstanceOptions,
-    Ipvlan,
-    IpvlanMode,
     OldChecksum,
 )
 
@@ -39,8 +38,6 @@ OPTION_KEYWORDS = frozenset(
         "timer_expired_backup",
         "net_namespace",
         "vrf",
-        "use_ipvlan",
-        "use_vmac_addr",
         "auth_hmac",
         "kernel_rx_buf_size",
         "lvs_sync_daemon_interface",
@@ -59,15 +56,26 @@ class OptionsBuilder:
     """Builds the rare options of instances."""
 
     def __init__(
-        self, notifications: NotificationBuilder, is_strict: bool, complaints: Complaints
+        self,
+        notifications: NotificationBuilder,
+        rules: RuleBuilder,
+        is_strict: bool,
+        complaints: Complaints,
     ) -> None:
+        self._rules = rules
         self._notifications = notifications
         self._complaints = complaints
         self.default = InstanceOptions(notifications.build({}), is_strict=is_strict)
         """Of an instance that writes none of them."""
         self._shared: dict[InstanceOptions, InstanceOptions] = {}
 
-    def build(self, entries: Iterable[Entry], block: Block, interval: int) -> InstanceOptions:
+    def build(
+        self,
+        entries: Iterable[Entry],
+        block: Block,
+        interval: int,
+        links: OwnLinks,
+    ) -> InstanceOptions:
         """Options of an instance with that advert interval, in nanoseconds."""
         routes = tuple(
             route(line)
@@ -77,14 +85,12 @@ class OptionsBuilder:
             if isinstance(line, Options)
         )
         rules = tuple(
-            rule(line)
+            self._rules.build(line)
             for entry in entries
             if entry.keyword.name == "virtual_rules"
             for line, _ in entry.items
             if isinstance(line, Options)
         )
-        vmac = block.value("use_vmac")
-        words = vmac if isinstance(vmac, VmacWords) else VmacWords()
         options = InstanceOptions(
             self._notifications.build(block.written),
             routes,
@@ -97,10 +103,10 @@ class OptionsBuilder:
             _expired_priority(block.value("timer_expired_backup")),
             block.text("net_namespace"),
             block.text("vrf"),
-            _ipvlan(block.value("use_ipvlan")),
-            block.is_on("use_vmac_addr"),
-            words.group,
-            words.notifies,
+            links.ipvlan,
+            links.address_vmacs,
+            links.group,
+            links.notifies,
             self._hmac(entries, interval),
             block.optional_number("kernel_rx_buf_size"),
             block.text("lvs_sync_daemon_interface"),
@@ -120,6 +126,7 @@ class OptionsBuilder:
             if inner.keyword.name == "key" and isinstance(inner.value, tuple):
                 number, key = inner.value
                 keys[number] = HmacKey(number, key)
+                self._check_key(number, key, inner)
         block = Block.of(entry)
         if not keys:
             self._complaints.error(
@@ -146,6 +153,20 @@ class OptionsBuilder:
             HmacMode[mode.upper()],
         )
 
+    def _check_key(self, number: int, key: str, entry: Entry) -> None:
+        if is_in_file(key):
+            return  # it is read when it is needed, by whoever may read it
+        try:
+            key_bytes(key)
+        except KeyFault as fault:
+            self._complaints.error(
+                entry.statement,
+                2,
+                f"key {number} of auth_hmac cannot be used, and the instance will be in FAULT: "
+                f"{fault}",
+                is_ours=True,
+            )
+
 
 def _old_checksum(value: object) -> OldChecksum:
     if value is None:
@@ -157,19 +178,3 @@ def _expired_priority(value: object) -> int | None:
     if value is True:
         return LOWEST_PRIORITY_AFTER_PAUSE
     return value if isinstance(value, int) else None
-
-
-def _ipvlan(value: object) -> Ipvlan | None:
-    if not isinstance(value, Options):
-        return None
-    mode = IpvlanMode.BRIDGE
-    for one in (IpvlanMode.PRIVATE, IpvlanMode.VEPA):
-        if value.get(one.name.lower()):
-            mode = one
-    name, address, group = value.get("name"), value.get("address"), value.get("group")
-    return Ipvlan(
-        name if isinstance(name, str) else None,
-        address if isinstance(address, bytes) else None,
-        mode,
-        group if isinstance(group, str) else None,
-    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import socket
+from dataclasses import replace
 from typing import TypeVar
 
 from fastvrrp.config.arguments import family_of
@@ -18,11 +19,11 @@ from fastvrrp.config.route_keywords import (
     MODIFIERS,
     ROUTE_OPTIONS,
     ROUTE_TYPES,
+    protocol_of,
     tracking_fault,
 )
 from fastvrrp.model import (
     MAIN_TABLE,
-    OWN_PROTOCOL,
     SECOND,
     Encapsulation,
     Metric,
@@ -75,6 +76,8 @@ RULE_ACTIONS = {
     "unreachable": RuleAction.UNREACHABLE,
     "prohibit": RuleAction.PROHIBIT,
 }
+HIGHEST_PREFERENCE = 16384
+"""Of the first rule that has none."""
 Value = TypeVar("Value")
 
 
@@ -102,7 +105,6 @@ def route(options: Options) -> Route:
     for place in (Placement.ADD, Placement.APPEND):
         if place.name.lower() in last:
             placement = place
-    protocol = _number(last, "protocol")
     expires = _number(last, "expires")
     preference = _number(last, "pref")
     return Route(
@@ -112,7 +114,7 @@ def route(options: Options) -> Route:
         kind,
         table,
         _typed(str, last.get("vrf")),
-        OWN_PROTOCOL if protocol is None else protocol,
+        protocol_of(options),
         _number(last, "scope"),
         _number(last, "tos", "dsfield") or 0,
         _number(last, "metric", "priority", "preference"),
@@ -160,6 +162,7 @@ class _RouteOptions:
             elif name == "lock":
                 self.locked.add(str(value))
             elif not (name in MODIFIERS and isinstance(value, str) and value in ROUTE_OPTIONS):
+                self.last.pop(name, None)  # it stands behind the others now
                 self.last[name] = value
                 encapsulation = None
 
@@ -227,9 +230,27 @@ def _kernel_time(word: str, units: int) -> int:
     return math.ceil(float(number) * (MILLISECONDS[unit] * units if unit else 1))
 
 
-def rule(options: Options) -> Rule:
-    """One line of `virtual_rules` or `static_rules`."""
-    last = dict(options.written)
+class RuleBuilder:
+    """Builds the rules of a configuration, in the order of the file: one without a preference gets
+    the next lower of its family, as from keepalived, so that they stand in a certain order."""
+
+    def __init__(self) -> None:
+        self._next = {AF_INET: HIGHEST_PREFERENCE, AF_INET6: HIGHEST_PREFERENCE}
+
+    def build(self, options: Options) -> Rule:
+        """One line of `virtual_rules` or `static_rules`."""
+        built = _rule(options)
+        if built.priority is not None:
+            return built
+        self._next[built.family] -= 1
+        return replace(built, priority=self._next[built.family] + 1)
+
+
+def _rule(options: Options) -> Rule:
+    last: dict[str, object] = {}
+    for name, value in options.written:
+        last.pop(name, None)  # it stands behind the others now
+        last[name] = value
     source = _prefix(last.get("from"))
     destination = _prefix(last.get("to"))
     known = source or destination
@@ -239,10 +260,9 @@ def rule(options: Options) -> Rule:
     elif "inet6" in last or "default6" in (last.get("from"), last.get("to")):
         family = AF_INET6
     action = RuleAction.TO_TABLE
-    for name in (*last, last.get("type")):
-        action = RULE_ACTIONS.get(str(name), action)
+    for word in (*last, last.get("type")):
+        action = RULE_ACTIONS.get(str(word), action)
     mark, mask = _mark(last.get("fwmark"))
-    protocol = _number(last, "protocol")
     return Rule(
         family,
         source,
@@ -266,8 +286,8 @@ def rule(options: Options) -> Rule:
         _range(last.get("dport")),
         _number(last, "suppress_prefixlength", "sup_pl"),
         _number(last, "suppress_ifgroup", "sup_group"),
-        OWN_PROTOCOL if protocol is None else protocol,
-        "no_track" not in last and protocol is None,
+        protocol_of(options),
+        "no_track" not in last,
         _typed(str, last.get("track_group")),
     )
 
@@ -296,10 +316,10 @@ def _range(written: object) -> tuple[int, int] | None:
 
 
 def _number(values: dict[str, object], *names: str) -> int | None:
-    """The number of the first of some spellings that is written."""
-    for name in names:
-        value = values.get(name)
-        if isinstance(value, int):
+    """The number that was written last in any of some spellings."""
+    for name in reversed(values):
+        value = values[name]
+        if name in names and isinstance(value, int):
             return value
     return None
 

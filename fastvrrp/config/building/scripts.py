@@ -6,6 +6,7 @@ What there is to say of users and groups that this machine does not have, `scrip
 from __future__ import annotations
 
 from fastvrrp.config.accounts import DEFAULT_USER, is_group, is_user
+from fastvrrp.config.commands import written_group
 from fastvrrp.config.definitions import Defaults
 from fastvrrp.model import Command
 
@@ -45,13 +46,11 @@ class ScriptUsers:
     def run_by(self, command: Command, user: object) -> Command | None:
         """The same where a keyword of its own names user and group (`user NAME [GROUP]`)."""
         if isinstance(user, tuple):
-            command = Command(command.arguments, user[0], user[1])
+            command = Command(command.arguments, user[0], *written_group(user[1]))
         return self.settled(command)
 
     def _is_known(self, user: str, group: str | None) -> bool:
         key = (user, group)
         if key not in self._known:
-            self._known[key] = is_user(user) and (
-                group is None or is_group(group.removeprefix(":"))
-            )
+            self._known[key] = is_user(user) and (group is None or is_group(group))
         return self._known[key]

@@ -1,0 +1,397 @@
+"""What one virtual router of a configuration would do here, as facts for people and programs.
+
+Every value is one that JSON has. Times are seconds; what is said in words is a sentence.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+from socket import AF_INET6
+from typing import Any
+
+from fastvrrp._fsm import Machine
+from fastvrrp.config.arguments import address_text
+from fastvrrp.config.hmac_keys import KeyFault, key_bytes
+from fastvrrp.kernel.links import Links
+from fastvrrp.model import (
+    MAIN_TABLE,
+    SECOND,
+    Authentication,
+    Command,
+    Configuration,
+    NextHop,
+    Prefix,
+    Route,
+    Rule,
+    RuleAction,
+    State,
+    SyncGroup,
+    Tracked,
+    Tracker,
+    VirtualAddress,
+    VirtualRouter,
+)
+from fastvrrp.track.priority import MOST_ADDED, OWNER, Contribution, effective, of_state
+from fastvrrp.vrrp.instance import VMAC_IS_COMING, Instance
+
+Facts = dict[str, Any]
+
+GOOD = {
+    Tracker.INTERFACE: ("is up", "is down"),
+    Tracker.SCRIPT: ("succeeds", "fails"),
+    Tracker.PROCESS: ("has its quorum", "has not its quorum"),
+    Tracker.BFD: ("is up", "is down"),
+}
+"""What good and bad are, for each kind that is one or the other."""
+FAULT = "FAULT"
+
+
+def facts_of(configuration: Configuration, router: VirtualRouter, links: Links | None) -> Facts:
+    """Everything about one virtual router. `links` is the picture of this machine's, where there
+    is one."""
+    groups = [group for group in configuration.sync_groups if router.name in group.members]
+    tracked = [*router.tracked, *_tracked_by_groups(configuration, router, groups)]
+    lowest, highest = _range(router.priority, tracked)
+    return {
+        "name": router.name,
+        "interface": router.interface,
+        "vrid": router.vrid,
+        "version": router.version,
+        "family": "IPv6" if router.family == AF_INET6 else "IPv4",
+        "adverts": _adverts(router),
+        "timers": _timers(router, lowest, highest),
+        "election": _election(router),
+        "priority": {
+            "configured": router.priority,
+            "lowest": lowest,
+            "highest": highest,
+            "moved_by": [_mover(router.priority, each) for each in tracked if each.weight],
+        },
+        "sync_groups": [group.name for group in groups],
+        "faults": [*_faults(router), *_tracked_faults(tracked), *_group_faults(router, groups)],
+        "now": _now(router, links),
+        "brings": {
+            "addresses": [_address(router, each, True) for each in router.addresses]
+            + [_address(router, each, False) for each in router.excluded_addresses],
+            "vmac": _vmac(router),
+            "routes": [route_text(route) for route in router.options.routes],
+            "rules": [rule_text(rule) for rule in router.options.rules],
+        },
+        "tells": [*_told(configuration, router, groups)],
+    }
+
+
+def seconds(nanoseconds: float) -> float:
+    """A time in seconds, to the microsecond."""
+    return round(nanoseconds / SECOND, 6)
+
+
+# --- timers and election --------------------------------------------------------------------------
+
+
+def _machine(router: VirtualRouter, priority: int) -> Machine:
+    return Machine(
+        version=router.version,
+        priority=priority,
+        advert_interval=router.advert_interval,
+        down_timer_adverts=router.down_timer_adverts,
+    )
+
+
+def _timers(router: VirtualRouter, lowest: int, highest: int) -> Facts:
+    """Of RFC 9568 section 6.1, as backup of a master with the same interval."""
+    machine = _machine(router, router.priority)
+    found: Facts = {
+        "Advertisement_Interval": seconds(router.advert_interval),
+        "Skew_Time": seconds(machine.skew_time),
+        "Master_Down_Interval": seconds(machine.master_down_interval),
+        "preempt_delay": seconds(router.preempt_delay),
+    }
+    if lowest != highest:
+        ends = (_machine(router, highest), _machine(router, lowest))
+        found["Master_Down_Interval_range"] = [seconds(each.master_down_interval) for each in ends]
+    return found
+
+
+def _election(router: VirtualRouter) -> Facts:
+    priority = router.priority
+    is_owner = priority == OWNER
+    starts_as_master = is_owner and router.state == State.MASTER
+    return {
+        "wins_against": _span(1, priority - 1),
+        "loses_to": _span(priority + 1, OWNER),
+        "tie": "of two masters of the same priority the one with the higher source address stays"
+        " master; a backup leaves a master of its own priority alone",
+        "starts_as": "MASTER" if starts_as_master else "BACKUP",
+        "preempts": router.preempt,
+        "answers_lower_priority": not router.lower_prio_no_advert,
+        "answers_higher_priority": router.higher_prio_send_advert,
+    }
+
+
+def _span(first: int, last: int) -> str | None:
+    """Priorities from one to another; None where there are none."""
+    if first > last:
+        return None
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _adverts(router: VirtualRouter) -> Facts:
+    hmac = router.options.hmac
+    kind = router.authentication.name if router.authentication != Authentication.NONE else None
+    if hmac is not None:
+        kind = f"HMAC-SHA256, mode {hmac.mode.name.lower().replace('_', '-')}"
+    peers = [address_text(peer.address) for peer in router.unicast_peers]
+    return {
+        "to": peers or [address_text(router.multicast_group)],
+        "is_unicast": bool(peers),
+        "source": address_text(router.source_address) if router.source_address else None,
+        "authentication": kind,
+    }
+
+
+# --- priority and faults --------------------------------------------------------------------------
+
+
+def _tracked_by_groups(
+    configuration: Configuration, router: VirtualRouter, groups: Iterable[SyncGroup]
+) -> Iterator[Tracked]:
+    """What counts for a virtual router because of its groups."""
+    for group in groups:
+        yield from group.tracked
+        if group.tracks_for_all:
+            for other in configuration.virtual_routers:
+                if other.name in group.members and other.name != router.name:
+                    yield from other.tracked
+
+
+def _contributions(tracked: Tracked) -> tuple[Contribution, Contribution]:
+    """What it adds when it is good, and when it is bad; of a file the most and the least."""
+    if tracked.kind is Tracker.FILE:
+        return MOST_ADDED, -MOST_ADDED
+    return (
+        of_state(True, tracked.weight, tracked.is_reversed),
+        of_state(False, tracked.weight, tracked.is_reversed),
+    )
+
+
+def _range(configured: int, tracked: Iterable[Tracked]) -> tuple[int, int]:
+    """The lowest and the highest effective priority without a fault."""
+    pairs = [_contributions(each) for each in tracked if each.weight]
+    known = [[value for value in pair if value is not None] for pair in pairs]
+    lowest = effective(configured, [min(values) for values in known])
+    highest = effective(configured, [max(values) for values in known])
+    assert lowest is not None
+    assert highest is not None
+    return lowest, highest
+
+
+def _mover(configured: int, tracked: Tracked) -> Facts:
+    """One thing that moves the priority, and to where if nothing else does."""
+    found: Facts = {
+        "kind": tracked.kind.name.lower(),
+        "name": tracked.name,
+        "weight": tracked.weight,
+        "reverse": tracked.is_reversed,
+    }
+    if tracked.kind is Tracker.FILE:
+        sign = "-" if tracked.is_reversed else ""
+        found["adds"] = f"the number in the file times {sign}{tracked.weight}"
+        found["fault_below"] = -MOST_ADDED
+        return found
+    good, bad = _contributions(tracked)
+    words = GOOD[tracked.kind]
+    found["values"] = {
+        words[0]: effective(configured, [good]),
+        words[1]: effective(configured, [bad]),
+    }
+    return found
+
+
+def _faults(router: VirtualRouter) -> Iterator[str]:
+    """What every virtual router of this kind needs."""
+    yield f"interface {router.interface} is missing"
+    if router.tracks_interface:
+        yield f"interface {router.interface} is down"
+    if router.source_address is None:
+        kind = "link-local" if router.family == AF_INET6 else "IPv4"
+        yield f"interface {router.interface} has no {kind} address to send from"
+    elif router.options.tracks_source:
+        yield f"no interface has {address_text(router.source_address)}"
+    if not router.unicast_peers:
+        yield f"the multicast group cannot be joined on {router.interface}"
+        if router.options.faults_without_peer:
+            yield "there is no unicast peer (unicast_fault_no_peer)"
+    if router.vmac is not None:
+        yield f"VMAC {router.vmac.name} cannot be made, or somebody sets it down"
+    if router.options.hmac is not None:
+        yield "a key of auth_hmac cannot be read, or has not 32 to 64 bytes"
+
+
+def _tracked_faults(tracked: Iterable[Tracked]) -> Iterator[str]:
+    for each in tracked:
+        kind = each.kind.name.lower()
+        if each.kind is Tracker.FILE:
+            if each.weight:
+                yield f"the number in file {each.name} times its weight is below -{MOST_ADDED}"
+            else:
+                what = "0" if each.is_reversed else "another number than 0"
+                yield f"file {each.name} has {what} in it"
+        elif not each.weight:
+            yield f"{kind} {each.name} {GOOD[each.kind][0 if each.is_reversed else 1]}"
+
+
+def _group_faults(router: VirtualRouter, groups: Iterable[SyncGroup]) -> Iterator[str]:
+    for group in groups:
+        others = [name for name in group.members if name != router.name]
+        if others:
+            yield f"sync group {group.name}: {' or '.join(others)} is in FAULT"
+
+
+def _now(router: VirtualRouter, links: Links | None) -> Facts | None:
+    """What is so on this machine at this moment; None where nobody could look."""
+    if links is None:
+        return None
+    instance = Instance(router, 0)
+    instance.vmac_ifindex = VMAC_IS_COMING  # it would be made
+    lack = instance.find_lack(links)
+    faults = []
+    if lack is not None:
+        instance.lack = lack
+        faults.append(instance.describe_lack())
+    if router.options.hmac is not None:
+        for key in router.options.hmac.keys:
+            try:
+                key_bytes(key.key)
+            except KeyFault as fault:
+                faults.append(f"key {key.number} of auth_hmac cannot be used: {fault}")
+    link = links.by_name(router.interface)
+    source = instance.source(links, link) if link is not None else None
+    return {"faults": faults, "source": address_text(source) if source is not None else None}
+
+
+# --- what it brings -------------------------------------------------------------------------------
+
+
+def _address(router: VirtualRouter, address: VirtualAddress, is_advertised: bool) -> Facts:
+    own = router.vmac.name if router.vmac is not None else router.interface
+    return {
+        "address": f"{address_text(address.address)}/{address.prefixlen}",
+        "interface": address.interface or own,
+        "advertised": is_advertised,
+    }
+
+
+def _vmac(router: VirtualRouter) -> Facts | None:
+    if router.vmac is None:
+        return None
+    return {
+        "name": router.vmac.name,
+        "mac": router.vmac.mac.hex(":"),
+        "adverts_from_parent": router.vmac.transmit_on_parent,
+    }
+
+
+def _prefix_text(prefix: Prefix) -> str:
+    if prefix.prefixlen == 0:
+        return "default"
+    text = address_text(prefix.address)
+    whole = ip_address(prefix.address).max_prefixlen
+    return text if prefix.prefixlen == whole else f"{text}/{prefix.prefixlen}"
+
+
+def route_text(route: Route) -> str:
+    """A route as `ip route` shows it, in short."""
+    words = [] if route.type.name == "UNICAST" else [route.type.name.lower()]
+    words.append(_prefix_text(route.destination))
+    if route.source is not None:
+        words.append(f"from {_prefix_text(route.source)}")
+    many = len(route.next_hops) > 1
+    for hop in route.next_hops:
+        words += ["nexthop"] * many + list(_hop_words(hop, many))
+    if route.preferred_source is not None:
+        words.append(f"src {address_text(route.preferred_source)}")
+    if route.vrf is not None:
+        words.append(f"vrf {route.vrf}")
+    elif route.table != MAIN_TABLE:
+        words.append(f"table {route.table}")
+    if route.priority is not None:
+        words.append(f"metric {route.priority}")
+    return " ".join(words)
+
+
+def _hop_words(hop: NextHop, with_weight: bool) -> Iterator[str]:
+    if hop.gateway is not None:
+        yield f"via {address_text(hop.gateway)}"
+    if hop.interface is not None:
+        yield f"dev {hop.interface}"
+    if with_weight:
+        yield f"weight {hop.weight}"
+
+
+def rule_text(rule: Rule) -> str:
+    """A rule as `ip rule` shows it, in short."""
+    words = ["not"] if rule.is_inverted else []
+    words.append(f"from {_prefix_text(rule.source) if rule.source is not None else 'all'}")
+    if rule.destination is not None:
+        words.append(f"to {_prefix_text(rule.destination)}")
+    for word, value in (("iif", rule.input_interface), ("oif", rule.output_interface)):
+        if value is not None:
+            words.append(f"{word} {value}")
+    if rule.mark is not None:
+        words.append(f"fwmark {rule.mark:#x}")
+    if rule.action is RuleAction.TO_TABLE:
+        words.append("l3mdev" if rule.uses_l3_master else f"lookup {rule.table}")
+    elif rule.action is RuleAction.GOTO:
+        words.append(f"goto {rule.target}")
+    else:
+        words.append(rule.action.name.lower())
+    if rule.priority is not None:
+        words.append(f"preference {rule.priority}")
+    return " ".join(words)
+
+
+# --- who is told ----------------------------------------------------------------------------------
+
+
+def _told(
+    configuration: Configuration, router: VirtualRouter, groups: Iterable[SyncGroup]
+) -> Iterator[Facts]:
+    """Who is told of what: of the instance, and of its groups."""
+    for of, notifications in (
+        ("instance", router.notifications),
+        *((f"sync group {group.name}", group.notifications) for group in groups),
+    ):
+        for when, command in (
+            ("MASTER", notifications.master),
+            ("BACKUP", notifications.backup),
+            ("FAULT", notifications.fault),
+            ("STOP", notifications.stop),
+            ("DELETED", notifications.deleted),
+            ("every change", notifications.any_state),
+            ("an advert of lower priority", notifications.master_rx_lower_priority),
+            ("split brain", notifications.split_brain if of == "instance" else None),
+        ):
+            if command is not None:
+                yield {"of": of, "when": when, "how": "script", "whom": _command_text(command)}
+        if notifications.sends_mail:
+            recipients = configuration.definitions.mail.recipients
+            yield {
+                "of": of,
+                "when": "every change",
+                "how": "mail",
+                "whom": ", ".join(recipients) or "nobody: there is no notification_email",
+            }
+    fifos = configuration.definitions.fifos
+    for fifo in (fifos.all, fifos.vrrp):
+        if fifo is not None:
+            yield {"of": "instance", "when": "every change", "how": "fifo", "whom": fifo.path}
+
+
+def _command_text(command: Command) -> str:
+    text = shlex.join(command.arguments)
+    if command.user is None:
+        return text
+    return f"{text} (as {':'.join(part for part in (command.user, command.group) if part)})"

@@ -1,0 +1,66 @@
+"""Why fastvrrp does not act on a keyword that it reads.
+
+A row of the table that is acted on needs none, whatever stands here.
+"""
+
+from __future__ import annotations
+
+import re
+
+NOT_YET = "it is not there yet"
+IPVS = "IPVS and its health checkers are not there yet"
+BFD = "BFD is not there yet"
+
+REASONS = tuple(
+    (re.compile(pattern), reason)
+    for pattern, reason in (
+        (r"virtual_server.*|SSL.*", IPVS),
+        (r"global_defs\.(lvs_|checker_|rs_init_notifies|no_checker_emails).*", IPVS),
+        (r"global_defs\.(smtp_alert_checker|nftables_ipvs.*)", IPVS),
+        (r"net_namespace_ipvs|.*\.lvs_sync_daemon_interface", IPVS),
+        (r"bfd_instance.*|.*\.track_bfd|global_defs\.bfd_.*", BFD),
+        (r"global_defs\.(snmp_.*|enable_snmp_.*|enable_traps)", "SNMP is not there yet"),
+        (r"global_defs\.(enable_dbus|dbus_.*)", "D-Bus is not there yet"),
+        (
+            r"global_defs\.(vrrp_iptables|vrrp_ipsets)|namespace_with_ipsets",
+            "nftables does the same, without a program for each address",
+        ),
+        (
+            r"global_defs\.(process_names?|vrrp_process_name)",
+            "there is one process, and its name is fastvrrp",
+        ),
+        (
+            r"global_defs\.(vrrp_(priority|no_swap|cpu_affinity|rt_priority|rlimit_rt.*)"
+            r"|max_auto_priority|min_auto_priority_delay)",
+            "how the process is scheduled is said by the unit of systemd, or by whoever starts it",
+        ),
+        (
+            r"global_defs\..*_rcv_bufs.*",
+            "what the kernel could not deliver is read again as a whole",
+        ),
+        (
+            r"global_defs\.vrrp_rx_bufs_.*|vrrp_instance\.kernel_rx_buf_size",
+            "one socket of 16 MB receives for all virtual routers",
+        ),
+        (
+            r"global_defs\.(tmp_config_directory|config_save_dir)",
+            "one process reads the file, and keeps no copy",
+        ),
+        (
+            r"global_defs\.reload_check_config",
+            "a configuration with an error never replaces one that runs",
+        ),
+        (
+            r"global_defs\.(data_use_instance|state_file_.*|stats_file_.*|json_.*)",
+            "dumps on a signal are not there yet; the state segment has what they say",
+        ),
+        (r"instance|use_pid_dir", "the PID file is named by -p"),
+        (r"child_wait_time", "there are no children to wait for"),
+    )
+)
+
+
+def reason_of(path: tuple[str, ...]) -> str:
+    """Why a row with that path is not acted on."""
+    name = ".".join(path)
+    return next((reason for pattern, reason in REASONS if pattern.fullmatch(name)), NOT_YET)

@@ -1,0 +1,191 @@
+"""A process that works for the daemon: started, heard, and started again when it dies.
+
+It is a new interpreter, never a fork of the daemon. When the daemon dies, in whatever way, its end
+of the socket closes, by which the process knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import fastvrrp
+from fastvrrp.track.frames import Closed, Frames
+
+log = logging.getLogger(__name__)
+
+LONG_LIFE = 10.0
+"""Seconds after which a death is the first one again."""
+PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""Seconds until it is started again, after one death and more of them."""
+LAST_WORDS = 5.0
+"""Seconds for what was said before `close`."""
+LONGEST_LINE = 1024
+"""Bytes of a traceback's last line."""
+
+
+class Companion:
+    """One such process. It lives from the first `start` to `close`."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        module: str,
+        what: str,
+        on_message: Callable[[bytes], None],
+        on_start: Callable[[], None],
+    ) -> None:
+        """`module` is run with the number of its socket as argument; `what` says for a person what
+        it does. `on_start` is called whenever it has been started, to say what it has to know."""
+        self._loop = loop
+        self._module = module
+        self._what = what
+        self._on_message = on_message
+        self._on_start = on_start
+        self._process: subprocess.Popen[bytes] | None = None
+        self._frames: Frames | None = None
+        self._began = 0.0
+        self._deaths = 0
+        self._next_start: asyncio.TimerHandle | None = None
+        self._is_writing = False
+        self._said = -1
+        """Its stderr: whoever reads ours need not wait for its end."""
+
+    @property
+    def pid(self) -> int | None:
+        """None where it does not run."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it runs, or will again by itself."""
+        return self._process is not None or self._next_start is not None
+
+    def start(self) -> None:
+        """Starts it, where it does not run."""
+        if self.is_started:
+            return
+        try:
+            self._spawn()
+        except OSError as error:
+            log.error("the process that %s cannot be started: %s", self._what, error.strerror)
+            self._deaths += 1
+            self._start_later()
+            return
+        self._on_start()
+
+    def send(self, message: object) -> None:
+        """Says something (pickled), where it runs; otherwise `on_start` will."""
+        if self._frames is not None:
+            self._frames.send(pickle.dumps(message))
+            self._watch_writing()
+
+    def close(self) -> None:
+        """Says what waits, and lets go of it: it ends by itself, when its own work is done."""
+        if self._next_start is not None:
+            self._next_start.cancel()
+            self._next_start = None
+        if self._frames is None or self._process is None:
+            return
+        with suppress(OSError):
+            self._frames.finish(LAST_WORDS)
+        self._forget()
+        os.close(self._said)
+
+    def wait(self) -> int:
+        """Waits for the end of a process that was let go of; its exit status."""
+        return 0 if self._process is None else self._process.wait()
+
+    def _spawn(self) -> None:
+        home = str(Path(fastvrrp.__file__).parent.parent)  # this version, wherever it was started
+        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+        said = os.memfd_create("said")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", self._module, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=said,
+                    cwd="/",
+                    env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                )
+        except OSError:
+            os.close(said)
+            ours.close()
+            raise
+        self._said = said
+        self._frames = Frames(ours)
+        self._began = time.monotonic()
+        self._loop.add_reader(ours.fileno(), self._on_readable)
+
+    def _forget(self) -> None:
+        assert self._frames is not None
+        descriptor = self._frames.socket.fileno()
+        self._loop.remove_reader(descriptor)
+        if self._is_writing:
+            self._loop.remove_writer(descriptor)
+            self._is_writing = False
+        self._frames.socket.close()
+        self._frames = None
+
+    def _last_words(self) -> str:
+        """The last line of its stderr, and no more of it."""
+        size = os.fstat(self._said).st_size
+        text = os.pread(self._said, LONGEST_LINE, max(0, size - LONGEST_LINE))
+        os.close(self._said)
+        return text.decode(errors="replace").strip().rpartition("\n")[2]
+
+    def _on_readable(self) -> None:
+        assert self._frames is not None
+        try:
+            messages = self._frames.receive()
+        except Closed:
+            self._on_death()
+            return
+        for message in messages:
+            self._on_message(message)
+
+    def _on_death(self) -> None:
+        assert self._process is not None
+        self._forget()
+        self._process.kill()  # it may have closed its end and hang
+        status = self._process.wait()
+        self._process = None
+        log.error("the process that %s ended: %s %s", self._what, status, self._last_words())
+        if time.monotonic() - self._began >= LONG_LIFE:
+            self._deaths = 0
+        self._deaths += 1
+        self._start_later()
+
+    def _start_later(self) -> None:
+        pause = PAUSES[min(self._deaths, len(PAUSES)) - 1]
+        self._next_start = self._loop.call_later(pause, self._start_again)
+
+    def _start_again(self) -> None:
+        self._next_start = None
+        self.start()
+
+    def _watch_writing(self) -> None:
+        assert self._frames is not None
+        if self._frames.is_behind and not self._is_writing:
+            self._is_writing = True
+            self._loop.add_writer(self._frames.socket.fileno(), self._on_writable)
+
+    def _on_writable(self) -> None:
+        assert self._frames is not None
+        self._frames.flush()
+        if not self._frames.is_behind:
+            self._loop.remove_writer(self._frames.socket.fileno())
+            self._is_writing = False

@@ -1,0 +1,252 @@
+"""Split brain: somebody else is master beside ours, or answers for its addresses.
+
+Two things show it. The engine finds two masters in the adverts (contest.pyx) and notes it. And a
+master hears ARP or a neighbour advertisement for one of its addresses from a MAC that is not its
+machine's (kernel/claims.py). One such claim proves nothing: it may be the last word of the master
+before us, or of one who has just come back and is about to yield. So the first that is heard when
+the router has been master for two intervals is a suspicion; two intervals later the address is
+probed, and what then still claims it is a conflict. It is over when three probes are not answered.
+
+Whatever shows it, one virtual router has one split brain at a time: it is told once when it begins
+and once when it is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from fastvrrp._engine import Note
+from fastvrrp._table import Table
+from fastvrrp.kernel.claims import Blocks, Claim, ClaimSocket, blocks_of
+from fastvrrp.kernel.links import Links
+from fastvrrp.model import SECOND, State, VirtualRouter
+from fastvrrp.vrrp.follower import Follower, Rival
+from fastvrrp.vrrp.instance import Instance
+
+log = logging.getLogger(__name__)
+
+BEGINS = "SPLIT_BRAIN"
+IS_OVER = "SPLIT_BRAIN_OVER"
+INTERVALS = 2
+"""Advert intervals in which an ordinary change of the master is over."""
+PROBES = 3
+"""Unanswered ones after which nobody claims the address any more (RFC 5227 section 1.1)."""
+BETWEEN_PROBES = 10 * SECOND
+"""While the conflict stands: DEFEND_INTERVAL of RFC 5227 section 1.1."""
+NOTHING = Blocks(0, ())
+TICK = 1.0
+"""Seconds between two looks at what is suspected."""
+
+
+@dataclass(slots=True)
+class _Suspect:
+    """Somebody who claims an address of a master."""
+
+    instance: Instance
+    claim: Claim
+    since: int
+    next_probe: int
+    unanswered: int = 0
+    is_proven: bool = False
+
+
+class SplitBrains(Follower):
+    """Finds claims of masters' addresses, and tells of every split brain."""
+
+    def __init__(
+        self,
+        table: Table,
+        links: Links,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], int],
+        instances: Mapping[int, Instance],
+        master_of: Callable[[int, bytes], int | None],
+        virtual_addresses: Collection[tuple[int, bytes]],
+    ) -> None:
+        """`instances` are all, by index; `master_of(ifindex, address)` is the index of the master
+        whose address stands there; `virtual_addresses` change only in a reload, and not while it
+        settles."""
+        self._table = table
+        self._links = links
+        self._loop = loop
+        self._clock = clock
+        self._instances = instances
+        self._master_of = master_of
+        self._virtual_addresses = virtual_addresses
+        self.followers: Sequence[Follower] = ()
+        """Who is told."""
+        self._by_adverts: dict[int, Rival] = {}
+        """By the table's index, as all of these."""
+        self._suspects: dict[int, _Suspect] = {}
+        self._told: dict[int, Rival] = {}
+        self._masters = 0
+        """How many virtual routers are master."""
+        self._blocks: dict[int, Blocks] = {}
+        self._sockets: dict[int, ClaimSocket] = {}
+        """By family; those that cannot be opened are not tried again."""
+        self._refused: set[int] = set()
+        self._tick: asyncio.TimerHandle | None = None
+
+    def heard(self, instance: Instance, note: Note) -> None:
+        """The engine notes that a split brain begins or is over."""
+        if note.event == BEGINS:
+            self._by_adverts[instance.index] = Rival(note.source, None, note.since)
+        else:
+            self._by_adverts.pop(instance.index, None)
+        self._tell(instance)
+
+    def take(self, instance: Instance, note: Note) -> None:
+        was_master, is_master = note.before == State.MASTER, note.after == State.MASTER
+        if is_master and not was_master:
+            self._masters += 1
+            self._listen(instance)
+        elif was_master and not is_master:
+            self._masters -= 1
+            if self._suspects.pop(instance.index, None) is not None:
+                self._tell(instance)
+            if not self._masters:
+                self._stop_listening()
+
+    def change(self, instance: Instance, old: VirtualRouter) -> None:
+        if self._sockets and self._table.state(instance.index) == State.MASTER:
+            self._listen(instance)
+
+    def settle(self) -> Iterator[None]:
+        """Lets the kernel hear claims of all addresses that there are now."""
+        for found in blocks_of(self._virtual_addresses):
+            if found is not None:
+                self._blocks = found
+            yield
+        for family, opened in self._sockets.items():
+            opened.take(self._blocks.get(family, NOTHING))
+
+    def stop(self) -> None:
+        self._stop_listening()
+        if self._tick is not None:
+            self._tick.cancel()
+
+    # --- claims -----------------------------------------------------------------------------------
+
+    def _listen(self, instance: Instance) -> None:
+        """Opens what hears claims of the addresses of a master."""
+        if len(self._sockets) + len(self._refused) >= len(self._blocks):
+            return
+        for family in {address.family for address in instance.model.all_addresses}:
+            if family in self._sockets or family in self._refused or family not in self._blocks:
+                continue
+            try:
+                opened = ClaimSocket(family, self._blocks[family])
+            except OSError as error:
+                log.warning("claims of virtual addresses cannot be heard: %s", error.strerror)
+                self._refused.add(family)
+                continue
+            self._sockets[family] = opened
+            self._loop.add_reader(opened.fileno(), self._on_readable, opened)
+
+    def _stop_listening(self) -> None:
+        for opened in self._sockets.values():
+            self._loop.remove_reader(opened.fileno())
+            opened.close()
+        self._sockets.clear()
+
+    def _on_readable(self, opened: ClaimSocket) -> None:
+        for claim in opened.receive():
+            self._on_claim(claim)
+
+    def _on_claim(self, claim: Claim) -> None:
+        link = self._links.by_name(claim.interface)
+        index = self._master_of(link.index, claim.address) if link is not None else None
+        if link is None or index is None or claim.mac == link.mac:
+            return
+        now = self._clock()
+        suspect = self._suspects.get(index)
+        if suspect is not None:
+            suspect.unanswered = 0
+            if not suspect.is_proven and now - suspect.since >= _patience(suspect.instance):
+                suspect.is_proven = True
+                suspect.claim = claim
+                self._tell(suspect.instance)
+            return
+        instance = self._instances[index]
+        patience = _patience(instance)
+        record = self._table.read(index)
+        if record is None or now - record["changed_at"] < patience:
+            return  # the last word of the master before us
+        if any(each.mac == claim.mac for each in self._links):
+            return  # our machine's, by another of its interfaces
+        self._suspects[index] = _Suspect(instance, claim, now, now + patience)
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if self._tick is None and self._suspects:
+            self._tick = self._loop.call_later(TICK, self._look)
+
+    def _look(self) -> None:
+        """Probes what is suspected, and forgets who answers no more."""
+        self._tick = None
+        now = self._clock()
+        for index, suspect in list(self._suspects.items()):
+            if now < suspect.next_probe:
+                continue
+            if suspect.unanswered == PROBES:
+                del self._suspects[index]
+                self._tell(suspect.instance)
+                continue
+            suspect.unanswered += 1
+            between = BETWEEN_PROBES if suspect.is_proven else _patience(suspect.instance)
+            suspect.next_probe = now + between
+            self._probe(suspect.claim)
+        self._look_later()
+
+    def _probe(self, claim: Claim) -> None:
+        link = self._links.by_name(claim.interface)
+        opened = self._sockets.get(claim.family)
+        if link is None or opened is None:
+            return
+        try:
+            opened.probe(claim.interface, link.mac, claim.address)
+        except OSError as error:
+            log.debug("no probe leaves %s: %s", claim.interface, error.strerror)
+
+    # --- who is told ------------------------------------------------------------------------------
+
+    def _tell(self, instance: Instance) -> None:
+        """Tells what begins, or is over, where that is news."""
+        index = instance.index
+        told = self._told.get(index)
+        rival = self._by_adverts.get(index)
+        suspect = self._suspects.get(index)
+        if rival is None and suspect is not None and suspect.is_proven:
+            rival = Rival(None, suspect.claim.mac, suspect.since, suspect.claim.address)
+        if (rival is None) == (told is None):
+            return
+        is_over = rival is None
+        who = told if rival is None else rival
+        assert who is not None
+        if rival is None:
+            del self._told[index]
+            self._table.set_split(index, 0)
+            seconds = (self._clock() - who.since) / SECOND
+            log.warning("(%s) Split brain is over after %.1f s", instance.model.name, seconds)
+        else:
+            self._told[index] = rival
+            self._table.set_split(index, rival.since)
+            log.warning("(%s) Split brain: %s", instance.model.name, _describe(rival))
+        for follower in self.followers:
+            follower.split_brain(instance, is_over, who)
+
+
+def _describe(rival: Rival) -> str:
+    """Who it is, for a person."""
+    if rival.source is not None:
+        return f"{ip_address(rival.source)} speaks as master too, and does not yield"
+    mac = rival.mac.hex(":") if rival.mac else "somebody"
+    return f"{mac} answers for {ip_address(rival.address or b'')}"
+
+
+def _patience(instance: Instance) -> int:
+    return INTERVALS * instance.model.advert_interval

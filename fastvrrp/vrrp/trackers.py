@@ -1,0 +1,243 @@
+"""The state of everything that is tracked: interfaces, scripts, files and processes.
+
+A state may not be known: a script that was never run, a file that a reload has just brought. What
+it would add counts as nothing then, and without a weight whoever tracks it does not begin yet, but
+goes on where it has, as keepalived does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterator
+from typing import TypeAlias
+
+from fastvrrp.kernel.links import Change, Link, Links
+from fastvrrp.model import (
+    Configuration,
+    Tracked,
+    Tracker,
+    TrackFile,
+    TrackProcess,
+    TrackScript,
+)
+from fastvrrp.model import Scripts as ScriptSettings
+from fastvrrp.track.credentials import as_run
+from fastvrrp.track.files import Files, initialise
+from fastvrrp.track.priority import Contribution, of_number, of_state
+from fastvrrp.track.processes import Processes
+from fastvrrp.track.script import Check
+from fastvrrp.track.scripts import Scripts
+
+log = logging.getLogger(__name__)
+
+Key: TypeAlias = tuple[Tracker, str]
+"""What tells tracked things apart."""
+
+
+class Trackers:
+    """What is tracked at all, and its states."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        links: Links,
+        scripts: Scripts,
+        log_link: Callable[[Change, Link], None],
+        on_change: Callable[[Key], None],
+    ) -> None:
+        """`on_change` is called when a state has changed, or is known at last; `log_link` when an
+        interface that is tracked has, before that."""
+        self._loop = loop
+        self._links = links
+        self._scripts = scripts
+        self._log_link = log_link
+        self._on_change = on_change
+        self._definitions: dict[Key, TrackScript | TrackFile | TrackProcess] = {}
+        self._settings = ScriptSettings()
+        self._begun: set[Key] = set()
+        self._checks: dict[str, tuple[TrackScript, ScriptSettings]] = {}
+        """What each script is run by."""
+        self._paths: dict[str, str] = {}
+        """Where each file is looked for."""
+        self._files: Files | None = None
+        self._processes = Processes(loop, lambda name, _: self._on_change((Tracker.PROCESS, name)))
+        self._is_running = False
+        """The first ones have begun, and nobody waits for others."""
+        scripts.on_news = lambda name, _: self._on_change((Tracker.SCRIPT, name))
+
+    def configure(self, configuration: Configuration) -> None:
+        """What the names of trackers mean from now on."""
+        self._settings = configuration.definitions.scripts
+        self._definitions = {
+            **{(Tracker.SCRIPT, each.name): each for each in configuration.track_scripts},
+            **{(Tracker.FILE, each.name): each for each in configuration.track_files},
+            **{(Tracker.PROCESS, each.name): each for each in configuration.track_processes},
+        }
+        if not self._is_running and configuration.track_processes:
+            self._processes.count(configuration.track_processes)
+
+    def begin(self, key: Key) -> None:
+        """Somebody tracks it. When the daemon starts its state is known afterwards, but for what a
+        script has to say."""
+        if key in self._begun:
+            return
+        self._begun.add(key)
+        kind, name = key
+        if kind == Tracker.INTERFACE:
+            self._links.subscribe(self._on_link, name)
+            if self._links.by_name(name) is None:
+                log.info("Interface %s is tracked and does not exist - will use if created", name)
+        elif kind == Tracker.FILE:
+            definition = self._definitions.get(key)
+            if isinstance(definition, TrackFile):
+                self._watch_file(definition)
+
+    def settle(self, wanted: Collection[Key]) -> Iterator[None]:
+        """Ends what is not wanted any more, and lets all others be as they are written. It may stop
+        between any two steps."""
+        for key in self._begun - set(wanted):
+            self._end(key)
+            yield
+        for kind, name in list(self._begun):
+            definition = self._definitions.get((kind, name))
+            if isinstance(definition, TrackScript):
+                self._run_script(definition)
+                yield
+            elif isinstance(definition, TrackFile):
+                self._watch_file(definition)
+        self._processes.track(
+            definition
+            for key in sorted(self._begun)
+            if isinstance(definition := self._definitions.get(key), TrackProcess)
+        )
+        while self._files is not None and self._files.is_behind:
+            self._files.read()
+            yield
+        self._is_running = True
+
+    def stop(self) -> None:
+        """Tracks nothing any more."""
+        for key in list(self._begun):
+            self._end(key)
+        self._processes.close()
+        if self._files is not None:
+            self._loop.remove_reader(self._files.fileno())
+            self._files.close()
+
+    def contribution(self, tracked: Tracked) -> Contribution:
+        """What a tracked thing adds to a priority as it is now; None is a fault."""
+        state = self._state(tracked)
+        if state is None:
+            return 0 if tracked.weight else None
+        if tracked.kind == Tracker.FILE:
+            return of_number(state, tracked.weight, tracked.is_reversed)
+        return of_state(bool(state), tracked.weight, tracked.is_reversed)
+
+    def is_known(self, tracked: Tracked) -> bool:
+        """Whether its state is known at all."""
+        return self._state(tracked) is not None
+
+    def describe(self, tracked: Tracked) -> str:
+        """How a tracked thing is now, for a person."""
+        state = self._state(tracked)
+        name = tracked.name
+        if tracked.kind == Tracker.INTERFACE:
+            return f"tracked interface {name} is {'up' if state else 'down'}"
+        if tracked.kind == Tracker.SCRIPT:
+            if state is None:
+                return f"tracked script {name} has not run yet"
+            return f"tracked script {name} {'succeeded' if state else 'failed'}"
+        if tracked.kind == Tracker.FILE:
+            if state is None:
+                return f"tracked file {name} was not read yet"
+            return f"tracked file {name} has status {state}"
+        if state is None:
+            return f"tracked process {name} was not counted yet"
+        return f"tracked process {name} quorum {'' if state else 'not '}achieved"
+
+    def _state(self, tracked: Tracked) -> int | None:
+        """Whether it is good, or the number in a file; None where that is not known."""
+        kind, name = tracked.kind, tracked.name
+        if kind == Tracker.INTERFACE:
+            link = self._links.by_name(name)
+            return link is not None and link.is_up
+        if kind == Tracker.SCRIPT:
+            known = self._scripts.known.get(name)
+            definition = self._definitions.get((kind, name))
+            if known is None and isinstance(definition, TrackScript) and definition.fails_at_first:
+                return False
+            return known
+        if kind == Tracker.FILE:
+            return None if self._files is None else self._files.numbers.get(name)
+        return self._processes.known.get(name)
+
+    def _end(self, key: Key) -> None:
+        self._begun.discard(key)
+        kind, name = key
+        if kind == Tracker.INTERFACE:
+            self._links.unsubscribe(self._on_link, name)
+        elif kind == Tracker.SCRIPT and self._checks.pop(name, None) is not None:
+            self._scripts.forget(name)
+        elif kind == Tracker.FILE and self._paths.pop(name, None) is not None:
+            assert self._files is not None
+            self._files.forget(name)
+
+    def _run_script(self, script: TrackScript) -> None:
+        if self._checks.get(script.name) == (script, self._settings):
+            return
+        try:
+            command = as_run(script.command, self._settings)
+        except KeyError as error:
+            log.error("vrrp_script %s is not run: %s", script.name, error.args[0])
+            return
+        self._checks[script.name] = script, self._settings
+        self._scripts.watch(
+            Check(
+                script.name,
+                command,
+                script.interval,
+                script.timeout,
+                script.rise,
+                script.fall,
+                script.fails_at_first,
+            )
+        )
+
+    def _watch_file(self, file: TrackFile) -> None:
+        if self._paths.get(file.name) == file.path:
+            return
+        files = self._opened_files()
+        if files is None:
+            return
+        self._paths[file.name] = file.path
+        if file.initial_value is not None:
+            try:
+                initialise(file.path, file.initial_value, overwrites=file.overwrites)
+            except OSError as error:
+                log.error("track_file %s: %s: %s", file.name, file.path, error.strerror)
+        files.watch(file.name, file.path)
+        if not self._is_running:
+            files.look(file.name)
+
+    def _opened_files(self) -> Files | None:
+        if self._files is None:
+            try:
+                self._files = Files(lambda name: self._on_change((Tracker.FILE, name)))
+            except OSError as error:
+                log.error("no file can be tracked: inotify: %s", error.strerror)
+                return None
+            self._loop.add_reader(self._files.fileno(), self._read_files)
+        return self._files
+
+    def _read_files(self) -> None:
+        if self._files is None:
+            return
+        self._files.read()
+        if self._files.is_behind:
+            self._loop.call_soon(self._read_files)
+
+    def _on_link(self, change: Change, link: Link) -> None:
+        if change in (Change.APPEARED, Change.VANISHED, Change.UP, Change.DOWN):
+            self._log_link(change, link)
+            self._on_change((Tracker.INTERFACE, link.name))

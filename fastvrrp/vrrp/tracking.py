@@ -1,0 +1,321 @@
+"""What moves a virtual router's priority, or lets it fail, as things that it tracks change.
+
+Who tracks what is kept both ways: what an instance tracks (its own, and that of its sync group),
+and who tracks a thing. When a thing changes, its users are looked at, in slices, and what all that
+each of them tracks adds up to (track/priority.py) is told to the roster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from fastvrrp._driver import Driver
+from fastvrrp.kernel.links import Change, Link, Links
+from fastvrrp.model import (
+    Configuration,
+    InterfaceDelay,
+    LinkPolling,
+    SyncGroup,
+    Tracked,
+    Tracker,
+    VirtualRouter,
+)
+from fastvrrp.track.priority import effective
+from fastvrrp.track.scripts import Scripts
+from fastvrrp.vrrp.carrier import Carrier
+from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.instance import Instance, Pending
+from fastvrrp.vrrp.roster import Roster
+from fastvrrp.vrrp.trackers import Key, Trackers
+
+log = logging.getLogger(__name__)
+
+SLICE = 2_000_000
+"""Nanoseconds of one slice, as of transitions.py."""
+CAUSE = "tracking"
+"""Of the faults that come from here."""
+STEP = 200
+"""Instances that are looked at between two steps of `settle`."""
+
+
+class _User:
+    """An instance that tracks something."""
+
+    __slots__ = ("instance", "tracked")
+
+    def __init__(self, instance: Instance, tracked: tuple[Tracked, ...]) -> None:
+        self.instance = instance
+        self.tracked = tracked
+
+    def things(self) -> set[Key]:
+        return {(each.kind, each.name) for each in self.tracked}
+
+
+class Tracking(Follower):
+    """Lets instances follow what they track."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        roster: Roster,
+        links: Links,
+        scripts: Scripts,
+        run_elsewhere: Callable[[Callable[[], None], Callable[[], None]], None],
+        driver: Driver,
+    ) -> None:
+        self._loop = loop
+        self._roster = roster
+        self._driver = driver
+        self._carrier = Carrier(links, loop, run_elsewhere, driver.settle)
+        roster.reporter = self._carrier.reporter
+        self._trackers = Trackers(loop, links, scripts, self._log_link, self._on_change)
+        self._users: dict[int, _User] = {}
+        """By the instance's index."""
+        self._users_of: dict[Key, dict[int, _User]] = {}
+        self._groups: dict[str, SyncGroup] = {}
+        """Groups that track, by the names of their members."""
+        self._members: dict[str, Instance] = {}
+        """Those of them that there are."""
+        self._regrouped: set[str] = set()
+        """Instances that may track something else since the last `configure`."""
+        self._queue: deque[Iterator[_User]] = deque()
+        """Whom to look at."""
+        self._next_slice: asyncio.Handle | None = None
+        self._configuration = Configuration()
+        self._polling: dict[int, str] = {}
+        """Interfaces with `linkbeat_use_polling`, by index of the instance."""
+
+    def configure(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._trackers.configure(configuration)
+        groups = {
+            member: group
+            for group in configuration.sync_groups
+            if group.tracked or group.tracks_for_all
+            for member in group.members
+        }
+        self._regrouped = {
+            name
+            for name in groups.keys() | self._groups.keys()
+            if _tracking_of(groups.get(name)) != _tracking_of(self._groups.get(name))
+        }
+        self._groups = groups
+
+    def enter(self, instance: Instance) -> None:
+        if instance.model.name in self._groups:
+            self._members[instance.model.name] = instance
+        if instance.model.options.polls_link:
+            self._polling[instance.index] = instance.model.interface
+        self._follow_with_group(instance)
+
+    def change(self, instance: Instance, old: VirtualRouter) -> None:
+        if self._members.get(old.name) is instance:
+            del self._members[old.name]
+        self._polling.pop(instance.index, None)
+        self.enter(instance)
+
+    def leave(self, instance: Instance) -> None:
+        self._polling.pop(instance.index, None)
+        self._unfollow(instance.index)
+        name = instance.model.name
+        if self._members.get(name) is instance:
+            del self._members[name]
+            self._follow_group(name)
+
+    def settle(self) -> Iterator[None]:
+        yield from self._find_members()
+        for name in self._regrouped:
+            member = self._members.get(name)
+            if member is not None and self._is_stale(member):
+                self._follow(member)
+                yield
+            if name not in self._groups:
+                self._members.pop(name, None)
+        self._regrouped = set()
+        yield from self._trackers.settle(self._users_of.keys())
+        yield from self._settle_carrier()
+
+    def stop(self) -> None:
+        self._queue.clear()
+        if self._next_slice is not None:
+            self._next_slice.cancel()
+        self._trackers.stop()
+        self._carrier.close()
+
+    # --- who tracks what -------------------------------------------------------------------------
+
+    def _find_members(self) -> Iterator[None]:
+        """Instances that run already, and are in a group that tracks since now."""
+        missing = {name for name in self._regrouped if name not in self._members}
+        instances = iter(list(self._roster.instances.values()))
+        while missing and (some := list(islice(instances, STEP))):
+            for instance in some:
+                if instance.model.name in missing:
+                    missing.discard(instance.model.name)
+                    self._members[instance.model.name] = instance
+            yield
+
+    def _is_stale(self, instance: Instance) -> bool:
+        user = self._users.get(instance.index)
+        return self._tracked_by(instance) != (() if user is None else user.tracked)
+
+    def _follow_with_group(self, instance: Instance) -> None:
+        self._follow(instance)
+        self._follow_group(instance.model.name)
+
+    def _follow_group(self, name: str) -> None:
+        """Where what one member tracks counts for all, it may have changed for the others."""
+        group = self._groups.get(name)
+        if group is not None and group.tracks_for_all:
+            for other in group.members:
+                member = self._members.get(other)
+                if other != name and member is not None and self._is_stale(member):
+                    self._follow(member)
+
+    def _follow(self, instance: Instance) -> None:
+        """Lets an instance follow what it tracks now."""
+        tracked = self._tracked_by(instance)
+        before = self._users.get(instance.index)
+        if not tracked and before is None:
+            return
+        self._unfollow(instance.index)
+        user = _User(instance, tracked)
+        if tracked:
+            self._users[instance.index] = user
+            for key in user.things():
+                self._trackers.begin(key)
+                self._users_of.setdefault(key, {})[instance.index] = user
+        self._move(user)
+        if instance.is_coming:
+            self._hold(user)
+        else:
+            self._queue.append(iter((user,)))  # whoever changes it has not finished with it
+            if self._next_slice is None:
+                self._next_slice = self._loop.call_soon(self._work)
+
+    def _unfollow(self, index: int) -> None:
+        user = self._users.pop(index, None)
+        if user is None:
+            return
+        for key in user.things():
+            users = self._users_of[key]
+            del users[index]
+            if not users:
+                del self._users_of[key]
+
+    def _tracked_by(self, instance: Instance) -> tuple[Tracked, ...]:
+        """What an instance tracks, by itself and by its group. BFD sessions are none yet."""
+        own = instance.model.tracked
+        group = self._groups.get(instance.model.name)
+        if group is None:
+            if not own:
+                return ()
+            every = [*own]
+        else:
+            every = [*own, *group.tracked]
+            if group.tracks_for_all:
+                for name in group.members:
+                    if name in self._members:
+                        every += self._members[name].model.tracked
+        found = {
+            (each.kind, each.name): each for each in reversed(every) if each.kind != Tracker.BFD
+        }
+        return tuple(reversed(found.values()))
+
+    # --- what comes of it ------------------------------------------------------------------------
+
+    def _on_change(self, key: Key) -> None:
+        users = self._users_of.get(key)
+        if users:
+            self._queue.append(iter(list(users.values())))
+            if self._next_slice is None:
+                self._work()
+
+    def _work(self) -> None:
+        """Looks at those who wait, for one slice."""
+        self._next_slice = None
+        clock = self._driver.now
+        until = clock() + SLICE
+        while self._queue:
+            user = next(self._queue[0], None)
+            if user is None:
+                self._queue.popleft()
+                continue
+            index = user.instance.index
+            current = self._users.get(index)
+            if current is user or (current is None and not user.tracked):
+                self._move(user)
+                self._hold(user)
+            if clock() >= until:
+                break
+        self._driver.settle()
+        if self._queue:
+            self._next_slice = self._loop.call_soon(self._work)
+
+    def _move(self, user: _User) -> None:
+        """Gives an instance the priority that comes of what it tracks, faults aside."""
+        contributions = [self._trackers.contribution(each) for each in user.tracked]
+        instance = user.instance
+        priority = effective(
+            instance.model.priority, [each for each in contributions if each is not None]
+        )
+        assert priority is not None
+        self._roster.set_priority(instance, priority)
+
+    def _hold(self, user: _User) -> None:
+        """Lets an instance fail for as long as something that it tracks is a fault, or begin later
+        when that is not known yet."""
+        held = [each for each in user.tracked if self._trackers.contribution(each) is None]
+        text = "; ".join(map(self._trackers.describe, held))
+        if not any(map(self._trackers.is_known, held)):
+            text = Pending(text)
+        self._roster.hold(user.instance, CAUSE, text or None)
+
+    # --- interfaces ------------------------------------------------------------------------------
+
+    def _log_link(self, change: Change, link: Link) -> None:
+        if link.name in self._roster.interfaces:
+            return  # the roster says it
+        if change in (Change.UP, Change.DOWN):
+            log.info("%s reports %s %s", self._carrier.reporter(link.name), link.name, change.value)
+        else:
+            what = "added" if change is Change.APPEARED else "deleted"
+            log.info("Interface %s %s", link.name, what)
+
+    def _settle_carrier(self) -> Iterator[None]:
+        """Lets interfaces be delayed and asked as it is written."""
+        configuration = self._configuration
+        delays = {each.interface: each for each in configuration.interface_delays}
+        self._carrier.delay(delays)
+        if delays:
+            yield from self._shorten_delays(delays)
+        polled = dict.fromkeys(self._polling.values(), LinkPolling.ANY)
+        if configuration.definitions.vrrp.polls_links:
+            polled.update(dict.fromkeys(self._roster.interfaces, LinkPolling.ANY))
+            tracked = (name for kind, name in self._users_of if kind == Tracker.INTERFACE)
+            polled.update(dict.fromkeys(tracked, LinkPolling.ANY))
+        polled.update({each.interface: each.polling for each in configuration.linkbeat_interfaces})
+        self._carrier.poll(polled)
+
+    def _shorten_delays(self, delays: dict[str, InterfaceDelay]) -> Iterator[None]:
+        instances = iter(list(self._roster.instances.values()))
+        while some := list(islice(instances, STEP)):
+            for instance in some:
+                user = self._users.get(instance.index)
+                names = {instance.model.interface}
+                if user is not None:
+                    names |= {name for kind, name in user.things() if kind == Tracker.INTERFACE}
+                for name in names & delays.keys():
+                    self._carrier.shorten(name, instance.model)
+            yield
+
+
+def _tracking_of(group: SyncGroup | None) -> object:
+    """What of a group makes a difference to what its members track."""
+    if group is None:
+        return None
+    return group.tracked, group.members if group.tracks_for_all else ()

@@ -1,0 +1,208 @@
+"""What has to be in the kernel besides virtual addresses, and stays there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Hashable, Iterator
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from fastvrrp.kernel.links import Links
+from fastvrrp.kernel.rtsockets import Watch
+from fastvrrp.model import NextHop, Prefix, Route, Rule, VirtualAddress
+from fastvrrp.vrrp.upkeep import Thing, Upkeep
+from kernel_namespace import add_veth, inside_namespace, ip, needs_root
+
+pytestmark = needs_root
+AF_INET = int(socket.AF_INET)
+
+
+def route(destination: str, gateway: str = "10.0.1.9", interface: str = "eth1") -> Route:
+    network = ip_network(destination)
+    hop = NextHop(ip_address(gateway).packed, interface)
+    return Route(
+        AF_INET, Prefix(network.network_address.packed, network.prefixlen), next_hops=(hop,)
+    )
+
+
+def rule(source: str, priority: int) -> Rule:
+    network = ip_network(source)
+    prefix = Prefix(network.network_address.packed, network.prefixlen)
+    return Rule(AF_INET, prefix, table=100, priority=priority)
+
+
+class Kept:
+    """An `Upkeep` in a namespace of its own, whose other thread is this one."""
+
+    def __init__(self) -> None:
+        self.lost: list[tuple[Thing, frozenset[Hashable]]] = []
+        self.settled: list[tuple[Thing, bool]] = []
+        self.watches: list[Watch] = []
+        self.links = Links()
+        self.links.start()
+        self.upkeep = Upkeep(self.links, self.run)
+        self.upkeep.on_lost = lambda thing, owners: self.lost.append((thing, owners))
+        self.upkeep.on_settled = lambda thing, _, stands: self.settled.append((thing, stands))
+        self.upkeep.on_watch = self.watches.append
+        self.links.on_static_address_gone = self.upkeep.address_gone
+        self.upkeep.begin()
+
+    def run(self, run: Callable[[], None], then: Callable[[], None]) -> None:
+        run()
+        then()
+
+
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    with inside_namespace():
+        add_veth("eth1", "peer1")
+        ip("address add 10.0.1.1/24 dev eth1")
+        made = Kept()
+        yield made
+        made.upkeep.close()
+        made.links.close()
+
+
+def test_what_two_owners_want_goes_with_the_last(kept: Kept) -> None:
+    shared, other = route("10.20.0.0/16"), rule("10.20.0.0/16", 500)
+    kept.upkeep.add(1, [shared, other])
+    kept.upkeep.add(2, [shared, other])
+    kept.upkeep.remove(1, [shared, other])
+    kept.upkeep.remove(3, [shared, other])
+    assert "10.20.0.0/16 via 10.0.1.9 dev eth1 proto keepalived" in ip("route show table main")
+    assert "500:" in ip("rule show")
+    kept.upkeep.remove(2, [shared, other])
+    assert "10.20.0.0/16" not in ip("route show table main")
+    assert "500:" not in ip("rule show")
+    kept.upkeep.read_removals()
+    assert kept.lost == []
+
+
+def test_what_somebody_else_removes_is_lost_once(kept: Kept) -> None:
+    mine, still = route("10.20.0.0/16"), rule("10.20.0.0/16", 500)
+    kept.upkeep.add(1, [mine, still])
+    ip("route del 10.20.0.0/16")
+    ip("rule del pref 500")
+    kept.upkeep.read_removals()
+    assert kept.lost == [(mine, frozenset({1})), (still, frozenset({1}))]
+    kept.upkeep.restore([mine, still])
+    assert "10.20.0.0/16" in ip("route show")
+    ip("rule del pref 500")
+    kept.upkeep.read_removals()
+    assert kept.lost[2:] == [(still, frozenset({1}))]
+
+
+def test_dropped_notifications_are_made_good_by_a_dump(kept: Kept) -> None:
+    gone, stays = [route(f"10.20.{i}.0/24") for i in range(5)], route("10.21.0.0/16")
+    gone_too, stays_too = rule("10.20.0.0/16", 500), rule("10.21.0.0/16", 501)
+    kept.upkeep.add(1, [*gone, stays, gone_too, stays_too])
+    (watch,) = kept.watches
+    with socket.socket(fileno=os.dup(watch.fileno())) as smaller:
+        smaller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    ip("route flush proto 18 root 10.20.0.0/16")
+    ip("rule del pref 500")
+    kept.upkeep.read_removals()
+    assert {thing for thing, _ in kept.lost} == {*gone, gone_too}
+
+
+def test_a_refusal_is_said_once_and_the_rest_goes_on(
+    kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bad, good = route("10.20.0.0/16", "10.99.0.1"), route("10.21.0.0/16")
+    missing = route("10.22.0.0/16", interface="eth9")
+    kept.upkeep.add(1, [bad, missing, good])
+    kept.upkeep.restore([bad, missing])
+    assert [record.message for record in caplog.records] == [
+        "cannot add route 10.20.0.0/16 via 10.99.0.1 dev eth1:"
+        " Network is unreachable: Nexthop has invalid gateway",
+        "cannot add route 10.22.0.0/16 via 10.0.1.9 dev eth9: interface eth9 does not exist",
+    ]
+    assert dict(kept.settled) == {bad: False, missing: False, good: True}
+    ip("address add 10.99.0.2/24 dev eth1")
+    kept.upkeep.restore([bad])
+    assert kept.settled[-1] == (bad, True)
+    # It stays when its gateway cannot be reached any more, although it could not be added again.
+    ip("address del 10.99.0.2/24 dev eth1")
+    kept.upkeep.restore([bad])
+    assert kept.settled[-1] == (bad, True)
+    assert len(caplog.records) == 2
+    ip("route del 10.21.0.0/16")
+    kept.upkeep.restore([good])
+    assert caplog.messages[2:] == ["Restoring deleted route 10.21.0.0/16 via 10.0.1.9 dev eth1"]
+
+
+def test_a_route_leaves_from_where_it_was_put_also_when_its_link_is_renamed(kept: Kept) -> None:
+    mine = route("10.20.0.0/16")
+    kept.upkeep.add(1, [mine])
+    ip("link set eth1 down")
+    ip("link set eth1 name other")
+    ip("link set other up")
+    kept.links.read()
+    kept.upkeep.add(1, [mine])  # there is no eth1
+    assert kept.settled[-1] == (mine, False)
+    ip("route add 10.20.0.0/16 via 10.0.1.9 dev other proto 18")
+    kept.upkeep.remove(1, [mine])
+    assert "10.20.0.0/16" not in ip("route show")
+
+
+def test_a_changed_route_takes_the_place_of_the_old_one(kept: Kept) -> None:
+    old, new, same = route("10.20.0.0/16"), route("10.20.0.0/16", "10.0.1.8"), route("10.21.0.0/16")
+    kept.upkeep.add(1, [old, same])
+    for _ in kept.upkeep.replace(1, [old, same], [new, same]):
+        pass
+    assert "10.20.0.0/16 via 10.0.1.8" in ip("route show")
+    assert "10.0.1.9" not in ip("route show 10.20.0.0/16")
+    # One that the kernel refuses leaves nothing of the old one.
+    refused = route("10.20.0.0/16", "10.99.0.1")
+    for _ in kept.upkeep.replace(1, [new, same], [refused, same]):
+        pass
+    assert "10.20.0.0/16" not in ip("route show")
+    kept.upkeep.remove(1, [refused, same])
+    assert "proto keepalived" not in ip("route show")
+    kept.upkeep.read_removals()
+    assert kept.lost == []
+
+
+def test_a_static_address_is_noticed_and_has_a_mark_of_its_own(kept: Kept) -> None:
+    address = VirtualAddress(AF_INET, ip_address("192.0.2.1").packed, 24, interface="eth1")
+    kept.links.static_addresses = {(AF_INET, address.address)}
+    kept.upkeep.add("static", [address])
+    kept.links.read()
+    link = kept.links.by_name("eth1")
+    assert link is not None
+    # Adverts may leave with it when nothing else is there, unlike with a virtual address.
+    ip("address del 10.0.1.1/24 dev eth1")
+    kept.links.read()
+    assert kept.links.primary_address(link.index, AF_INET) == address.address
+    ip("address del 192.0.2.1/24 dev eth1")
+    kept.links.read()
+    assert kept.lost == [(address, frozenset({"static"}))]
+    # The notification may be lost, and a dump tells it.
+    kept.upkeep.restore([address])
+    kept.upkeep.compare_addresses({(link.index, address.address)})
+    assert len(kept.lost) == 1
+    kept.upkeep.compare_addresses(set())
+    assert kept.lost[1:] == [(address, frozenset({"static"}))]
+
+
+def test_what_a_crash_has_left_is_cleared_and_nothing_else(kept: Kept) -> None:
+    ip("route add 10.20.0.0/16 via 10.0.1.9 dev eth1 proto 18")
+    ip("route add 10.21.0.0/16 via 10.0.1.9 dev eth1 proto static")
+    ip("rule add from 10.20.0.0/16 table 100 pref 500 proto 18")
+    ip("rule add from 10.21.0.0/16 table 100 pref 501")
+    kept.upkeep.clear(
+        [
+            *(route(f"10.{i}.0.0/16") for i in (20, 21, 22)),
+            *(rule(f"10.{i}.0.0/16", 480 + i) for i in (20, 21, 22)),
+            route("10.23.0.0/16", interface="eth9"),
+        ]
+    )
+    shown = ip("route show")
+    assert "10.20.0.0/16" not in shown
+    assert "10.21.0.0/16" in shown
+    assert "500:" not in ip("rule show")
+    assert "501:" in ip("rule show")
