@@ -240,15 +240,16 @@ cdef class Table(Segment):
         self.count += 1
         return index
 
-    def update(self, uint32_t index, str name, int priority) -> None:
-        """Gives a virtual router another name and priority; its state and counters stay."""
+    def update(self, uint32_t index, str name, int priority, int effective=0) -> None:
+        """Gives a virtual router another name, and other priorities: the one that was written, and
+        the one in force (0: the same). Its state and counters stay."""
         cdef router_t *router = &self.routers[index]
         if index >= self.top or not router.in_use:
             raise IndexError(f"no virtual router at {index}")
         begin_write(router)
         write_text(router.name, name, NAME_SIZE)
         router.base_priority = priority
-        router.machine.priority = priority
+        router.machine.priority = effective or priority
         end_write(router)
 
     def remove(self, uint32_t index) -> None:
@@ -365,7 +366,7 @@ cdef class Table(Segment):
 
 cdef int write_text(uint8_t *out, str text, int size) except -1:
     """Writes UTF-8, cut to whole characters and zero padded, always with a zero at the end."""
-    cdef bytes encoded = text.encode()[:size - 1].decode("utf-8", "ignore").encode()
+    cdef bytes encoded = text.encode(errors="replace")[:size - 1].decode("utf-8", "ignore").encode()
     memset(out, 0, size)
     memcpy(out, <const char *> encoded, len(encoded))
     return 0

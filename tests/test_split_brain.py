@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from socket import AF_INET
 from typing import Any
@@ -264,7 +265,7 @@ def test_an_ordinary_change_of_the_master_is_none(
     assert watched.found == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     family=st.sampled_from((4, 6)),
     options=st.lists(router_options, min_size=2, max_size=5),
@@ -318,22 +319,25 @@ def test_no_history_without_a_deaf_one_is_a_split_brain(
     assert watched.said() == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
-    seed=st.randoms(use_true_random=False),
+    seed=st.integers(0, 2**32),
     loss=st.integers(1, 60),
     options=st.lists(router_options, min_size=2, max_size=4),
 )
 def test_on_a_link_that_loses_adverts_there_are_two_masters_when_it_is_said(
-    seed: Any, loss: int, options: list[dict[str, object]]
+    seed: int, loss: int, options: list[dict[str, object]]
 ) -> None:
+    """Losses by chance: where somebody chose which adverts are lost, two that are master by turns
+    could look like two at once."""
+    chance = random.Random(seed)
     watched = Watched()
     for number, chosen in enumerate(options):
         router = Router(f"r{number}", number + 1)
         router.add(51, **{**chosen, "advert_interval": SECOND})  # type: ignore[arg-type]
         router.engine.start(0, 0)
         watched.routers.append(router)
-    watched.link.loses = lambda sender, receiver: seed.randrange(100) < loss
+    watched.link.loses = lambda sender, receiver: chance.randrange(100) < loss
     two_for = 0
     for _ in range(1200):
         watched.link.run_until(watched.link.now + SECOND // 20)

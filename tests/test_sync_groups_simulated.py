@@ -87,6 +87,20 @@ def test_one_that_yields_takes_the_others_along_silently() -> None:
     assert [ours.table.read(index)["resigns_sent"] for index in range(3)] == resigned  # type: ignore[index]
 
 
+def test_one_that_resigns_lets_the_others_resign_too() -> None:
+    """As one does that has lost a route: nobody has taken over yet, and everybody may at once."""
+    ours, theirs = machine("a", 1, 200, 200, 200), machine("b", 2, 100, 100, 100)
+    link = Link([ours, theirs])
+    link.run_until(5 * SECOND)
+    assert are_all(ours, "MASTER")
+    ours.roster.resign(ours.instance("VI_2"))
+    ours.settle()
+    assert are_all(ours, "BACKUP")
+    link.run_until(link.now + SECOND)
+    assert [theirs.table.read(index)["resigns_received"] for index in range(3)] == [1, 1, 1]  # type: ignore[index]
+    assert are_all(theirs, "MASTER")
+
+
 def test_one_that_fails_takes_the_others_along_and_masters_resign() -> None:
     ours, theirs = machine("a", 1, 200, 200, 200), machine("b", 2, 100, 100, 100)
     link = Link([ours, theirs])

@@ -107,6 +107,39 @@ def test_a_guarded_command_is_not_run_by_root(
     loop.until(ran.exists)
 
 
+def test_a_link_that_others_may_change_is_not_followed_by_root(
+    loop: Loop, scripts: Scripts, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, script, ran = tmp_path / "folder", tmp_path / "script", tmp_path / "ran"
+    folder.mkdir()
+    script.write_text(f"#!/bin/sh\necho yes >{ran}\n")
+    script.chmod(0o755)
+    link = folder / "link"
+    link.symlink_to(script)
+    folder.chmod(0o777)  # who may write the folder can let the link lead elsewhere
+    for keeps_links in (False, True):
+        command = Command((str(link),), is_guarded=True, keeps_links=keeps_links)
+        scripts.inspect(command)
+        listen(loop, caplog, f"others than root may write {folder};")
+        scripts.run(command)
+    folder.chmod(0o755)
+    scripts.run(Command((str(link),), is_guarded=True))
+    loop.until(ran.exists)
+    assert ran.read_text() == "yes\n"
+
+
+def test_a_script_has_the_callers_path_for_modules_and_not_ours(
+    loop: Loop, scripts: Scripts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "said"
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    scripts.run(
+        shell(f'echo "path=${{PYTHONPATH-none}} ${{FASTVRRP_CALLERS_PYTHONPATH-none}}" >{said}')
+    )
+    loop.until(lambda: said.exists() and said.read_text() != "")
+    assert said.read_text() == "path=none none\n"
+
+
 def test_a_resident_runs_until_it_is_not_wanted(
     loop: Loop, scripts: Scripts, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -254,12 +254,18 @@ class Reloads:
         entered: list[Instance] = []
         for model, digest in plan.added:
             log.debug("(%s) is added", model.name)
-            self._announce(plan, None, model)
-            entered.append(running.roster.enter(model))
-            running.set_digest(entered[-1].index, digest)
+            try:
+                self._announce(plan, None, model)
+                entered.append(running.roster.enter(model))
+            except Exception:
+                # The others that have entered must begin.
+                log.exception("(%s) could not be added", model.name)
+            else:
+                running.set_digest(entered[-1].index, digest)
             yield
         for instance in entered:
-            running.roster.begin(instance)
+            with self._apart(instance):
+                running.roster.begin(instance)
             yield
 
     def _announce(self, plan: _Plan, old: VirtualRouter | None, new: VirtualRouter) -> None:

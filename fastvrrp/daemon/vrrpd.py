@@ -213,6 +213,8 @@ class Vrrpd:
         with ExitStack() as ending:
             ending.callback(self._loop.close)
             ending.callback(self._segment.unlink, missing_ok=True)
+            claim = claim_namespace()
+            ending.callback(claim.close)
             if not self._daemon_scripts.run_startup():
                 self._scripts.close()
                 return
@@ -234,8 +236,6 @@ class Vrrpd:
     def _start(self, ending: ExitStack) -> None:
         """Begins everything; how each thing ends is put on `ending`, so that it does although
         another one fails. What is begun last ends first: the adverts that say that we leave."""
-        claim = claim_namespace()
-        ending.callback(claim.close)
         ending.callback(self._channel.close)
         self._links.start()
         ending.callback(self._links.close)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
+
+MOST_LINKS = 40
+"""As many as Linux follows (path_resolution(7))."""
 
 
 def path_of(program: str) -> Path | None:
@@ -22,17 +27,42 @@ def path_of(program: str) -> Path | None:
 
 
 def open_part(path: Path) -> Path | None:
-    """The file or directory on the way to a program that others than root may write; None where
-    there is none. Links are followed: what counts is what would run. Raises OSError where a part
-    cannot be looked at."""
-    resolved = path.resolve()
-    for part in (resolved, *resolved.parents):
-        status = part.stat()
+    """The file, directory or symbolic link on the way to an absolute path that others than root may
+    change; None where there is none. Raises OSError where a part cannot be looked at."""
+    for part in _parts(path):
+        status = part.lstat()
         others = stat.S_IWOTH | (stat.S_IWGRP if status.st_gid else 0)
         is_shared = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+        if stat.S_ISLNK(status.st_mode):
+            others = 0  # a link has no mode of its own
         if status.st_uid or (status.st_mode & others and not is_shared):
             return part
     return None
+
+
+def _parts(path: Path) -> Iterator[Path]:
+    """Every step on the way to a file: directories, symbolic links, what they lead to, the file."""
+    here = Path("/")
+    yield here
+    rest = list(path.parts[1:])
+    links = 0
+    while rest:
+        name = rest.pop(0)
+        if name == "..":
+            here = here.parent
+            continue
+        step = here / name
+        yield step
+        if not step.is_symlink():
+            here = step
+            continue
+        links += 1
+        if links > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        target = step.readlink()
+        if target.is_absolute():
+            here = Path("/")
+        rest = [*target.parts[int(target.is_absolute()) :], *rest]
 
 
 def may_run(path: Path, uid: int, gids: Collection[int]) -> bool:

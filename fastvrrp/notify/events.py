@@ -37,7 +37,9 @@ class Event(NamedTuple):
     @property
     def line(self) -> bytes:
         """As it is written to FIFOs."""
-        return f'{self.kind} "{self.name}" {self.what} {self.priority}\n'.encode()
+        return f'{self.kind} "{self.name}" {self.what} {self.priority}\n'.encode(
+            errors="surrogateescape"
+        )
 
     @property
     def arguments(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import fastvrrp
-from fastvrrp.track.frames import Closed, Frames
+from fastvrrp.track.frames import CALLERS_PATH, Closed, Frames
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds until it is started again, after one death and more of them."""
 LAST_WORDS = 5.0
 """Seconds for what was said before `close`."""
+LAST_MOMENTS = 5.0
+"""Seconds for its end."""
 LONGEST_LINE = 1024
 """Bytes of a traceback's last line."""
 
@@ -102,8 +104,15 @@ class Companion:
         os.close(self._said)
 
     def wait(self) -> int:
-        """Waits for the end of a process that was let go of; its exit status."""
-        return 0 if self._process is None else self._process.wait()
+        """Waits for the end of a process that was let go of; its exit status. One that does not end
+        in LAST_MOMENTS is killed: what it waits for may never end either."""
+        if self._process is None:
+            return 0
+        try:
+            return self._process.wait(LAST_MOMENTS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
     def _spawn(self) -> None:
         home = str(Path(fastvrrp.__file__).parent.parent)  # this version, wherever it was started
@@ -119,7 +128,9 @@ class Companion:
                     stdout=subprocess.DEVNULL,
                     stderr=said,
                     cwd="/",
-                    env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                    env=os.environ
+                    | {"PYTHONPATH": os.pathsep.join(paths)}
+                    | {CALLERS_PATH: os.environ.get("PYTHONPATH", "")},
                 )
         except OSError:
             os.close(said)

@@ -26,13 +26,14 @@ def obstacle(command: Command) -> str | None:
     credentials = command.credentials or own_credentials()
     try:
         path = found(command)
-        if path is None:
+        written = path_of(command.arguments[0])
+        if path is None or written is None:
             return "is not on this machine"
         if not path.is_file():
             return "is no file"
         if not may_run(path, credentials.uid, (credentials.gid, *credentials.groups)):
             return f"is not executable for uid:gid {credentials.uid}:{credentials.gid}"
-        part = open_part(path) if command.is_guarded and credentials.uid == 0 else None
+        part = open_part(written) if command.is_guarded and credentials.uid == 0 else None
     except OSError as error:
         return f"cannot be run: {error.strerror}"
     if part is not None:

@@ -7,9 +7,13 @@ network namespace. In others the socket is refused, or stays silent.
 from __future__ import annotations
 
 import errno
+import os
+import random
 import socket
 import struct
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from ctypes import CDLL, get_errno
 from select import select
 from typing import NamedTuple
@@ -19,6 +23,7 @@ NETLINK_CONNECTOR = 11
 NLMSG_DONE = 3
 CN_IDX_PROC = CN_VAL_PROC = 1
 PROC_CN_MCAST_LISTEN = 1
+PROC_CN_MCAST_IGNORE = 2
 PROC_EVENT_NONE = 0x00000000
 PROC_EVENT_FORK = 0x00000001
 PROC_EVENT_EXEC = 0x00000002
@@ -35,6 +40,10 @@ FORK = struct.Struct("=IIII")
 """The parent's thread and process, the child's thread and process."""
 TASK = struct.Struct("=II")
 """Thread and process."""
+ERROR = struct.Struct("=I")
+"""Of an answer: an errno."""
+LONGEST = 4096
+"""Bytes of a message."""
 START = NLMSG.size + CN_MSG.size
 BUFFER = 1 << 22
 """Bytes of the receive buffer: some ten thousand events."""
@@ -78,7 +87,7 @@ class ProcEvents:
         """What has happened. Raises OSError with ENOBUFS where some of it was lost."""
         while True:
             try:
-                message = self._socket.recv(4096, socket.MSG_DONTWAIT)
+                message = self._socket.recv(LONGEST, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             happening = decode(message)
@@ -86,6 +95,9 @@ class ProcEvents:
                 yield happening
 
     def close(self) -> None:
+        """Ends the subscription: before Linux 6.6 the kernel would count it for ever."""
+        with suppress(OSError):
+            _ask(self._socket, PROC_CN_MCAST_IGNORE, 0)
         self._socket.close()
 
 
@@ -110,16 +122,35 @@ def _subscribed() -> socket.socket:
     try:
         events.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         events.bind((0, CN_IDX_PROC))
-        body = struct.pack("=I", PROC_CN_MCAST_LISTEN)
-        message = CN_MSG.pack(CN_IDX_PROC, CN_VAL_PROC, 0, 0, len(body), 0) + body
-        events.send(NLMSG.pack(NLMSG.size + len(message), NLMSG_DONE, 0, 0, 0) + message)
-        # The kernel answers a subscription, unless we are in another process namespace.
-        if not select([events], [], [], PATIENCE)[0]:
-            raise OSError(errno.EOPNOTSUPP, "no answer")
+        number = random.getrandbits(31)
+        _ask(events, PROC_CN_MCAST_LISTEN, number)
+        _await_answer(events, number)
     except OSError:
         events.close()
         raise
     return events
+
+
+def _ask(events: socket.socket, what: int, number: int) -> None:
+    body = struct.pack("=I", what)
+    message = CN_MSG.pack(CN_IDX_PROC, CN_VAL_PROC, 0, number, len(body), 0) + body
+    events.send(NLMSG.pack(NLMSG.size + len(message), NLMSG_DONE, 0, 0, 0) + message)
+
+
+def _await_answer(events: socket.socket, number: int) -> None:
+    """Waits until the kernel has taken the subscription of that number. Raises OSError where it
+    does not: in another process namespace it says nothing, though we hear what it tells others."""
+    end = time.monotonic() + PATIENCE
+    while select([events], [], [], max(0.0, end - time.monotonic()))[0]:
+        message = events.recv(LONGEST)
+        what, _, _ = EVENT.unpack_from(message, START)
+        acknowledged = CN_MSG.unpack_from(message, NLMSG.size)[3]
+        if what == PROC_EVENT_NONE and acknowledged == number + 1:
+            error = ERROR.unpack_from(message, START + EVENT.size)[0]
+            if error:
+                raise OSError(error, os.strerror(error))
+            return
+    raise OSError(errno.EOPNOTSUPP, "no answer: this is not the machine's process namespace")
 
 
 def _subscribed_in_machine() -> socket.socket:

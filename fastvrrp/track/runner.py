@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fastvrrp.track.errands import Errands
-from fastvrrp.track.frames import Closed, Frames
+from fastvrrp.track.frames import CALLERS_PATH, Closed, Frames
 from fastvrrp.track.obstacles import found, obstacle, own_credentials
 from fastvrrp.track.script import Command, Inspection, News, Remark, Resident, Tally, Watched
 
@@ -231,12 +231,21 @@ def spawn(command: Command) -> int:
     return os.posix_spawn(
         arguments[0],
         arguments,
-        os.environ,
+        environment(),
         file_actions=DISCARD,
         setsid=True,
         setsigmask=(),
         setsigdef=ORDINARY,
     )
+
+
+def environment() -> dict[str, str]:
+    """What a script has: the daemon's environment, without what we were started with."""
+    ours = dict(os.environ)
+    path = ours.pop(CALLERS_PATH, None)
+    if path is not None:
+        ours.pop("PYTHONPATH", None)
+    return ours | ({"PYTHONPATH": path} if path else {})
 
 
 def as_user(command: Command) -> list[str]:

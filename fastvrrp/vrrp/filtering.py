@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from errno import ENOENT
+from threading import RLock
 
 from fastvrrp._engine import Note
 from fastvrrp.kernel.nfnetlink import RulesetMonitor
@@ -68,6 +69,8 @@ class Filter(Follower):
         """Those of masters."""
         self._changes: dict[Element, bool] = {}
         """What the kernel does not know yet. The other thread takes it away."""
+        self._lock = RLock()
+        """Around them: what belongs together is taken away together."""
         self._is_asked_for = False
         """The other thread is to take the changes."""
         self._made: tuple[bool, bool] | None = None
@@ -94,11 +97,12 @@ class Filter(Follower):
         self._add(instance.model)
 
     def change(self, instance: Instance, old: VirtualRouter) -> None:
-        self._add(instance.model)
-        self._withdraw(old)
-        if instance.model.has_vmacs and self._is_master(instance.index):
-            for vmac in instance.model.vmac_names:
-                self._shut(vmac, False)
+        with self._lock:
+            self._add(instance.model)
+            self._withdraw(old)
+            if instance.model.has_vmacs and self._is_master(instance.index):
+                for vmac in instance.model.vmac_names:
+                    self._shut(vmac, False)
 
     def leave(self, instance: Instance) -> None:
         self._withdraw(instance.model)
@@ -156,14 +160,14 @@ class Filter(Follower):
             return
         for element in _refused_of(model):
             self._refused[element] = self._refused.get(element, 0) + 1
-            self._changes[element] = True
+            self._want(element, True)
         self._refusing += not model.accept
         for vmac in model.vmac_names:
             if not has_word_for(vmac):
                 log.error("(%s) nftables has no word for %s: it is not shut", model.name, vmac)
                 continue
             self._vmacs[vmac] = self._vmacs.get(vmac, 0) + 1
-            self._changes[solicits_nothing(vmac)] = True
+            self._want(solicits_nothing(vmac), True)
             self._shut(vmac, True)
 
     def _withdraw(self, model: VirtualRouter) -> None:
@@ -173,7 +177,7 @@ class Filter(Follower):
             self._refused[element] -= 1
             if not self._refused[element]:
                 del self._refused[element]
-                self._changes[element] = False
+                self._want(element, False)
         self._refusing -= not model.accept
         for vmac in model.vmac_names:
             if vmac in self._vmacs:
@@ -182,12 +186,16 @@ class Filter(Follower):
                     self._shut(vmac, False)
                     self._open.discard(vmac)
                     del self._vmacs[vmac]
-                    self._changes[solicits_nothing(vmac)] = False
+                    self._want(solicits_nothing(vmac), False)
 
     def _shut(self, vmac: str, is_shut: bool) -> None:
         if vmac in self._vmacs:
             (self._open.discard if is_shut else self._open.add)(vmac)
-            self._changes[idle(vmac)] = is_shut
+            self._want(idle(vmac), is_shut)
+
+    def _want(self, element: Element, is_in: bool) -> None:
+        with self._lock:
+            self._changes[element] = is_in
 
     def _ask(self) -> None:
         """Lets the other thread take what has changed, once for all until it does."""
@@ -197,8 +205,9 @@ class Filter(Follower):
 
     def _apply(self) -> None:
         """In the other thread."""
-        self._is_asked_for = False
-        changes, self._changes = self._changes, {}
+        with self._lock:
+            self._is_asked_for = False
+            changes, self._changes = self._changes, {}
         if changes:
             self._try(lambda: self._table.change(changes))
 
@@ -210,7 +219,8 @@ class Filter(Follower):
 
     def _make(self) -> None:
         """Makes the table of all that is wanted now."""
-        self._changes = {}
+        with self._lock:
+            self._changes = {}
         self._made = (bool(self._refused), bool(self._vmacs))
         elements = [
             *self._refused,

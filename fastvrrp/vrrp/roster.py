@@ -101,9 +101,11 @@ class Roster:
         self._unwatch(instance)
         instance.model = model
         self._watch(instance)
-        self._table.update(instance.index, model.name, model.priority)
+        if model.priority != old.priority:
+            instance.priority = model.priority
+        self._table.update(instance.index, model.name, model.priority, instance.priority)
         self._configure(instance)
-        instance.priority = model.priority
+        self._attach_again(instance)
         for follower in self.followers:
             follower.change(instance, old)
         is_other_ipvlan = model.options.ipvlan != old.options.ipvlan
@@ -149,6 +151,8 @@ class Roster:
         if why is not None:
             faults[cause] = why
         instance.faults = faults or NO_FAULTS
+        if instance.index in self._leaving:
+            return
         if instance.index in self.instances and not instance.is_coming:
             before = instance.lack
             self.review(instance)
@@ -194,6 +198,14 @@ class Roster:
                 self._stand_aside(instance, before)
         if instance.lack is not before:
             self._tell_of_lack(instance)
+
+    def _attach_again(self, instance: Instance) -> None:
+        """Gives one that takes part its frames back, so that it can resign if it fails now."""
+        link = self._links.by_name(instance.model.interface)
+        if instance.lack is not None or link is None or len(link.mac) != 6:
+            return
+        if instance.source(self._links, link) is not None:
+            instance.attach(self._engine, self._links)
 
     def _find_lack(self, instance: Instance) -> Lack | None:
         """What it lacks; None where that only keeps it from beginning, and it has begun."""

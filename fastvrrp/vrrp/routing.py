@@ -121,6 +121,7 @@ class Routing(Follower):
 
     def leave(self, instance: Instance) -> None:
         self._leaving.add(instance.index)
+        self._members.pop(instance.index, None)
         self._depend(instance, frozenset(), None)
 
     def settle(self) -> Iterator[None]:

@@ -162,6 +162,8 @@ class SplitBrains(Follower):
         index = self._master_of(link.index, claim.address) if link is not None else None
         if link is None or index is None or claim.mac == link.mac:
             return
+        if any(each.mac == claim.mac for each in self._links):
+            return  # our machine's, by another of its interfaces
         now = self._clock()
         suspect = self._suspects.get(index)
         if suspect is not None:
@@ -176,8 +178,6 @@ class SplitBrains(Follower):
         record = self._table.read(index)
         if record is None or now - record["changed_at"] < patience:
             return  # the last word of the master before us
-        if any(each.mac == claim.mac for each in self._links):
-            return  # our machine's, by another of its interfaces
         self._suspects[index] = _Suspect(instance, claim, now, now + patience)
         self._look_later()
 

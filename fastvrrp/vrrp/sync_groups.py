@@ -164,6 +164,7 @@ class SyncGroups(Follower):
         if group is not None:
             self._join(group, instance, State.INIT)
             group.newcomers.add(instance.index)
+            self._hold(group, instance)
             self._engine.set_membership(instance.index, MEMBER)
             if len(group.members) == len(group.model.members):
                 self._arrange(group)  # owners need to know before they start that all are
@@ -187,7 +188,10 @@ class SyncGroups(Follower):
             _, group = self._unsettled.popitem()
             self._arrange(group)
             self._reconcile(group)
-            group.newcomers.clear()
+            # One that waits for its scripts is a newcomer still when the next reload comes.
+            for each in group.members:
+                if self._state(each) in (State.MASTER, State.FAULT):
+                    group.newcomers.discard(each.index)
             yield
 
     def _regroup(self) -> Iterator[None]:
@@ -266,6 +270,9 @@ class SyncGroups(Follower):
                 )
                 if self._table.state(note.router) == State.BACKUP and self._agree(group):
                     self._promote(_first(group.members, note.router))
+            elif note.event == "RESIGN":
+                # Nobody has taken over yet: the others say that they go, too.
+                self._resign(_first(group.members, note.router))
             elif note.event != "DEMOTE" and (note.before, note.after) == YIELDING:
                 self._demote(_first(group.members, note.router))
         return [note for note in notes if not note.wants]
@@ -333,6 +340,11 @@ class SyncGroups(Follower):
         now = self._clock()
         for each in instances:
             self._engine.demote(each.index, now)
+
+    def _resign(self, instances: Iterable[Instance]) -> None:
+        now = self._clock()
+        for each in instances:
+            self._engine.resign(each.index, now)
 
     def _state(self, instance: Instance) -> int:
         return self._table.state(instance.index)

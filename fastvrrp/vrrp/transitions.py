@@ -191,13 +191,11 @@ class Transitions:
             self.on_split_brain(instance, note)
             return
         if note.reannounces:
-            for follower in self.followers:
-                follower.heard_lower_priority(instance)
+            self._each(instance, lambda follower: follower.heard_lower_priority(instance))
         if note.reannounces and not self._announcer.heard_lower_priority(instance):
             return
         _log_change(instance, note)
-        for follower in self.followers:
-            follower.take(instance, note)
+        self._each(instance, lambda follower: follower.take(instance, note))
         if note.acquires:
             log.debug("(%s) setting VIPs.", instance.model.name)
             instance.batch.follow(instance.standing)  # some may not be gone yet
@@ -256,8 +254,16 @@ class Transitions:
         self._tell(instance, applied.added)
 
     def _tell(self, instance: Instance, added: bool) -> None:
+        self._each(instance, lambda follower: follower.applied(instance, added))
+
+    def _each(self, instance: Instance, tell: Callable[[Follower], None]) -> None:
+        """Tells every follower. An error in one of them must not cost an instance its addresses, or
+        the others their news."""
         for follower in self.followers:
-            follower.applied(instance, added)
+            try:
+                tell(follower)
+            except Exception:
+                log.exception("(%s) %s failed", instance.model.name, type(follower).__name__)
 
     def _log_announcements(self, instance: Instance) -> None:
         for address in instance.standing.addresses:

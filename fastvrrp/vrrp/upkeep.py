@@ -16,6 +16,7 @@ asking whether they are there.
 from __future__ import annotations
 
 import logging
+import struct
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -375,8 +376,10 @@ class _Batch:
         for change in self.changes:
             try:
                 asked += [(change, message) for message in self._messages(change)]
-            except (LookupError, ValueError) as error:
+            except (LookupError, ValueError, OverflowError, struct.error) as error:
                 change.refusal = str(error.args[0])
+            except OSError as error:
+                change.refusal = error.strerror or str(error)
         try:
             refusals = self.requests.apply([message for _, message in asked])
         except OSError as error:
@@ -398,7 +401,10 @@ class _Batch:
         if not (change.is_repair and isinstance(thing, Route)):
             return False
         if thing.family not in self.found:
-            bodies = self.requests.dump_routes(thing.family, thing.protocol)
+            try:
+                bodies = self.requests.dump_routes(thing.family, thing.protocol)
+            except OSError:
+                return False
             self.found[thing.family] = {routes.key_in(body) for body in bodies}
         return change.key in self.found[thing.family]
 
