@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -344,7 +345,7 @@ def test_without_events_they_are_looked_at(program: Program, tmp_path: Path) -> 
         "watching.close()\n"
     )
     made = subprocess.run(
-        ["unshare", "--pid", "--fork", "--mount-proc", shutil.which("python3") or "", str(script)],
+        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, str(script)],
         check=False,
         capture_output=True,
         text=True,
