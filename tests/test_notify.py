@@ -172,8 +172,8 @@ def test_every_advert_of_lower_priority_is_told(lab: Laboratory) -> None:
         told = [line for line in witness.told() if "SPLIT_BRAIN" not in line]
         assert set(told[2:-1]) == {'INSTANCE "A" MASTER_RX_LOWER_PRI 200'}
         assert set(witness.runs()) == {"<lower> uid=0 gid=0 groups=0 HOME=/root"}
-        # One each: what was heard is neither told twice nor left out.
-        assert abs(len(told) - 3 - len(witness.runs())) <= 1
+        # One each: what was heard is neither told twice nor left out. The last may still run.
+        wait_until(lambda: abs(len(told) - 3 - len(witness.runs())) <= 1)  # noqa: B023
 
 
 def test_an_instance_that_is_renamed_is_told_of_by_both_names(lab: Laboratory) -> None:
@@ -522,7 +522,7 @@ def test_what_tells_of_the_end_is_not_ended_with_it(lab: Laboratory) -> None:
     witness = Witness(lab, Fastvrrp)
     done = witness.folder / "done"
     slow = witness.folder / "slow"
-    slow.write_text(f"#!/bin/sh\nsleep 1.5\ntouch {done}\n")
+    slow.write_text(f"#!/bin/sh\nsleep 5\ntouch {done}\n")
     slow.chmod(0o755)
     witness.start(definitions("script_user root") + instance("A", 1, "notify_stop {folder}/slow"))
     witness.wait(2, 0)

@@ -148,7 +148,7 @@ def test_a_server_that_says_nothing_is_given_up(
     run(router, loop, lambda: box.connections >= 2)
     box.greets = True
     run(router, loop, lambda: len(box.deliveries) == 1)
-    assert caplog.text.count("no mail can be sent") == 1
+    assert "no mail can be sent" in caplog.text
     mailer.close()
 
 
