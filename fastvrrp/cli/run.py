@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastvrrp import __version__
-from fastvrrp.config import Reading, read
 from fastvrrp.model import Configuration, DynamicInterfaces, Tracker
 
 if TYPE_CHECKING:
+    from fastvrrp.config import Reading
     from fastvrrp.daemon.background import Caller
     from fastvrrp.daemon.reading import Aside
 
@@ -83,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"fastvrrp {__version__}")
         return 0
     if arguments.config_test:
+        from fastvrrp.config import read
+
         reading = read(str(arguments.use_file), arguments.config_id)
         for complaint in reading.complaints:
             print(complaint, file=sys.stderr)

@@ -15,6 +15,8 @@ MASTER_RX_LOWER_PRI = "MASTER_RX_LOWER_PRI"
 SPLIT_BRAIN = "SPLIT_BRAIN"
 """fastvrrp's own: another master does not yield."""
 SPLIT_BRAIN_OVER = "SPLIT_BRAIN_OVER"
+MAILED = frozenset({"MASTER", "BACKUP", "FAULT", DELETED})
+"""What there is a mail of, besides split brains."""
 UNKNOWN = "-"
 """Instead of an address or a MAC."""
 PRIORITY_SUFFIX = "_PRIORITY"

@@ -29,8 +29,6 @@ SPLIT_BRAINS = {
     SPLIT_BRAIN_OVER: ("Split brain is over", "=> No other VRRP router is master any more <="),
 }
 """What is changed, and the text: fastvrrp's own."""
-MAILED = frozenset({"MASTER", "BACKUP", "FAULT", DELETED})
-"""What there is a mail of."""
 
 
 class Letter(NamedTuple):

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from fastvrrp._engine import Note
 from fastvrrp.model import SECOND, Configuration, Notifications, State, SyncGroup, VirtualRouter
@@ -19,6 +20,7 @@ from fastvrrp.notify.events import (
     GROUP,
     GROUP_PRIORITY,
     INSTANCE,
+    MAILED,
     MASTER_RX_LOWER_PRI,
     PRIORITY_SUFFIX,
     SPLIT_BRAIN,
@@ -29,11 +31,12 @@ from fastvrrp.notify.events import (
     word_of,
 )
 from fastvrrp.notify.fifos import Fifos
-from fastvrrp.notify.letters import MAILED
-from fastvrrp.notify.mailer import Mailer
 from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.follower import Follower, Rival
 from fastvrrp.vrrp.instance import Instance
+
+if TYPE_CHECKING:
+    from fastvrrp.notify.mailer import Mailer
 
 SILENT = Notifications()
 """Those of an instance that tells nobody but FIFOs."""
@@ -59,7 +62,9 @@ class Notifier(Follower):
         self._clock = clock
         self._commands = Commands(scripts)
         self._fifos = Fifos(loop, scripts, self._commands)
-        self._mailer = Mailer(loop)
+        self._loop = loop
+        self._mailer: Mailer | None = None
+        """None until mails are wanted: its libraries take 3 MB."""
         self._groups: dict[str, State] = {}
         """The state of each sync group, as it was told last."""
         self._tells_states = False
@@ -76,7 +81,12 @@ class Notifier(Follower):
         definitions = configuration.definitions
         self._commands.configure(definitions.scripts)
         self._fifos.configure(definitions.fifos)
-        self._mailer.configure(definitions.mail, definitions.router_id)
+        if definitions.mail.server is not None and self._mailer is None:
+            from fastvrrp.notify.mailer import Mailer  # noqa: PLC0415 - for its libraries
+
+            self._mailer = Mailer(self._loop)
+        if self._mailer is not None:
+            self._mailer.configure(definitions.mail, definitions.router_id)
         self._tells_states = definitions.fifos.tells_states_on_reload and self._is_reloading
         self._is_reloading = True
         self._fresh.clear()
@@ -169,7 +179,7 @@ class Notifier(Follower):
             arguments = (*event.arguments, source, mac, str(since))
             self._commands.run(notifications.split_brain, *arguments)
         if notifications.sends_mail:
-            self._mailer.tell(event)
+            self._mail(event)
 
     def on_group_change(self, group: SyncGroup, before: State, after: State) -> None:
         """A sync group has changed its state; INIT is before its start and after its stop. Who
@@ -180,7 +190,8 @@ class Notifier(Follower):
 
     def stop(self) -> None:
         self._fifos.close()
-        self._mailer.close()
+        if self._mailer is not None:
+            self._mailer.close()
 
     def _know(self, notifications: Notifications) -> None:
         if notifications != SILENT:
@@ -209,6 +220,10 @@ class Notifier(Follower):
         if notifications.any_state is not None:
             self._commands.run(notifications.any_state, *event.arguments)
         if notifications.sends_mail and event.what in MAILED:
+            self._mail(event)
+
+    def _mail(self, event: Event) -> None:
+        if self._mailer is not None:
             self._mailer.tell(event)
 
 
