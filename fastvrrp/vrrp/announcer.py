@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from heapq import heappop, heappush
-from itertools import count
+from itertools import cycle
 from typing import NamedTuple
 
 from fastvrrp._engine import Engine
@@ -62,8 +62,10 @@ class Announcer:
         self._now: deque[tuple[int, int, int]] = deque()
         """(index, term, repeats left)"""
         self._later: list[_Waiting] = []
-        self._terms = count(1)
-        """Of all instances: an index that was given to another one has no term of before."""
+        self._terms = cycle(range(1, 256))
+        """Numbers of which Python keeps one object each: others would take 2 MB of 65,280 masters.
+        One comes again after 255 terms, of whatever instance; should something still wait for the
+        earlier one, it announces once more than it need."""
         self._gaps: object = None
 
     def pace(
