@@ -74,6 +74,12 @@ from fastvrrp.model.hmac import (
     HmacKey,
     HmacMode,
 )
+from fastvrrp.model.ipvs import (
+    IpvsDestination,
+    IpvsDestinationKey,
+    IpvsService,
+    IpvsServiceKey,
+)
 from fastvrrp.model.notification import (
     Notifications,
 )
@@ -190,6 +196,10 @@ __all__ = [
     "InterfaceDelay",
     "Ipvlan",
     "IpvlanMode",
+    "IpvsDestination",
+    "IpvsDestinationKey",
+    "IpvsService",
+    "IpvsServiceKey",
     "LinkPolling",
     "LinkbeatInterface",
     "Lvs",
