@@ -88,7 +88,8 @@ class Machine(Router):
         self.groups.on_group_change = lambda group, before, after: self.changes.append(
             (group.name, after.name)
         )
-        self.roster.followers = (self.groups, GroupNews(self.groups))
+        self.followers = (self.groups, GroupNews(self.groups))
+        self.roster.follow(self.followers)
 
     def begin(self, models: Sequence[VirtualRouter], groups: Sequence[SyncGroup]) -> None:
         self.groups.configure(Configuration(sync_groups=tuple(groups)))
@@ -130,7 +131,7 @@ class Machine(Router):
                 instance = self.roster.instances[note.router]
                 if note.before != note.after:
                     self.changes.append((instance.model.name, State(note.after).name))
-                for follower in self.roster.followers:
+                for follower in self.followers:
                     follower.take(instance, note)
             self.engine.flush()
 

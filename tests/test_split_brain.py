@@ -194,7 +194,7 @@ def test_followers_are_told_once_when_it_begins_and_once_when_it_is_over() -> No
         found = SplitBrains(
             high.table, Links(), loop, lambda: watched.link.now, {0: instance}, lambda *_: None, ()
         )
-        found.followers = (found, told)
+        found.follow((found, told))
         watched.run(5)
         watched.deafen(low)
         watched.run(20)

@@ -179,8 +179,9 @@ class Vrrpd:
             notifier,
             GroupNews(self._groups),
         )
-        self._roster.followers = self._transitions.followers = self._followers
-        split_brains.followers = self._followers
+        self._roster.follow(self._followers)
+        self._transitions.follow(self._followers)
+        split_brains.follow(self._followers)
         self._reloads = Reloads(
             self._loop,
             str(path),

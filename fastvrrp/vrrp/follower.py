@@ -3,7 +3,7 @@ state or goes, besides what every virtual router does."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from fastvrrp._engine import Note
@@ -72,3 +72,12 @@ class Follower:
     def stop(self) -> None:
         """The daemon ends: every instance has stopped, its notes were taken and its addresses are
         gone."""
+
+
+def hearers(followers: Iterable[Follower], hook: str) -> tuple[Callable[..., None], ...]:
+    """The methods `hook` of those followers that have something to do there, in their order."""
+    return tuple(
+        getattr(follower, hook)
+        for follower in followers
+        if getattr(type(follower), hook) is not getattr(Follower, hook)
+    )

@@ -21,7 +21,7 @@ from fastvrrp.kernel.links import IFF_UP, Change, Link, Links
 from fastvrrp.kernel.macvlan import Refusal, Vmacs, Wanted
 from fastvrrp.kernel.memberships import Memberships
 from fastvrrp.model import HmacMode, State, VirtualRouter, Vmac
-from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.follower import Follower, hearers
 from fastvrrp.vrrp.instance import NO_FAULTS, PRIORITY_OWNER, VMAC_IS_COMING, Instance, Lack
 from fastvrrp.vrrp.own_links import wanted_by
 
@@ -51,8 +51,7 @@ class Roster:
         self._memberships = Memberships()
         self.on_moved: Callable[[Instance], None] = lambda _: None
         """Called when the addresses of a master have got other places."""
-        self.followers: Sequence[Follower] = ()
-        """Who hears of instances that come, change and go, in this order."""
+        self.follow(())
         self.reporter: Callable[[str], str] = lambda _: "Netlink"
         """Who says whether the link of that name is up, for the log."""
         self.on_changed: Callable[[], None] = lambda: None
@@ -67,6 +66,14 @@ class Roster:
         """Indexes of instances that were removed, and whose addresses are not gone yet."""
         self._by_link: dict[str, list[Instance]] = {}
         """Instances that use an interface of that name, for adverts or for an address."""
+
+    def follow(self, followers: Sequence[Follower]) -> None:
+        """Tells these, in this order, of instances that come, change and go."""
+        self._hear_enter = hearers(followers, "enter")
+        self._hear_change = hearers(followers, "change")
+        self._hear_lacks = hearers(followers, "lacks")
+        self._hear_leave = hearers(followers, "leave")
+        self._hear_moved = hearers(followers, "moved")
 
     def add(self, models: Collection[VirtualRouter]) -> None:
         """Adds virtual routers: afterwards each is BACKUP, MASTER or FAULT."""
@@ -106,8 +113,8 @@ class Roster:
         self._table.update(instance.index, model.name, model.priority, instance.priority)
         self._configure(instance)
         self._attach_again(instance)
-        for follower in self.followers:
-            follower.change(instance, old)
+        for change in self._hear_change:
+            change(instance, old)
         is_other_ipvlan = model.options.ipvlan != old.options.ipvlan
         if model.vmac != old.vmac or is_other_ipvlan:
             if model.vmac is None:
@@ -139,8 +146,8 @@ class Roster:
             )
             before, instance.priority = instance.priority, priority
             self._engine.set_priority(instance.index, priority)
-            for follower in self.followers:
-                follower.moved(instance, before)
+            for moved in self._hear_moved:
+                moved(instance, before)
 
     def hold(self, instance: Instance, cause: str, why: str | None) -> None:
         """Lets an instance fail, for as long as any cause holds it; with None that cause is over.
@@ -165,8 +172,8 @@ class Roster:
 
     def remove(self, instance: Instance) -> None:
         """Ends an instance: a master resigns. It is to be forgotten when its addresses are gone."""
-        for follower in self.followers:
-            follower.leave(instance)
+        for leave in self._hear_leave:
+            leave(instance)
         self._engine.stop(instance.index, self._clock())
         self._engine.detach(instance.index)
         self._unwatch(instance)
@@ -240,8 +247,8 @@ class Roster:
             self._listen(instance, 0)
 
     def _tell_of_lack(self, instance: Instance) -> None:
-        for follower in self.followers:
-            follower.lacks(instance)
+        for lacks in self._hear_lacks:
+            lacks(instance)
 
     def is_leaving(self, instance: Instance) -> bool:
         """Whether it was removed, and is there only until its addresses are gone."""
@@ -296,8 +303,8 @@ class Roster:
         instance = Instance(model, index)
         self.instances[index] = instance
         self._configure(instance)
-        for follower in self.followers:
-            follower.enter(instance)
+        for enter in self._hear_enter:
+            enter(instance)
         return instance
 
     def _configure(self, instance: Instance) -> None:

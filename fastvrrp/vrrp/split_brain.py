@@ -24,7 +24,7 @@ from fastvrrp._table import Table
 from fastvrrp.kernel.claims import Blocks, Claim, ClaimSocket, blocks_of
 from fastvrrp.kernel.links import Links
 from fastvrrp.model import SECOND, State, VirtualRouter
-from fastvrrp.vrrp.follower import Follower, Rival
+from fastvrrp.vrrp.follower import Follower, Rival, hearers
 from fastvrrp.vrrp.instance import Instance
 
 log = logging.getLogger(__name__)
@@ -77,8 +77,7 @@ class SplitBrains(Follower):
         self._instances = instances
         self._master_of = master_of
         self._virtual_addresses = virtual_addresses
-        self.followers: Sequence[Follower] = ()
-        """Who is told."""
+        self.follow(())
         self._by_adverts: dict[int, Rival] = {}
         """By the table's index, as all of these."""
         self._suspects: dict[int, _Suspect] = {}
@@ -90,6 +89,10 @@ class SplitBrains(Follower):
         """By family; those that cannot be opened are not tried again."""
         self._refused: set[int] = set()
         self._tick: asyncio.TimerHandle | None = None
+
+    def follow(self, followers: Sequence[Follower]) -> None:
+        """Tells these, in this order."""
+        self._hear = hearers(followers, "split_brain")
 
     def heard(self, instance: Instance, note: Note) -> None:
         """The engine notes that a split brain begins or is over."""
@@ -236,8 +239,8 @@ class SplitBrains(Follower):
             self._told[index] = rival
             self._table.set_split(index, rival.since)
             log.warning("(%s) Split brain: %s", instance.model.name, _describe(rival))
-        for follower in self.followers:
-            follower.split_brain(instance, is_over, who)
+        for split_brain in self._hear:
+            split_brain(instance, is_over, who)
 
 
 def _describe(rival: Rival) -> str:

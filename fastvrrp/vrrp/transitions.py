@@ -21,7 +21,7 @@ from fastvrrp._engine import Engine, Note
 from fastvrrp.kernel.addresses import AddressBatch, AddressQueue, Applied, Span
 from fastvrrp.model import GarpGroup, State
 from fastvrrp.vrrp.announcer import Announcer
-from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.follower import Follower, hearers
 from fastvrrp.vrrp.instance import NO_ADDRESSES, Instance, link_of
 
 log = logging.getLogger(__name__)
@@ -67,13 +67,18 @@ class Transitions:
         self._ends: dict[int, _End] = {}
         self._moves = count()
         self._on_its_way: Span | None = None
-        self.followers: Sequence[Follower] = ()
-        """Who hears of changes of state, in this order."""
+        self.follow(())
         self.on_split_brain: Callable[[Instance, Note], None] = lambda _, __: None
         """Called with notes of that kind."""
         self._standing: dict[int, dict[bytes, int]] = {}
         """Addresses of masters, by ifindex: whose they are."""
         self.addresses = open_queue(self._on_applied)
+
+    def follow(self, followers: Sequence[Follower]) -> None:
+        """Tells these, in this order, of changes of state."""
+        self._hear_lower_priority = hearers(followers, "heard_lower_priority")
+        self._hear_take = hearers(followers, "take")
+        self._hear_applied = hearers(followers, "applied")
 
     def take(self, notes: list[Note]) -> None:
         """Queues the engine's notes."""
@@ -191,11 +196,11 @@ class Transitions:
             self.on_split_brain(instance, note)
             return
         if note.reannounces:
-            self._each(instance, lambda follower: follower.heard_lower_priority(instance))
+            _tell(self._hear_lower_priority, instance)
         if note.reannounces and not self._announcer.heard_lower_priority(instance):
             return
         _log_change(instance, note)
-        self._each(instance, lambda follower: follower.take(instance, note))
+        _tell(self._hear_take, instance, note)
         if note.acquires:
             log.debug("(%s) setting VIPs.", instance.model.name)
             instance.batch.follow(instance.standing)  # some may not be gone yet
@@ -232,7 +237,7 @@ class Transitions:
             assert isinstance(applied.key, tuple)
             index, why = applied.key
             if why == "end":
-                self._tell(self._instances[index], added=False)
+                _tell(self._hear_applied, self._instances[index], False)
                 self._ends.pop(index).then(index)
             return  # what moved elsewhere is a matter of the new place
         instance = self._instances[applied.key]
@@ -251,19 +256,7 @@ class Transitions:
             if log.isEnabledFor(logging.DEBUG):
                 self._log_announcements(instance)
             self._announcer.became_master(instance)
-        self._tell(instance, applied.added)
-
-    def _tell(self, instance: Instance, added: bool) -> None:
-        self._each(instance, lambda follower: follower.applied(instance, added))
-
-    def _each(self, instance: Instance, tell: Callable[[Follower], None]) -> None:
-        """Tells every follower. An error in one of them must not cost an instance its addresses, or
-        the others their news."""
-        for follower in self.followers:
-            try:
-                tell(follower)
-            except Exception:
-                log.exception("(%s) %s failed", instance.model.name, type(follower).__name__)
+        _tell(self._hear_applied, instance, applied.added)
 
     def _log_announcements(self, instance: Instance) -> None:
         for address in instance.standing.addresses:
@@ -274,6 +267,16 @@ class Transitions:
                 link_of(instance.model, address),
                 ip_address(address.address),
             )
+
+
+def _tell(hearing: Iterable[Callable[..., None]], instance: Instance, *what: object) -> None:
+    """Tells followers. An error in one of them must not cost an instance its addresses, or the
+    others their news."""
+    for hear in hearing:
+        try:
+            hear(instance, *what)
+        except Exception:
+            log.exception("(%s) %s failed", instance.model.name, hear.__qualname__)
 
 
 def _log_change(instance: Instance, note: Note) -> None:
