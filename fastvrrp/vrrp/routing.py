@@ -4,8 +4,7 @@ A master's routes and rules are added after its addresses and removed before the
 tracked holds its instance: in FAULT while its interface is down or missing, and when somebody else
 removes it the instance leaves MASTER, as it does under keepalived, and comes back by an election,
 which puts everything back. With `no_track` neither happens, and it is put back when the instance
-becomes master the next time. The interface of a tracked virtual address (`dev`) holds its instance
-in the same way.
+becomes master the next time.
 
 What stays (`static_ipaddress`, `static_routes`, `static_rules`) is put back at once when somebody
 removes it, and when its interface comes up. Where it has a `track_group`, the instances of that are
@@ -79,8 +78,6 @@ class Routing(Follower):
         """What stays and is tracked, by the names of instances."""
         self._members: dict[int, str] = {}
         """By instance in a track group: its name."""
-        self._leaving: set[int] = set()
-        """Instances that were removed and whose addresses are not gone yet."""
         self._missing: dict[Thing, None] = {}
         """What stays, is tracked by a group, and is not there."""
         self._is_retrying = False
@@ -120,7 +117,6 @@ class Routing(Follower):
             )
 
     def leave(self, instance: Instance) -> None:
-        self._leaving.add(instance.index)
         self._members.pop(instance.index, None)
         self._depend(instance, frozenset(), None)
 
@@ -143,9 +139,7 @@ class Routing(Follower):
             self._upkeep.remove(instance.index, reversed(self._owned.pop(instance.index)))
 
     def applied(self, instance: Instance, added: bool) -> None:
-        if not added:
-            self._leaving.discard(instance.index)
-        elif _has_own(instance.model) or instance.index in self._owned:
+        if added and (_has_own(instance.model) or instance.index in self._owned):
             _tell(instance, "setting")
             self._put(instance)
 
@@ -192,7 +186,7 @@ class Routing(Follower):
         yield from self._upkeep.replace(STATIC, old, self._static)
         for instance in list(self._roster.instances.values()):
             tracks = instance.index in self._members or instance.model.name in self._tracked
-            if tracks and instance.index not in self._leaving:
+            if tracks and not self._roster.is_leaving(instance):
                 self._join(instance)
             yield
 
@@ -386,16 +380,14 @@ def _own(model: VirtualRouter) -> tuple[Thing, ...]:
 
 
 def _needs(model: VirtualRouter, tracked: list[Thing]) -> frozenset[str]:
-    """The interfaces of everything that it tracks, without those that hold it in any case."""
+    """The interfaces of the routes and rules that it tracks, without those that hold it in any
+    case."""
     names: set[str] = set()
     for thing in tracked:
         names |= tracked_interfaces(thing)
     if _has_own(model):
         for thing in _own(model):
             names |= tracked_interfaces(thing)
-    for address in model.all_addresses:
-        if address.interface not in (None, model.interface) and address.is_tracked:
-            names.add(str(address.interface))
     if model.vmac is not None:
         names.discard(model.vmac.name)
     if model.tracks_interface:
