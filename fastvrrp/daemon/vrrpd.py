@@ -1,7 +1,8 @@
 """The process that speaks VRRP: one event loop, all virtual routers of a configuration.
 
-Here the rooms are put together; each of them knows only those below it. The loop watches four kinds
-of descriptors: the engine's alarm, its receivers, the links' monitor, and signals (uvloop's own).
+Here the rooms are put together; each of them knows only those below it. The loop watches the
+engine's alarm, its receivers, what the kernel tells of links, routes and the ruleset, and signals
+(uvloop's own); followers watch what is theirs.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.filtering import Filter
 from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.instance import PRIORITY_OWNER
 from fastvrrp.vrrp.keys import Keys
 from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
@@ -56,7 +58,6 @@ log = logging.getLogger(__name__)
 
 PROTO_VRRP = 112
 PROTO_AH = 51
-PRIORITY_OWNER = 255
 SWITCH_INTERVAL = 0.0002
 """Seconds: a fiftieth of the shortest advert interval."""
 ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -182,23 +183,19 @@ class Vrrpd:
         self._roster.follow(self._followers)
         self._transitions.follow(self._followers)
         split_brains.follow(self._followers)
-        self._reloads = Reloads(
-            self._loop,
-            str(path),
-            config_id,
-            Running(
-                replace(read.configuration, virtual_routers=()),
-                read.digests,
-                self._table,
-                self._engine,
-                self._driver,
-                self._roster,
-                self._transitions,
-                virtual_addresses,
-                self._listen,
-                self._followers,
-            ),
+        self._running = Running(
+            replace(read.configuration, virtual_routers=()),
+            read.digests,
+            self._table,
+            self._engine,
+            self._driver,
+            self._roster,
+            self._transitions,
+            virtual_addresses,
+            self._listen,
+            self._followers,
         )
+        self._reloads = Reloads(self._loop, str(path), config_id, self._running)
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None
@@ -260,10 +257,9 @@ class Vrrpd:
         ending.callback(self._driver.settle)
         ending.callback(self._roster.stop)
         ending.callback(self._reloads.close)
-        rest = replace(self._read.configuration, virtual_routers=())
-        self._delay_masters(rest.definitions.vrrp)
+        self._delay_masters(self._running.configuration.definitions.vrrp)
         for follower in self._followers:
-            follower.configure(rest)
+            follower.configure(self._running.configuration)
         self._roster.add(self._read.configuration.virtual_routers)
         for follower in self._followers:
             for _ in follower.settle():
