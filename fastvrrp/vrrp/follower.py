@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fastvrrp._engine import Note
 from fastvrrp.model import Configuration, VirtualRouter
 from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.place import Place
 
 
 class Rival(NamedTuple):
@@ -36,6 +37,17 @@ class Follower:
         """Everything but the virtual routers is like this from now on: at the start before the
         first instance enters, and at a reload before the instances change. The configuration's
         `virtual_routers` are empty."""
+
+    def arrive(self, place: Place) -> None:
+        """A network namespace can be used from now on; its links are not known yet. At the start
+        that is so before `configure`."""
+
+    def depart(self, place: Place) -> None:
+        """A network namespace is about to be let go of: its instances have failed, or have gone,
+        and their addresses too. It may come again."""
+
+    def drop(self, place: Place) -> None:
+        """Nobody uses that network namespace any more."""
 
     def enter(self, instance: Instance) -> None:
         """One more, in state INIT: it is started, or fails, afterwards."""

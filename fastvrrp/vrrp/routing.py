@@ -13,16 +13,19 @@ in FAULT while its interface is down or missing, and while it cannot be put back
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastvrrp._engine import Note
-from fastvrrp.kernel.links import Change, Link, Links
-from fastvrrp.kernel.sysctl import Sysctls, path_of
+from fastvrrp.kernel.links import Change, Link
+from fastvrrp.kernel.rtsockets import Watch
+from fastvrrp.kernel.sysctl import path_of
 from fastvrrp.model import Configuration, TrackGroup, VirtualAddress, VirtualRouter
-from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.apart import Local
 from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.upkeep import Thing, Upkeep, describe, interfaces_of, tracked_interfaces
 
@@ -51,23 +54,27 @@ class _Watched:
         return bool(self.needed_by or self.promoted_for or self.things)
 
 
-class Routing(Follower):
-    """Keeps routes and rules, and what is static, as the configuration and the masters want it."""
+class Routing(Local):
+    """Keeps routes and rules of one network namespace, and what is static in the daemon's own, as
+    the configuration and the masters want it."""
 
     def __init__(
         self,
-        upkeep: Upkeep,
+        place: Place,
         roster: Roster,
-        links: Links,
-        sysctls: Sysctls,
-        call_later: Callable[[float, Callable[[], None]], object],
+        loop: asyncio.AbstractEventLoop,
+        on_removals: Callable[[Place, Upkeep], None],
     ) -> None:
-        """`call_later` is the event loop's."""
-        self._upkeep = upkeep
+        """`on_removals` is called when the kernel tells of things that were removed, which are to
+        be read (`Upkeep.read_removals`) after what it tells of links."""
+        self._place = place
+        self._upkeep = upkeep = Upkeep(place)
         self._roster = roster
-        self._links = links
-        self._sysctls = sysctls
-        self._call_later = call_later
+        self._links = place.links
+        self._sysctls = place.sysctls
+        self._loop = loop
+        self._on_removals = on_removals
+        self._watching = -1
         self._is_starting = True
         self._static: tuple[Thing, ...] = ()
         """What stays, in the order in which it is added."""
@@ -92,16 +99,40 @@ class Routing(Follower):
         self._stale: dict[int, bool] = {}
         """Masters whose things a reload has changed; True where their addresses are put on again,
         which is waited for."""
+        upkeep.on_watch = self._on_watch
+        self._links.on_static_address_gone = upkeep.address_gone
         upkeep.on_lost = self._on_lost
         upkeep.on_settled = self._on_settled
 
+    def finish(self) -> None:
+        if self._upkeep.is_busy and self._place.is_open:
+            with self._place.inside():
+                self._upkeep.finish()
+
+    @property
+    def is_busy(self) -> bool:
+        return self._upkeep.is_busy
+
+    def compare_addresses(self, found: set[tuple[int, bytes]]) -> None:
+        self._upkeep.compare_addresses(found)
+
+    def arrive(self, place: Place) -> None:
+        self._upkeep.resume()
+
+    def depart(self, place: Place) -> None:
+        self._close()
+
     def configure(self, configuration: Configuration) -> None:
+        if not self._place.is_own:
+            configuration = replace(
+                configuration, static_addresses=(), static_routes=(), static_rules=()
+            )
         self._coming = configuration
         if self._is_starting:
             for _ in self._renew(configuration):
                 pass
             # Adverts may leave from an address that stays.
-            self._upkeep.finish()
+            self.finish()
             self._links.read()
 
     def enter(self, instance: Instance) -> None:
@@ -145,8 +176,19 @@ class Routing(Follower):
 
     def stop(self) -> None:
         self._upkeep.remove(STATIC, reversed(self._static))
-        self._upkeep.finish()
+        self.finish()
+        self._close()
+
+    def _close(self) -> None:
+        if self._watching != -1:
+            self._loop.remove_reader(self._watching)
+            self._watching = -1
         self._upkeep.close()
+
+    def _on_watch(self, watch: Watch) -> None:
+        """There are routes or rules, whose removal is to be heard."""
+        self._watching = watch.fileno()
+        self._loop.add_reader(self._watching, self._on_removals, self._place, self._upkeep)
 
     def _put(self, instance: Instance) -> None:
         """Has a master's things where they belong, also those that went with an address."""
@@ -241,7 +283,10 @@ class Routing(Follower):
             watched = self._watched[promoted_before]
             watched.promoted_for.discard(index)
             if not watched.promoted_for:
-                self._sysctls.restore([path_of("ipv4", promoted_before, "promote_secondaries")])
+                path = path_of("ipv4", promoted_before, "promote_secondaries")
+                if path in self._sysctls.originals:
+                    with self._place.inside():
+                        self._sysctls.restore([path])
             self._ignore(promoted_before)
 
     def _hold(self, instance: Instance) -> None:
@@ -276,8 +321,11 @@ class Routing(Follower):
             self._links.unsubscribe(self._on_link, name)
 
     def _promote(self, name: str) -> None:
+        if self._links.by_name(name) is None:
+            return  # it is done when it comes
         try:
-            self._sysctls.change(path_of("ipv4", name, "promote_secondaries"), "1")
+            with self._place.inside():
+                self._sysctls.change(path_of("ipv4", name, "promote_secondaries"), "1")
         except OSError as error:
             log.warning("promote_secondaries cannot be set on %s: %s", name, error.strerror)
 
@@ -332,7 +380,7 @@ class Routing(Follower):
         for index, name in tuple(self._members.items()):
             if thing in self._tracked.get(name, ()):
                 self._hold(self._roster.instances[index])
-        self._roster.on_changed()
+        self._roster.on_changed(self._place)
 
     def _retry(self) -> None:
         """Tries what instances wait for again: what it needs may have come without a word."""
@@ -344,7 +392,7 @@ class Routing(Follower):
     def _retry_later(self) -> None:
         if not self._is_retrying:
             self._is_retrying = True
-            self._call_later(RETRY, self._retry)
+            self._loop.call_later(RETRY, self._retry)
 
 
 _CAUSE = "routing:"
