@@ -378,12 +378,17 @@ cdef class SocketSender(Sender):
 
     def close_place(self, int place) -> None:
         """Closes a place, after what waits has been sent; nothing happens where it is not open."""
-        self.flush()
-        for each in self.sockets.pop(place, ()):
+        for each in self.give_up(place):
             each.close()
+
+    def give_up(self, int place) -> list:
+        """The same, but gives back the sockets, which are still to be closed: that takes its time
+        (kernel/closing.py)."""
+        self.flush()
         check_place(place)
         self.places[place].packet_socket = -1
         self.places[place].raw_ipv4 = self.places[place].raw_ipv6 = -1
+        return self.sockets.pop(place, [])
 
     def open_unicast(self, int family, int place=0) -> None:
         """Opens what `packet` needs for a family in a place that is open, which must be the

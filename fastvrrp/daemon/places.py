@@ -27,6 +27,7 @@ from typing import Any
 from fastvrrp._driver import Driver
 from fastvrrp._sockets import Receiver, SocketSender, place_and_ifindex
 from fastvrrp.kernel.addresses import Placed, leftovers
+from fastvrrp.kernel.closing import close_all
 from fastvrrp.kernel.namespaces import RETRY, Namespaces
 from fastvrrp.model import Authentication, VirtualAddress, VirtualRouter
 from fastvrrp.vrrp.apart import Apart
@@ -236,6 +237,11 @@ class Places:
         """Lets go of all."""
         if self._watcher is not None:
             self._watcher.close()
+        close_all(
+            each
+            for room in self._rooms.values()
+            for each in self._sender.give_up(room.place.number)
+        )
         for room in self._rooms.values():
             room.place.close()
             if room.claim is not None:
@@ -374,7 +380,9 @@ class Places:
         for receiver in room.receivers.values():
             self._driver.unlisten(receiver)
         room.receivers.clear()
-        self._sender.close_place(place.number)
+        sockets = self._sender.give_up(place.number)
+        if sockets:
+            self._run_elsewhere(lambda: close_all(sockets), lambda: None)
         place.close()
         place.links.forget()
         if room.claim is not None:

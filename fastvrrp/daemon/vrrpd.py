@@ -213,7 +213,6 @@ class Vrrpd:
         """Begins everything; how each thing ends is put on `ending`, so that it does although
         another one fails. What is begun last ends first: the adverts that say that we leave."""
         ending.callback(self._places.close)
-        ending.callback(self._sender.close)
         ending.callback(self._driver.close)
         self._places.start(
             self._read.configuration.virtual_routers,

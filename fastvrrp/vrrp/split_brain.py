@@ -22,6 +22,7 @@ from ipaddress import ip_address
 from fastvrrp._engine import Note
 from fastvrrp._table import Table
 from fastvrrp.kernel.claims import Claim
+from fastvrrp.kernel.closing import close_all
 from fastvrrp.model import SECOND, State, VirtualRouter
 from fastvrrp.vrrp.follower import Follower, Rival, hearers
 from fastvrrp.vrrp.hearing import Hearing
@@ -105,7 +106,7 @@ class SplitBrains(Follower):
             if self._suspects.pop(instance.index, None) is not None:
                 self._tell(instance)
             if not hearing.masters:
-                hearing.stop()
+                hearing.rest()
 
     def change(self, instance: Instance, old: VirtualRouter) -> None:
         hearing = self._hearing.get(instance.place)
@@ -119,10 +120,12 @@ class SplitBrains(Follower):
             for _ in hearing.settle():
                 pass
 
+    def depart(self, place: Place) -> None:
+        sockets = self._hearing_in(place).stop()
+        place.run_elsewhere(lambda: close_all(sockets), lambda: None)
+
     def drop(self, place: Place) -> None:
-        hearing = self._hearing.pop(place, None)
-        if hearing is not None:
-            hearing.stop()
+        self._hearing.pop(place, None)
 
     def settle(self) -> Iterator[None]:
         """Lets the kernel hear claims of all addresses that there are now."""
@@ -130,8 +133,7 @@ class SplitBrains(Follower):
             yield from hearing.settle()
 
     def stop(self) -> None:
-        for hearing in self._hearing.values():
-            hearing.stop()
+        close_all(opened for hearing in self._hearing.values() for opened in hearing.stop())
         if self._tick is not None:
             self._tick.cancel()
 
