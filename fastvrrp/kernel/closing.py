@@ -1,8 +1,7 @@
 """Packet sockets are closed side by side, and not in the loop.
 
 The kernel waits for an RCU grace period when one is closed (net/packet/af_packet.c, packet_release:
-synchronize_net), 14 ms as measured. So it is not done in the loop, and many are closed side by side,
-so that they wait for the same ones.
+synchronize_net), 14 ms as measured. Many that are closed side by side wait for the same ones.
 """
 
 from __future__ import annotations
