@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+
+import pytest
 
 from lab import Capture, Fastvrrp, Laboratory, Router, wait_until
 from test_daemon import wait_state
+from test_reload import reload
 
 BACKUP, MASTER, FAULT = 1, 2, 3
 
@@ -206,3 +210,188 @@ def test_everything_of_a_master_is_in_its_namespace(lab: Laboratory) -> None:
     assert "192.0.2.0/24" not in red.run(["ip", "rule"]).stdout
     assert "fastvrrp" not in ruleset(red)
     assert "Traceback" not in daemon.log()
+
+
+@pytest.mark.keywords("net_namespace")
+def test_the_daemon_runs_in_the_namespace_that_is_written(lab: Laboratory) -> None:
+    """Its files have the name, its instances need none; a reload cannot move it."""
+    home, red, peer = lab.router("home"), lab.router("red"), lab.router("peer")
+    lab.connect(red, peer)
+    text = instance("own", red).replace(f"net_namespace {red.namespace}", "")
+    also = instance("named", red, vrid=52).replace("10.0.0.100", "10.0.0.101")
+    daemon = Fastvrrp(home, f"net_namespace {red.namespace}\n{text}{also}").start()
+    wait_state(daemon, MASTER, "own")
+    wait_state(daemon, MASTER, "named")
+    wait_until(lambda: red.holds("10.0.0.100") and red.holds("10.0.0.101"), what="the addresses")
+    daemon.configure(f"net_namespace {peer.namespace}\n{text}{also}")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("net_namespace cannot be changed by a reload")
+    daemon.wait_log("0 added, 0 removed, 0 changed, 2 unchanged")
+    assert daemon.stop() == 0
+    assert not red.holds("10.0.0.100")
+    daemon.configure(f"net_namespace {red.namespace}x\n{text}")
+    daemon.start()
+    assert daemon.wait() == 1
+    assert f"net_namespace {red.namespace}x does not exist: make it with ip netns add" in (
+        daemon.log()
+    )
+
+
+@pytest.mark.keywords("vrrp_instance/net_namespace")
+def test_a_reload_adds_and_removes_namespaces(lab: Laboratory) -> None:
+    home = lab.router("home")
+    red, blue, peer = lab.router("red"), lab.router("blue"), lab.router("peer")
+    lab.connect(red, peer)
+    lab.connect(blue, peer)
+    before = [router.addresses() for router in (red, blue)]
+    daemon = Fastvrrp(home, instance("red", red, "use_vmac")).start()
+    wait_state(daemon, MASTER, "red")
+    wait_until(lambda: "vrrp.51 10.0.0.100/24" in red.addresses(), what="the address")
+
+    reload(
+        daemon, instance("red", red, "use_vmac") + instance("blue", blue, "use_vmac"), "Reloaded"
+    )
+    wait_state(daemon, MASTER, "blue")
+    wait_until(lambda: "vrrp.51 10.0.0.100/24" in blue.addresses(), what="the other's address")
+
+    reload(daemon, instance("blue", blue, "use_vmac"), "Reloaded")
+    wait_until(lambda: red.addresses() == before[0], what="all gone from the first")
+    wait_until(lambda: "vrrp.51" not in red.links(), what="its VMAC gone")
+    wait_until(
+        lambda: red.run(["cat", "/proc/net/raw"]).stdout.count("\n") == 1, what="its socket closed"
+    )
+    wait_until(
+        lambda: (
+            {path.name for path in (daemon.folder / "fastvrrp.namespaces").iterdir()}
+            == {blue.namespace}
+        ),
+        what="its note gone",
+    )
+
+    # The same name in another namespace is another virtual router.
+    reload(daemon, instance("blue", red, "use_vmac"), "Reloaded")
+    wait_until(lambda: "vrrp.51 10.0.0.100/24" in red.addresses(), what="the address again")
+    wait_until(lambda: blue.addresses() == before[1], what="all gone from the second")
+    reload(daemon, instance("blue", red), "Reloaded")
+    wait_until(lambda: f"{red.interfaces[0]} 10.0.0.100/24" in red.addresses(), what="no VMAC")
+    assert daemon.stop() == 0
+    assert [router.addresses() for router in (red, blue)] == before
+    assert "Traceback" not in daemon.log()
+
+
+@pytest.mark.keywords("vrrp_instance/track_interface")
+def test_interfaces_of_other_namespaces_are_tracked(lab: Laboratory) -> None:
+    """One in another namespace than the instance's: it goes down, and its namespace goes."""
+    home, red, blue = lab.router("home"), lab.router("red"), lab.router("blue")
+    peer = lab.router("peer")
+    uplink = lab.connect(blue, peer)[0]
+    lab.connect(red, peer)
+    daemon = Fastvrrp(
+        home,
+        instance(
+            "red",
+            red,
+            f"track_interface {{\n{uplink.interface} weight -50 net_namespace {blue.namespace}\n}}",
+        ),
+    ).start()
+    wait_state(daemon, MASTER, "red")
+    peer.ip(f"link set {uplink.interface} down")
+    daemon.wait_log(f"{uplink.interface} in network namespace {blue.namespace} down")
+    daemon.wait_log("(red) Changing effective priority from 200 to 150")
+    peer.ip(f"link set {uplink.interface} up")
+    daemon.wait_log("(red) Changing effective priority from 150 to 200")
+    subprocess.run(["ip", "netns", "del", blue.namespace], check=True)
+    daemon.wait_log("(red) Changing effective priority from 200 to 150", count=2)
+    wait_state(daemon, MASTER, "red")
+    daemon.configure(instance("red", red))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("(red) Changing effective priority from 150 to 200", count=2)
+    assert daemon.stop() == 0
+
+
+def test_a_sync_group_moves_together_across_namespaces(lab: Laboratory) -> None:
+    home, red, blue = lab.router("home"), lab.router("red"), lab.router("blue")
+    peer = lab.router("peer")
+    link = lab.connect(red, peer)[0]
+    lab.connect(blue, peer)
+    daemon = Fastvrrp(
+        home,
+        "vrrp_sync_group G {\n group {\n red\n blue\n }\n}\n"
+        + instance("red", red)
+        + instance("blue", blue),
+    ).start()
+    for name in ("red", "blue"):
+        wait_state(daemon, MASTER, name)
+    peer.ip(f"link set {link.interface} down")
+    for name in ("red", "blue"):
+        wait_state(daemon, FAULT, name)
+    wait_until(lambda: not blue.holds("10.0.0.100"), what="the other's address gone")
+    peer.ip(f"link set {link.interface} up")
+    for name in ("red", "blue"):
+        wait_state(daemon, MASTER, name)
+    subprocess.run(["ip", "netns", "del", red.namespace], check=True)
+    wait_state(daemon, FAULT, "blue")
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()
+
+
+def test_a_namespace_has_one_fastvrrp(lab: Laboratory) -> None:
+    """The second one's instances there wait until the first has gone."""
+    home, other, red = lab.router("home"), lab.router("other"), lab.router("red")
+    lab.connect(red, lab.router("peer"))
+    first = Fastvrrp(home, instance("red", red)).start()
+    wait_state(first, MASTER, "red")
+    second = Fastvrrp(other, instance("red", red, priority=100)).start()
+    second.wait_log("another fastvrrp runs in this network namespace")
+    wait_state(second, FAULT, "red")
+    assert first.stop() == 0
+    wait_state(second, MASTER, "red")
+    assert second.stop() == 0
+
+
+@pytest.mark.parametrize("is_unicast", [False, True])
+def test_ipv6_in_a_namespace(lab: Laboratory, is_unicast: bool) -> None:
+    home, red, peer = lab.router("home"), lab.router("red"), lab.router("peer")
+    link = lab.connect(red, peer)[0]
+    own, others = f"fe80::{red.index}", f"fe80::{peer.index}"
+    lines = ["virtual_ipaddress {\nfe80::100/64\nfd00::100/64\n}"]
+    if is_unicast:
+        lines += [f"unicast_src_ip {own}", f"unicast_peer {{\n{others}\n}}"]
+    daemon = Fastvrrp(home, instance("red", red, *lines)).start()
+    wait_state(daemon, MASTER, "red")
+    wait_until(lambda: red.holds("fd00::100"), what="the address")
+    with Capture(peer) as capture:
+        capture.wait_for_advert(51, priority=200, source=own)
+    assert daemon.stop() == 0
+    assert not red.holds("fd00::100")
+    assert f"{link.interface} fe80::{red.index}/64" in red.addresses()
+
+
+def test_split_brain_is_noticed_in_a_namespace(lab: Laboratory) -> None:
+    """A host in the namespace's link answers for the virtual address, in another one nobody."""
+    home, red, blue = lab.router("home"), lab.router("red"), lab.router("blue")
+    rogue = lab.router("rogue")
+    link = lab.connect(red, rogue)[0]
+    lab.connect(blue, lab.router("quiet"))
+    daemon = Fastvrrp(home, instance("red", red) + instance("blue", blue)).start()
+    wait_state(daemon, MASTER, "red")
+    wait_state(daemon, MASTER, "blue")
+    wait_until(lambda: red.holds("10.0.0.100"), what="the address")
+    rogue.ip(f"address add 10.0.0.100/24 dev {link.interface}")
+    rogue.set_sysctl("net/ipv4/conf/all/arp_notify", "1")
+    rogue.ip(f"link set {link.interface} down", f"link set {link.interface} up")
+    wait_until(
+        lambda: "(red) Split brain" in announce(rogue, link.interface, daemon),
+        timeout=20.0,
+        what=daemon.log,
+        interval=0.3,
+    )
+    assert "(blue) Split brain" not in daemon.log()
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()
+
+
+def announce(rogue: Router, interface: str, daemon: Fastvrrp) -> str:
+    """Has a host say again that it has its addresses; the daemon's log."""
+    rogue.ip(f"link set {interface} down", f"link set {interface} up")
+    return daemon.log()

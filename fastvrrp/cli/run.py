@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
 DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
+NAMED_PID_FILE = "/run/fastvrrp-{}.pid"
+"""In a network namespace of that name (`net_namespace` of `global_defs`)."""
 CONFIG_TEST_FAILED = 5  # this and the next as keepalived -t
 CONFIG_TEST_DOUBTFUL = 6
 NOTHING_TO_RUN = 2  # as keepalived
 MACHINE_FAILED = 1
+ANY_INTERFACE = "*"
 RIGHTS = "run it as root, or with the capabilities CAP_NET_RAW and CAP_NET_ADMIN"
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """What the daemon's event loop takes, once it runs."""
@@ -54,9 +57,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "-p",
         "--pid",
         type=Path,
-        default=DEFAULT_PID_FILE,
         metavar="FILE",
-        help="where to write the process id (default: %(default)s)",
+        help=f"where to write the process id (default: {DEFAULT_PID_FILE}, and with net_namespace"
+        f" {NAMED_PID_FILE.format('NAME')})",
     )
     parser.add_argument(
         "-t", "--config-test", action="store_true", help="only check the configuration"
@@ -119,24 +122,59 @@ def missing_interfaces(configuration: Configuration) -> list[str]:
     minds. The daemon waits for them."""
     if configuration.definitions.vrrp.dynamic_interfaces != DynamicInterfaces.NO:
         return []
-    # What is in another network namespace is not looked for.
-    routers = [each for each in configuration.virtual_routers if each.namespace is None]
-    known = {name for _, name in socket.if_nameindex()}
-    known |= {router.vmac.name for router in routers if router.vmac is not None}
-    users = [(f"vrrp_instance {router.name}", router.tracked) for router in routers]
+    routers = configuration.virtual_routers
+    known = _Known(configuration)
+    users = [(f"vrrp_instance {each.name}", each.namespace, each.tracked) for each in routers]
     users += [
-        (f"vrrp_sync_group {group.name}", group.tracked) for group in configuration.sync_groups
+        (f"vrrp_sync_group {group.name}", None, group.tracked)
+        for group in configuration.sync_groups
     ]
     return [
         f"interface {router.interface} of vrrp_instance {router.name}"
         for router in routers
-        if router.interface not in known
+        if not known.has(router.interface, router.namespace)
     ] + [
         f"interface {each.name} that {user} tracks"
-        for user, tracked in users
+        for user, namespace, tracked in users
         for each in tracked
-        if each.kind == Tracker.INTERFACE and each.namespace is None and each.name not in known
+        if each.kind == Tracker.INTERFACE and not known.has(each.name, each.namespace or namespace)
     ]
+
+
+class _Known:
+    """The interfaces of this machine, and those that the daemon would make, by network
+    namespace."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._own = configuration.definitions.namespaces.network
+        self._routers = configuration.virtual_routers
+        self._found: dict[str | None, set[str]] = {}
+
+    def has(self, interface: str, namespace: str | None) -> bool:
+        """Whether one is there; those of a namespace that we may not enter are taken to be."""
+        names = self._found.get(namespace)
+        if names is None:
+            names = self._found[namespace] = self._look(namespace)
+        return interface in names or ANY_INTERFACE in names
+
+    def _look(self, namespace: str | None) -> set[str]:
+        made = {
+            router.vmac.name
+            for router in self._routers
+            if router.vmac is not None and router.namespace == namespace
+        }
+        there = namespace or self._own
+        if there is None:
+            return made | {name for _, name in socket.if_nameindex()}
+        from fastvrrp.kernel.netns import inside
+
+        try:
+            with inside(there):
+                return made | {name for _, name in socket.if_nameindex()}
+        except FileNotFoundError:
+            return made
+        except OSError:
+            return {ANY_INTERFACE}
 
 
 def config_test_status(reading: Reading) -> int:
@@ -154,9 +192,12 @@ def _serve(arguments: argparse.Namespace, reading: Aside) -> int:
     from fastvrrp.daemon.background import AlreadyRunning, PidFile, leave_terminal
 
     arguments.use_file = arguments.use_file.absolute()  # the daemon goes to another folder
-    pid_file = PidFile(arguments.pid.absolute())
+    namespace = reading.configuration.definitions.namespaces.network
+    pid_file = PidFile((arguments.pid or default_pid_file(namespace)).absolute())
     caller: Caller | None = None
     try:
+        if namespace is not None:
+            enter(namespace)
         if not arguments.dont_fork:
             caller = leave_terminal()
         # uvloop delivers no signal that came before it ran: until then they wait in the kernel.
@@ -172,6 +213,27 @@ def _serve(arguments: argparse.Namespace, reading: Aside) -> int:
     return 0
 
 
+def default_pid_file(namespace: str | None) -> Path:
+    """Each network namespace may have a daemon of its own."""
+    return DEFAULT_PID_FILE if namespace is None else Path(NAMED_PID_FILE.format(namespace))
+
+
+def enter(name: str) -> None:
+    """Has this process be in a network namespace from now on. Raises OSError."""
+    from fastvrrp.kernel.netns import Namespace
+
+    try:
+        namespace = Namespace(name)
+    except FileNotFoundError as error:
+        raise OSError(
+            error.errno, f"net_namespace {name} does not exist: make it with ip netns add {name}"
+        ) from None
+    try:
+        namespace.enter()
+    finally:
+        namespace.close()
+
+
 def _run_daemon(
     arguments: argparse.Namespace, reading: Aside, pid_file: Path, caller: Caller | None
 ) -> None:
@@ -184,7 +246,13 @@ def _run_daemon(
             caller.tell(0)
 
     to_console = arguments.log_console
-    with set_up(console=to_console, syslog=not to_console, detail=arguments.log_detail):
+    namespace = reading.configuration.definitions.namespaces.network
+    with set_up(
+        console=to_console,
+        syslog=not to_console,
+        detail=arguments.log_detail,
+        ident="fastvrrp" if namespace is None else f"fastvrrp_{namespace}",
+    ):
         try:
             Vrrpd(reading, arguments.use_file, arguments.config_id, segment_path(pid_file)).run(
                 on_started

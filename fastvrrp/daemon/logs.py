@@ -184,9 +184,10 @@ class _Syslog(_Outlet, logging.handlers.SysLogHandler):
     """Writes to the machine's syslogd; where that is gone the next record tries again."""
 
 
-def set_up(*, console: bool, syslog: bool, detail: bool) -> Logs:
-    """Sends the daemon's log to stderr and to syslog until the result is closed; `detail` (-D) adds
-    what is rarely wanted. The errors of the event loop (the logger `asyncio`) go there too.
+def set_up(*, console: bool, syslog: bool, detail: bool, ident: str = "fastvrrp") -> Logs:
+    """Sends the daemon's log to stderr and to syslog, as `ident`, until the result is closed;
+    `detail` (-D) adds what is rarely wanted. The errors of the event loop (the logger `asyncio`) go
+    there too.
 
     A machine without syslog is no error: a daemon must not fail for that.
     """
@@ -198,7 +199,7 @@ def set_up(*, console: bool, syslog: bool, detail: bool) -> Logs:
         handlers.append(handler)
     if syslog and SYSLOG.exists():
         to_syslog = _Syslog(str(SYSLOG), facility=logging.handlers.SysLogHandler.LOG_DAEMON)
-        to_syslog.ident = "fastvrrp: "
+        to_syslog.ident = f"{ident}: "
         handlers.append(to_syslog)
     level = logging.DEBUG if detail else logging.INFO
     return Logs(handlers, {"fastvrrp": level, "asyncio": logging.ERROR})

@@ -81,13 +81,16 @@ class Places:
         sender: SocketSender,
         run_elsewhere: RunElsewhere,
         segment: Path,
+        own_name: str | None,
     ) -> None:
-        """`segment` is the path of the state segment. `roster`, `transitions`, `followers` and
+        """`own_name` is what the daemon's own namespace is called, where that is written; `segment`
+        is the path of the state segment. `roster`, `transitions`, `followers` and
         `apart` are to be set before anything else is done."""
         self._loop = loop
         self._driver = driver
         self._sender = sender
         self._run_elsewhere = run_elsewhere
+        self.own_name = own_name
         self._segment = segment
         self._notes = segment.with_suffix(".namespaces")
         """A file for each namespace other than the daemon's own, under its name."""
@@ -141,7 +144,7 @@ class Places:
         self._listen(room, model)
 
     def _room(self, name: str | None) -> _Room:
-        room = self._rooms.get(name)
+        room = self._rooms.get(name if name != self.own_name else None)
         if room is None:
             assert name is not None
             number = next(n for n in range(len(self._by_number) + 1) if n not in self._by_number)
@@ -207,8 +210,8 @@ class Places:
         self._connect(self.own)
         by_name: dict[str | None, list[VirtualRouter]] = {None: []}
         for model in models:
-            by_name.setdefault(model.namespace, []).append(model)
             self.expect(model)
+            by_name.setdefault(self._room(model.namespace).place.name, []).append(model)
         own = self._rooms[None]
         self._begin(own, by_name[None], static_addresses)
         for name, those in by_name.items():

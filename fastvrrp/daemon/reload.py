@@ -180,6 +180,13 @@ class Reloads:
         if log.isEnabledFor(logging.DEBUG):
             for line in differences(running.configuration.definitions, definitions):
                 log.debug("global_defs: %s", line)
+        own = running.places.own_name
+        if definitions.namespaces.network != own:
+            log.warning(
+                "net_namespace cannot be changed by a reload: the daemon stays in %s until it is"
+                " started anew",
+                own or "the network namespace that it was started in",
+            )
         running.configuration = summary.configuration
         for follower in running.followers:
             follower.configure(summary.configuration)

@@ -86,7 +86,12 @@ class Vrrpd:
         clock = self._driver.now
         self._kernel_thread = ThreadPoolExecutor(1, "kernel")
         self._places = places = Places(
-            self._loop, self._driver, self._sender, self._run_elsewhere, segment
+            self._loop,
+            self._driver,
+            self._sender,
+            self._run_elsewhere,
+            segment,
+            read.configuration.definitions.namespaces.network,
         )
         self._roster = Roster(self._table, self._engine, places.use, places.release, clock)
         definitions = read.configuration.definitions
