@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from fastvrrp.config import read
 from lab import Capture, Fastvrrp, Laboratory, Router, wait_until
 from test_daemon import wait_state
 from test_reload import reload
@@ -395,3 +398,60 @@ def announce(rogue: Router, interface: str, daemon: Fastvrrp) -> str:
     """Has a host say again that it has its addresses; the daemon's log."""
     rogue.ip(f"link set {interface} down", f"link set {interface} up")
     return daemon.log()
+
+
+def test_explain_and_the_test_of_a_configuration_look_in_the_namespace(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    red = lab.router("red")
+    lab.connect(red, lab.router("peer"))
+    text = instance("red", red)
+    there, gone = tmp_path / "there.conf", tmp_path / "gone.conf"
+    there.write_text(text)
+    gone.write_text(text.replace(red.namespace, f"{red.namespace}x"))
+    explained = fastvrrp("explain", str(there), "red")
+    assert f"on eth0 in network namespace {red.namespace}" in explained.stdout
+    assert f"it can take part, and sends from 10.0.0.{red.index}" in explained.stdout
+    explained = fastvrrp("explain", str(gone), "red")
+    assert f"FAULT: network namespace {red.namespace}x does not exist" in explained.stdout
+    assert "does not exist on this machine" not in fastvrrp("run", "-t", "-f", str(there)).stderr
+    tested = fastvrrp("run", "-t", "-f", str(gone))
+    assert "interface eth0 of vrrp_instance red does not exist on this machine" in tested.stderr
+    assert tested.returncode == 5
+
+
+def fastvrrp(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("fastvrrp")
+    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_what_another_namespace_cannot_have_is_said(lab: Laboratory, tmp_path: Path) -> None:
+    red = lab.router("red")
+    lab.connect(red, lab.router("peer"))
+    path = tmp_path / "x.conf"
+    path.write_text(
+        "track_group T {\n group {\n  red\n }\n}\n"
+        "static_routes {\n 192.0.2.0/24 via 10.0.0.9 dev eth0 track_group T\n}\n"
+        + instance("red", red)
+        + instance("bad", red, vrid=52).replace(red.namespace, "a/b")
+    )
+    said = fastvrrp("check", str(path)).stderr
+    assert "vrrp_instance red of track_group T does not track it" in said
+    assert "take it out of the group" in said
+    assert "a/b is no name of a network namespace" in said
+    configuration = read(str(path)).configuration
+    assert [each.name for each in configuration.virtual_routers] == ["red"], "it is nowhere else"
+
+
+@pytest.mark.keywords("vrrp_instance/use_vmac")
+def test_names_of_vmacs_are_those_of_the_namespace(lab: Laboratory, tmp_path: Path) -> None:
+    path = tmp_path / "x.conf"
+    red, blue = lab.router("red"), lab.router("blue")
+    lab.connect(red, blue)
+    path.write_text(
+        instance("one", red, "use_vmac")
+        + instance("two", blue, "use_vmac")
+        + instance("three", blue, "use_vmac").replace("interface eth0", "interface eth1")
+    )
+    names = [each.vmac.name for each in read(str(path)).configuration.virtual_routers if each.vmac]
+    assert names == ["vrrp.51", "vrrp.51", "vrrp1.51"]

@@ -213,6 +213,8 @@ def _mover(configured: int, tracked: Tracked) -> Facts:
 
 def _faults(router: VirtualRouter) -> Iterator[str]:
     """What every virtual router of this kind needs."""
+    if router.namespace is not None:
+        yield f"network namespace {router.namespace} does not exist"
     yield f"interface {router.interface} is missing"
     if router.tracks_interface:
         yield f"interface {router.interface} is down"

@@ -118,6 +118,13 @@ class Places:
         link = place.links.by_index(ifindex) if place is not None else None
         return link.name if link is not None else None
 
+    def called(self, number: int) -> str | None:
+        """The same, for a person."""
+        name = self.name_of(number)
+        if name is None:
+            return None
+        return self._by_number[place_and_ifindex(number)[0]].called(name)
+
     # --- who uses them ----------------------------------------------------------------------------
 
     def use(self, name: str | None) -> Place:

@@ -153,7 +153,7 @@ class Vrrpd:
             tracking,
             self._groups,
             Keys(self._engine, self._roster),
-            UnknownVrids(self._engine, places.name_of),
+            UnknownVrids(self._engine, places.called),
             ReceiveBuffers(self._roster, places.resize),
             filters,
             self._routings,

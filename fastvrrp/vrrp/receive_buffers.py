@@ -44,6 +44,16 @@ class ReceiveBuffers(Follower):
         self._resize = resize
         self._buffers = Buffers()
         self._is_stale = False
+        self._sizes: dict[tuple[Place, int], int | None] = {}
+
+    def arrive(self, place: Place) -> None:
+        for family in (AF_INET, AF_INET6):
+            if (place, family) in self._sizes:
+                self._resize(place, family, self._sizes[place, family])
+
+    def drop(self, place: Place) -> None:
+        for family in (AF_INET, AF_INET6):
+            self._sizes.pop((place, family), None)
 
     def configure(self, configuration: Configuration) -> None:
         buffers = configuration.definitions.buffers
@@ -75,8 +85,9 @@ class ReceiveBuffers(Follower):
                 wanted[key] = wanted.get(key, 0) + max(self._size(instance), LEAST)
                 are_any |= self._is_written(instance.model)
             yield
-        for (place, family), size in wanted.items():
-            self._resize(place, family, size if are_any else None)
+        self._sizes = {key: size if are_any else None for key, size in wanted.items()}
+        for (place, family), size in self._sizes.items():
+            self._resize(place, family, size)
 
     def _is_written(self, model: VirtualRouter) -> bool:
         return (

@@ -17,10 +17,10 @@ class UnknownVrids(Follower):
     """Says of each VRID that is nobody's that it is heard on an interface; once, where keepalived
     does it with every advert. All of them are counted in the state segment, logged or not."""
 
-    def __init__(self, engine: Engine, name_of: Callable[[int], str | None]) -> None:
-        """`name_of` gives the name of an interface by the engine's number."""
+    def __init__(self, engine: Engine, called: Callable[[int], str | None]) -> None:
+        """`called` gives the name of an interface, for a person, by the engine's number."""
         self._engine = engine
-        self._name_of = name_of
+        self._called = called
 
     def configure(self, configuration: Configuration) -> None:
         is_wanted = configuration.definitions.vrrp.logs_unknown_vrids
@@ -30,6 +30,6 @@ class UnknownVrids(Follower):
         log.info(
             "Unknown VRID(%d) received on interface(%s) from %s. ignoring...",
             vrid,
-            self._name_of(ifindex) or ifindex,
+            self._called(ifindex) or ifindex,
             ip_address(source),
         )
