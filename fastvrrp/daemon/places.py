@@ -15,24 +15,23 @@ namespace.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import resource
 import socket
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from fastvrrp._driver import Driver
 from fastvrrp._sockets import Receiver, SocketSender, place_and_ifindex
-from fastvrrp.kernel.addresses import Placed, leftovers
+from fastvrrp.daemon.leftovers import Notes, remove_addresses
 from fastvrrp.kernel.closing import close_all
-from fastvrrp.kernel.namespaces import RETRY, Namespaces
+from fastvrrp.kernel.namespaces import RETRY, Change, Namespaces
 from fastvrrp.model import Authentication, VirtualAddress, VirtualRouter
 from fastvrrp.vrrp.apart import Apart
 from fastvrrp.vrrp.follower import Follower
-from fastvrrp.vrrp.instance import PRIORITY_OWNER
 from fastvrrp.vrrp.place import Place, RunElsewhere
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.transitions import Transitions
@@ -45,7 +44,6 @@ ATTEMPT = 2.0
 """Seconds between two attempts to open a namespace that cannot be used."""
 REST = 0.01
 """Seconds between two looks at whether what is to be removed in a namespace has been."""
-LIMIT_NS = 60_000_000_000
 DESCRIPTORS = 16
 """That a namespace takes at most, in the ordinary case."""
 
@@ -91,14 +89,14 @@ class Places:
         self._sender = sender
         self._run_elsewhere = run_elsewhere
         self.own_name = own_name
-        self._segment = segment
-        self._notes = segment.with_suffix(".namespaces")
-        """A file for each namespace other than the daemon's own, under its name."""
+        self._notes = Notes(segment)
         self.own = Place(run_elsewhere)
         self._rooms: dict[str | None, _Room] = {None: _Room(self.own)}
         self._by_number: dict[int, Place] = {0: self.own}
         self._watcher: Namespaces | None = None
         self._next_look: asyncio.TimerHandle | None = None
+        self._changes: deque[Change] = deque()
+        """Names that have come or gone, and are to be opened or left."""
         self.roster: Roster
         self.transitions: Transitions
         self.followers: Sequence[Follower] = ()
@@ -110,6 +108,10 @@ class Places:
     def __iter__(self) -> Iterator[Place]:
         """Every place in use, open or not."""
         return iter([room.place for room in self._rooms.values()])
+
+    def note(self, place: Place) -> None:
+        """Remembers for a successor what was changed in a place, if we crash."""
+        self._notes.write(place)
 
     def name_of(self, number: int) -> str | None:
         """The name of an interface by the engine's number of it."""
@@ -224,13 +226,13 @@ class Places:
         for name, those in by_name.items():
             if name is not None:
                 self._open(self._rooms[name], those)
-        for path in self._notes.glob("*"):
-            if path.name not in self._rooms:
+        for name in self._notes.names():
+            if name not in self._rooms:
                 # What a crashed daemon has left where no virtual router is to be any more.
-                room = self._room(path.name)
+                room = self._room(name)
                 self._open(room)
                 if room.phase is _Phase.ABSENT:
-                    path.unlink()
+                    self._notes.forget(room.place)
                 self._leave_unused(room)
 
     def clear(self) -> None:
@@ -239,9 +241,7 @@ class Places:
             if room.place.is_open:
                 with room.place.inside():
                     _clear(room.place)
-                self._note_path(room.place).unlink(missing_ok=True)
-        if self._notes.is_dir() and not any(self._notes.iterdir()):
-            self._notes.rmdir()
+                self._notes.forget(room.place)
 
     def close(self) -> None:
         """Lets go of all."""
@@ -292,7 +292,7 @@ class Places:
             if not place.is_own:
                 room.claim = claim_namespace()
                 self._sender.open(place.number)
-            self._recall(place)
+            self._notes.recall(place)
             place.links.open()
         room.phase, place.fault = _Phase.OPEN, None
         self._open_sockets(room)
@@ -301,7 +301,7 @@ class Places:
             follower.arrive(place)
         place.links.begin()
         self._loop.add_reader(place.links.fileno(), self.on_links, place)
-        _remove_leftovers(place, models, static_addresses)
+        remove_addresses(place, models, static_addresses)
 
     def _open_again(self, room: _Room) -> None:
         room.attempt = None
@@ -319,21 +319,31 @@ class Places:
     def _look(self) -> None:
         """A name has come or gone."""
         assert self._watcher is not None
-        for change in self._watcher.read():
-            room = self._rooms.get(change.name)
-            if room is None:
-                continue
-            if change.exists and room.phase is _Phase.ABSENT:
-                log.info("Network namespace %s has come", change.name)
-                self._open(room)
-            elif not change.exists and room.phase is _Phase.OPEN:
-                log.warning("Network namespace %s has gone", change.name)
-                room.place.missing()
-                self._leave(room)
-            elif not change.exists and room.phase is _Phase.ABSENT:
-                room.place.missing()
+        if not self._changes:
+            self._loop.call_soon(self._take_change)
+        self._changes.extend(self._watcher.read())
         if self._watcher.is_unfinished and self._next_look is None:
             self._next_look = self._loop.call_later(RETRY, self._look_again)
+
+    def _take_change(self) -> None:
+        """Opens or leaves one namespace; adverts may leave before the next one."""
+        if not self._changes:
+            return
+        change = self._changes.popleft()
+        room = self._rooms.get(change.name)
+        if room is None:
+            pass  # nobody uses it any more
+        elif change.exists and room.phase is _Phase.ABSENT:
+            log.info("Network namespace %s has come", change.name)
+            self._open(room)
+        elif not change.exists and room.phase is _Phase.OPEN:
+            log.warning("Network namespace %s has gone", change.name)
+            room.place.missing()
+            self._leave(room)
+        elif not change.exists and room.phase is _Phase.ABSENT:
+            room.place.missing()
+        if self._changes:
+            self._loop.call_soon(self._take_change)
 
     def _look_again(self) -> None:
         self._next_look = None
@@ -370,7 +380,7 @@ class Places:
 
     def _left(self, room: _Room) -> None:
         place = room.place
-        self._note_path(place).unlink(missing_ok=True)
+        self._notes.forget(place)
         self._shut(room)
         assert self._watcher is not None
         assert place.name is not None
@@ -413,35 +423,6 @@ class Places:
         self.transitions.drop(place)
         self.roster.drop(place)
 
-    # --- what a crash must not lose ---------------------------------------------------------------
-
-    def _note_path(self, place: Place) -> Path:
-        if place.name is None:
-            return self._segment.with_suffix(".sysctl")
-        return self._notes / place.name
-
-    def note(self, place: Place) -> None:
-        """Keeps what others' kernel parameters were, for a successor if we crash; of a namespace
-        other than the daemon's own also that we are there."""
-        if place.is_own and not place.sysctls.originals:
-            return
-        known = {"namespace": place.inode, "originals": dict(place.sysctls.originals)}
-        path = self._note_path(place)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(known))
-
-    def _recall(self, place: Place) -> None:
-        """Takes over what a daemon that crashed had changed."""
-        try:
-            known = json.loads(self._note_path(place).read_text())
-            if known["namespace"] == place.inode:
-                place.sysctls.take_over(
-                    {str(path): str(value) for path, value in known["originals"].items()}
-                )
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-            pass
-        self.note(place)
-
 
 def _clear(place: Place) -> None:
     """Takes back VMACs, memberships and kernel parameters."""
@@ -450,35 +431,6 @@ def _clear(place: Place) -> None:
     # While it is still as the configuration wants it whether the kernel reports that we leave.
     place.memberships.close()
     place.sysctls.restore()
-
-
-def _remove_leftovers(
-    place: Place, models: Iterable[VirtualRouter], static_addresses: Iterable[VirtualAddress]
-) -> None:
-    """Removes virtual addresses that an earlier daemon, ours or keepalived, has left behind."""
-    unmarked = {
-        placed
-        for model in models
-        if model.priority != PRIORITY_OWNER  # whose addresses may be the interface's own
-        for placed in _placed(place, model.all_addresses, model.interface)
-    }
-    wanted = set(_placed(place, static_addresses, ""))
-    channel = place.channel
-    assert channel is not None
-    requests = leftovers(wanted, channel.dump_addresses(), unmarked)
-    if requests:
-        log.info("removing %d virtual addresses that were left behind", len(requests))
-        channel.apply(requests, 0, LIMIT_NS)
-        channel.take_errors()
-
-
-def _placed(
-    place: Place, addresses: Collection[VirtualAddress] | Iterable[VirtualAddress], interface: str
-) -> Iterator[Placed]:
-    for address in addresses:
-        link = place.links.by_name(address.interface or interface)
-        if link is not None:
-            yield Placed(link.index, address.family, address.address, address.prefixlen)
 
 
 def _have_descriptors(needed: int) -> None:

@@ -1,0 +1,96 @@
+"""What a daemon that crashed has left in a network namespace: addresses, and changed parameters.
+
+What was changed in others' kernel parameters is kept in a file beside the state segment; for a
+namespace other than the daemon's own there is one as long as we are there, whatever was changed. So
+it is known after a crash where else something may be.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from fastvrrp.kernel.addresses import Placed, leftovers
+from fastvrrp.model import VirtualAddress, VirtualRouter
+from fastvrrp.vrrp.instance import PRIORITY_OWNER
+from fastvrrp.vrrp.place import Place
+
+log = logging.getLogger(__name__)
+
+LIMIT = 60_000_000_000
+"""Nanoseconds that the removal of addresses may take."""
+
+
+class Notes:
+    """The files, one for each place."""
+
+    def __init__(self, segment: Path) -> None:
+        """`segment` is the path of the state segment."""
+        self._own = segment.with_suffix(".sysctl")
+        self._others = segment.with_suffix(".namespaces")
+        """A folder with files that are named like their namespaces."""
+
+    def names(self) -> list[str]:
+        """Namespaces of which there are files."""
+        return [path.name for path in self._others.glob("*")]
+
+    def write(self, place: Place) -> None:
+        """Keeps what others' kernel parameters were."""
+        if place.is_own and not place.sysctls.originals:
+            return
+        known = {"namespace": place.inode, "originals": dict(place.sysctls.originals)}
+        path = self._path(place)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(known))
+
+    def recall(self, place: Place) -> None:
+        """Has a place know what a daemon that crashed had changed in the same namespace."""
+        try:
+            known = json.loads(self._path(place).read_text())
+            if known["namespace"] == place.inode:
+                place.sysctls.take_over(
+                    {str(path): str(value) for path, value in known["originals"].items()}
+                )
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            pass  # there is none, or it was cut short
+        self.write(place)
+
+    def forget(self, place: Place) -> None:
+        """Nothing of ours is left there."""
+        self._path(place).unlink(missing_ok=True)
+        if not place.is_own:
+            with suppress(OSError):  # there are others
+                self._others.rmdir()
+
+    def _path(self, place: Place) -> Path:
+        return self._own if place.name is None else self._others / place.name
+
+
+def remove_addresses(
+    place: Place, models: Iterable[VirtualRouter], static_addresses: Iterable[VirtualAddress]
+) -> None:
+    """Removes virtual addresses that an earlier daemon, ours or keepalived, has left behind."""
+    unmarked = {
+        placed
+        for model in models
+        if model.priority != PRIORITY_OWNER  # whose addresses may be the interface's own
+        for placed in _placed(place, model.all_addresses, model.interface)
+    }
+    wanted = set(_placed(place, static_addresses, ""))
+    channel = place.channel
+    assert channel is not None
+    requests = leftovers(wanted, channel.dump_addresses(), unmarked)
+    if requests:
+        log.info("removing %d virtual addresses that were left behind", len(requests))
+        channel.apply(requests, 0, LIMIT)
+        channel.take_errors()
+
+
+def _placed(place: Place, addresses: Iterable[VirtualAddress], interface: str) -> Iterator[Placed]:
+    for address in addresses:
+        link = place.links.by_name(address.interface or interface)
+        if link is not None:
+            yield Placed(link.index, address.family, address.address, address.prefixlen)
