@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fastvrrp.config import read
-from lab import Capture, Fastvrrp, Laboratory, Router, wait_until
+from lab import Capture, Fastvrrp, Keepalived, Laboratory, Router, wait_until
 from test_daemon import wait_state
 from test_reload import reload
 
@@ -98,6 +99,9 @@ def test_a_namespace_that_vanishes_faults_its_instances_until_it_returns(lab: La
     wait_state(daemon, FAULT, "red")
     daemon.wait_log(f"(red) network namespace {red.namespace} does not exist")
     daemon.wait_log("(red) Entering FAULT STATE")
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    assert b'INSTANCE "red" FAULT 200\n' in os.read(reading, 65536)
+    os.close(reading)
     wait_until(
         lambda: not peer.show("link", "show", "type", "veth"), what="the old namespace let go of"
     )
@@ -306,10 +310,15 @@ def test_interfaces_of_other_namespaces_are_tracked(lab: Laboratory) -> None:
     subprocess.run(["ip", "netns", "del", blue.namespace], check=True)
     daemon.wait_log("(red) Changing effective priority from 200 to 150", count=2)
     wait_state(daemon, MASTER, "red")
-    daemon.configure(instance("red", red))
-    daemon.signal(signal.SIGHUP)
+    subprocess.run(["ip", "netns", "add", blue.namespace], check=True)
+    daemon.wait_log(f"Network namespace {blue.namespace} has come")
+    before = daemon.configuration_file.read_text()
+    reload(daemon, instance("red", red), "Reloaded")
     daemon.wait_log("(red) Changing effective priority from 150 to 200", count=2)
+    reload(daemon, before, "Reloaded")
+    daemon.wait_log("(red) Changing effective priority from 200 to 150", count=3)
     assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()
 
 
 def test_a_sync_group_moves_together_across_namespaces(lab: Laboratory) -> None:
@@ -455,3 +464,22 @@ def test_names_of_vmacs_are_those_of_the_namespace(lab: Laboratory, tmp_path: Pa
     )
     names = [each.vmac.name for each in read(str(path)).configuration.virtual_routers if each.vmac]
     assert names == ["vrrp.51", "vrrp.51", "vrrp1.51"]
+
+
+def test_keepalived_is_a_peer_of_an_instance_in_a_namespace(lab: Laboratory) -> None:
+    home, red, peer = lab.router("home"), lab.router("red"), lab.router("peer")
+    lab.connect(red, peer)
+    text = instance("red", peer, priority=100).replace(f"net_namespace {peer.namespace}", "")
+    keepalived = Keepalived(peer, text).start()
+    keepalived.wait_log("Entering MASTER STATE")
+    daemon = Fastvrrp(home, instance("red", red)).start()
+    wait_state(daemon, MASTER, "red")
+    wait_holder(red, peer)
+    daemon.kill()
+    keepalived.wait_log("Entering MASTER STATE", count=2)
+    daemon.start()
+    wait_state(daemon, MASTER, "red")
+    wait_holder(red, peer)
+    assert daemon.stop() == 0
+    wait_holder(peer, red)
+    keepalived.stop()

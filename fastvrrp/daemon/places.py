@@ -103,7 +103,7 @@ class Places:
         self.apart: Sequence[Apart[Any]] = ()
         """Those of the followers that are one for each place."""
         self.is_running = False
-        """The virtual routers of the start have begun."""
+        """The virtual routers of the start have begun, and the daemon does not end yet."""
 
     def __iter__(self) -> Iterator[Place]:
         """Every place in use, open or not."""
@@ -140,7 +140,7 @@ class Places:
     def release(self, place: Place) -> None:
         """Undoes one `use`."""
         place.users -= 1
-        if not place.users and not place.is_own:
+        if not place.users and not place.is_own and self.is_running:
             self._leave_unused(self._rooms[place.name])
 
     def expect(self, model: VirtualRouter) -> None:
@@ -234,6 +234,10 @@ class Places:
                 if room.phase is _Phase.ABSENT:
                     self._notes.forget(room.place)
                 self._leave_unused(room)
+
+    def stop(self) -> None:
+        """The daemon ends: none is left by itself any more."""
+        self.is_running = False
 
     def clear(self) -> None:
         """Takes VMACs, memberships and kernel parameters back, after the addresses are gone."""

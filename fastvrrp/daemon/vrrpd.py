@@ -232,6 +232,7 @@ class Vrrpd:
         ending.callback(self._kernel_thread.shutdown)
         ending.callback(self._driver.settle)
         ending.callback(self._roster.stop)
+        ending.callback(self._places.stop)
         ending.callback(self._reloads.close)
         self._delay_masters(self._running.configuration.definitions.vrrp)
         for follower in self._followers:
