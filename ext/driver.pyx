@@ -2,8 +2,9 @@
 
 The loop calls `on_alarm` when `alarm` is readable, `on_packets` when a receiver of the daemon's own
 namespace is, and `on_crowd` when `crowd` is: one descriptor for the receivers of all other
-namespaces, of which there may be hundreds. Each runs the engine, sends what came of it, sets the alarm and hands the notes to `on_notes`. Nothing is done
-anywhere else, so an idle engine costs nothing.
+namespaces, of which there may be hundreds. Each runs the engine, sends what came of it, sets the
+alarm and hands the notes to `on_notes`. Nothing is done anywhere else, so an idle engine costs
+nothing.
 
 Packets before time: when a Master_Down_Interval seems to be over, what already waits in the sockets
 is heard first. A process that was kept from running, or a machine that was suspended, would
