@@ -68,6 +68,11 @@ class _Member:
     def weight(self) -> int:
         return min(max(self.model.weight + sum(self.additions.values()), 0), HEAVIEST)
 
+    @property
+    def share(self) -> int:
+        """Its part of the weight of all that are up."""
+        return self.weight if self.is_up else 0
+
 
 class Pool:
     """Begins with `start` or `adopt`, and ends with `end` or `remove`."""
@@ -77,6 +82,7 @@ class Pool:
         self.model = model
         self._notifies_at_start = notifies_at_start
         self._members: dict[IpvsDestinationKey, _Member] = {}
+        self._weight = 0
         self._has_quorum = False
         self._sorry: SorryServer | None = None
         """The sorry server while it gets connections."""
@@ -92,7 +98,7 @@ class Pool:
     @property
     def weight(self) -> int:
         """Of all real servers that are up."""
-        return sum(member.weight for member in self._members.values() if member.is_up)
+        return self._weight
 
     @property
     def wanted(self) -> Wanted:
@@ -117,6 +123,7 @@ class Pool:
         news: list[News] = []
         for model in self.model.real_servers:
             news += self._enter(model)
+        self._weigh_all()
         self._settle(news, Occasion.START)
         return news
 
@@ -131,6 +138,7 @@ class Pool:
             self._members[key_of(model)] = _Member(
                 model, dict.fromkeys(model.checkers, was_up and not is_replaced)
             )
+        self._weigh_all()
         self._has_quorum = not is_replaced and self.weight >= (
             self.model.quorum - self.model.hysteresis
         )
@@ -143,7 +151,7 @@ class Pool:
         if member is None or checker not in member.opinions:
             return []
         news: list[News] = []
-        was_up = member.is_up
+        was_up, share = member.is_up, member.share
         if verdict.is_good:
             news += self._weigh(member, checker, verdict)
         was_good = member.opinions[checker]
@@ -159,6 +167,7 @@ class Pool:
         elif not verdict.is_good and not member.is_told:
             news.append(ServerNews(member.model, False, Occasion.FIRST_CHECK))
             member.is_told = True
+        self._weight += member.share - share
         self._settle(news, Occasion.CHECK)
         return news
 
@@ -174,6 +183,7 @@ class Pool:
         for real in model.real_servers:
             old = before.get(key_of(real))
             news += self._enter(real) if old is None else self._go_on(old, real)
+        self._weigh_all()
         self._settle(news, Occasion.CHECK)
         return news
 
@@ -218,13 +228,15 @@ class Pool:
         if member.weight != before:
             yield WeightNews(member.model, before, member.weight, member.is_up)
 
+    def _weigh_all(self) -> None:
+        self._weight = sum(member.share for member in self._members.values())
+
     def _settle(self, news: list[News], occasion: Occasion) -> None:
         """Finds out whether there is a quorum, and what that means for the sorry server."""
-        weight = self.weight
         hysteresis = self.model.hysteresis
         had_quorum = self._has_quorum
         limit = self.model.quorum + (-hysteresis if had_quorum else hysteresis)
-        self._has_quorum = weight >= limit
+        self._has_quorum = self._weight >= limit
         if self._has_quorum != had_quorum or occasion is Occasion.START:
             news.append(self._quorum_news(occasion))
         sorry = None if self._has_quorum else self.model.sorry_server
@@ -247,6 +259,7 @@ class Pool:
         """Every server goes, one after the other; no sorry server comes for them."""
         for member in list(self._members.values()):
             was_up = member.is_up
+            self._weight -= member.share
             del self._members[key_of(member.model)]
             if was_up or occasion is Occasion.END:
                 yield ServerNews(member.model, False, occasion, not (tells and was_up))
