@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import pickle
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
-import fastvrrp
-from fastvrrp.track.frames import CALLERS_PATH, Closed, Frames
+from fastvrrp.track.frames import Closed, Frames
+from fastvrrp.track.interpreter import LastWords, start_interpreter
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +28,6 @@ LAST_WORDS = 5.0
 """Seconds for what was said before `close`."""
 LAST_MOMENTS = 5.0
 """Seconds for its end."""
-LONGEST_LINE = 1024
-"""Bytes of a traceback's last line."""
 
 
 class Companion:
@@ -59,8 +54,7 @@ class Companion:
         self._deaths = 0
         self._next_start: asyncio.TimerHandle | None = None
         self._is_writing = False
-        self._said = -1
-        """Its stderr: whoever reads ours need not wait for its end."""
+        self._last_words: LastWords | None = None
 
     @property
     def pid(self) -> int | None:
@@ -101,7 +95,7 @@ class Companion:
         with suppress(OSError):
             self._frames.finish(LAST_WORDS)
         self._forget()
-        os.close(self._said)
+        self._last_words_heard()
 
     def wait(self) -> int:
         """Waits for the end of a process that was let go of; its exit status. One that does not end
@@ -115,28 +109,22 @@ class Companion:
             return self._process.wait()
 
     def _spawn(self) -> None:
-        home = str(Path(fastvrrp.__file__).parent.parent)  # this version, wherever it was started
-        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-        said = os.memfd_create("said")
+        last_words = LastWords()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with theirs:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", self._module, str(theirs.fileno())],
+                self._process = start_interpreter(
+                    self._module,
+                    str(theirs.fileno()),
                     pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=said,
+                    last_words=last_words,
                     cwd="/",
-                    env=os.environ
-                    | {"PYTHONPATH": os.pathsep.join(paths)}
-                    | {CALLERS_PATH: os.environ.get("PYTHONPATH", "")},
                 )
         except OSError:
-            os.close(said)
+            last_words.close()
             ours.close()
             raise
-        self._said = said
+        self._last_words = last_words
         self._frames = Frames(ours)
         self._began = time.monotonic()
         self._loop.add_reader(ours.fileno(), self._on_readable)
@@ -151,12 +139,12 @@ class Companion:
         self._frames.socket.close()
         self._frames = None
 
-    def _last_words(self) -> str:
-        """The last line of its stderr, and no more of it."""
-        size = os.fstat(self._said).st_size
-        text = os.pread(self._said, LONGEST_LINE, max(0, size - LONGEST_LINE))
-        os.close(self._said)
-        return text.decode(errors="replace").strip().rpartition("\n")[2]
+    def _last_words_heard(self) -> str:
+        assert self._last_words is not None
+        said = self._last_words.read()
+        self._last_words.close()
+        self._last_words = None
+        return said
 
     def _on_readable(self) -> None:
         assert self._frames is not None
@@ -174,7 +162,7 @@ class Companion:
         self._process.kill()  # it may have closed its end and hang
         status = self._process.wait()
         self._process = None
-        log.error("the process that %s ended: %s %s", self._what, status, self._last_words())
+        log.error("the process that %s ended: %s %s", self._what, status, self._last_words_heard())
         if time.monotonic() - self._began >= LONG_LIFE:
             self._deaths = 0
         self._deaths += 1
