@@ -40,9 +40,13 @@ class Companion:
         what: str,
         on_message: Callable[[bytes], None],
         on_start: Callable[[], None],
+        *,
+        shares_stderr: bool = False,
     ) -> None:
         """`module` is run with the number of its socket as argument; `what` says for a person what
-        it does. `on_start` is called whenever it has been started, to say what it has to know."""
+        it does. `on_start` is called whenever it has been started, to say what it has to know.
+        With `shares_stderr` it writes to our stderr, otherwise its last words are in our log."""
+        self._shares_stderr = shares_stderr
         self._loop = loop
         self._module = module
         self._what = what
@@ -109,7 +113,7 @@ class Companion:
             return self._process.wait()
 
     def _spawn(self) -> None:
-        last_words = LastWords()
+        last_words = None if self._shares_stderr else LastWords()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with theirs:
@@ -121,7 +125,8 @@ class Companion:
                     cwd="/",
                 )
         except OSError:
-            last_words.close()
+            if last_words is not None:
+                last_words.close()
             ours.close()
             raise
         self._last_words = last_words
@@ -140,7 +145,8 @@ class Companion:
         self._frames = None
 
     def _last_words_heard(self) -> str:
-        assert self._last_words is not None
+        if self._last_words is None:
+            return ""
         said = self._last_words.read()
         self._last_words.close()
         self._last_words = None
