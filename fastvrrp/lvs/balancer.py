@@ -90,21 +90,26 @@ class Balancer:
         """These are the virtual servers from now on. With `adopted`, what the kernel has, they go
         on as another process left them; those that it does not have begin."""
         wanted = {identity_of(model): model for model in models}
-        for identity in [each for each in self._works if each not in wanted]:
-            self._apart(self._works[identity].model, partial(self._remove, identity))
         if any(model.suspends_without_address for model in wanted.values()):
             self._watch_addresses(definitions)
         elif self._presence is not None:
             self._presence.close()
             self._presence = None
-        for identity, model in wanted.items():
-            group = groups.get(model.group) if model.group is not None else None
-            work = self._works.get(identity)
-            if work is None:
-                begin = partial(self._add, definitions, model, group, adopted)
-                self._apart(model, begin)
-            elif work.model != model or work.group != group:
+        for identity, work in list(self._works.items()):
+            model = wanted.get(identity)
+            if model is None:
+                self._apart(work.model, partial(self._remove, identity))
+                continue
+            group = groups.get(model.group or "")
+            if work.model != model or work.group != group:
                 self._apart(model, partial(self._change, work, model, group))
+        before, self._works = self._works, {}
+        for identity, model in wanted.items():
+            if identity in before:
+                self._works[identity] = before[identity]
+            else:
+                group = groups.get(model.group or "")
+                self._apart(model, partial(self._add, definitions, model, group, adopted))
         self._settle()
 
     async def settled(self) -> None:
