@@ -29,8 +29,6 @@ LOCAL_TROUBLE = frozenset(
     }
 )
 """Errors of socket(2), bind(2) and setsockopt(2) that say nothing of the target."""
-LINK_LOCAL = (0xFE80, 0xFEC0)
-"""The first two octets of link-local addresses: from, and to one before (RFC 4291, 2.5.6)."""
 
 
 class Route:
@@ -66,6 +64,11 @@ class Route:
                 made.close()
             raise CannotCheckError(f"{self.text}: {describe(error)}") from error
         return made
+
+    @property
+    def way(self) -> tuple[object, ...]:
+        """Equal for targets that one socket serves."""
+        return self.family, self._source, self._interface, self._mark
 
     @property
     def destination(self) -> tuple[str, int] | tuple[str, int, int, int]:
