@@ -96,9 +96,9 @@ class FileNumber(QuickCheck):
         self._checker = checker
         self._loop = tools.loop
         self._files = tools.the(TrackedFiles)
-        self._files.listen(checker.name, self._tell)
         self._told: Verdict | None = None
         self._done: Callable[[Verdict], None] | None = None
+        self._files.listen(checker.name, self._tell)
 
     def begin(self, done: Callable[[Verdict], None]) -> None:
         self._done = done

@@ -103,4 +103,6 @@ IP_BIND_ADDRESS_NO_PORT = 24
 
 def describe(error: OSError) -> str:
     """What an error says."""
-    return error.strerror or os.strerror(error.errno or 0)
+    if error.strerror:
+        return error.strerror
+    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__

@@ -80,7 +80,7 @@ async def connected(
     name: str | None = None,
 ) -> AsyncIterator[Stream]:
     """Connects, with TLS where there is a context; `name` is said by SNI. However it is left, it is
-    closed at once. Raises CannotCheckError, NoConnectionError, and QuietError in TLS."""
+    closed at once. Raises CannotCheckError and NoConnectionError."""
     patience = Patience(timing)
     with socket.socket(fileno=route.open(socket.SOCK_STREAM).detach()) as opened:
         await _connect(route, opened, patience)
@@ -126,15 +126,19 @@ async def _start(
         options = {
             "ssl": context,
             "server_hostname": name or "",
-            "ssl_handshake_timeout": patience.step,
+            "ssl_handshake_timeout": patience.step + 1,  # it is cut before
         }
     try:
-        transport, _ = await loop.create_connection(lambda: protocol, sock=opened, **options)
+        transport, _ = await patience.of(
+            loop.create_connection(lambda: protocol, sock=opened, **options)
+        )
     except BaseException as error:
         opened.close()
+        if isinstance(error, QuietError):
+            raise NoConnectionError("TLS: timed out") from error
         if isinstance(error, ssl.SSLError):
             raise NoConnectionError(f"TLS: {error.reason or error}") from error
         if isinstance(error, OSError):
-            raise NoConnectionError(f"TLS: {describe(error) or error}") from error
+            raise NoConnectionError(f"TLS: {describe(error)}") from error
         raise
     return transport
