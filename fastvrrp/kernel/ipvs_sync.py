@@ -7,9 +7,9 @@ import errno
 import logging
 from collections.abc import Iterable
 
-from fastvrrp.kernel.ipvs import Ipvs
+from fastvrrp.kernel.ipvs import Ipvs, namespace_of
 from fastvrrp.kernel.ipvs_messages import SyncState, SyncThread
-from fastvrrp.model import State, SyncDaemon
+from fastvrrp.model import Namespaces, State, SyncDaemon
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ class SyncThreads:
     """What runs of the synchronisation in one network namespace. It may be used by one thread at a
     time."""
 
-    def __init__(self, namespace: str | None) -> None:
-        self._namespace = namespace
+    def __init__(self, namespaces: Namespaces) -> None:
+        self._namespace = namespace_of(namespaces)
         self._ipvs: Ipvs | None = None
         self._running: dict[SyncState, SyncThread] = {}
         self._said: str | None = None

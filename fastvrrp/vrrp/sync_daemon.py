@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fastvrrp._engine import Note
-from fastvrrp.model import Configuration, State, SyncDaemon
+from fastvrrp.model import Configuration, Namespaces, State, SyncDaemon
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance
 
@@ -44,7 +44,7 @@ class SyncDaemons(Follower):
         self._run_elsewhere = run_elsewhere
         self._call_later = call_later
         self._wanted: SyncDaemon | None = None
-        self._namespace: str | None = None
+        self._namespaces = Namespaces()
         self._followed: Instance | None = None
         self._threads: SyncThreads | None = None
         """None until there was something to do."""
@@ -53,7 +53,7 @@ class SyncDaemons(Follower):
     def configure(self, configuration: Configuration) -> None:
         definitions = configuration.definitions
         self._wanted = definitions.lvs.sync_daemon
-        self._namespace = definitions.namespaces.ipvs
+        self._namespaces = definitions.namespaces
 
     def leave(self, instance: Instance) -> None:
         if instance is self._followed:
@@ -96,7 +96,7 @@ class SyncDaemons(Follower):
             # What has no sync daemon needs no word of IPVS.
             from fastvrrp.kernel.ipvs_sync import SyncThreads  # noqa: PLC0415
 
-            self._threads = SyncThreads(self._namespace)
+            self._threads = SyncThreads(self._namespaces)
         wanted = self._wanted
         states: tuple[State, ...] = ()
         if wanted is None or self._followed is None:
