@@ -37,11 +37,8 @@ table inet {table} {{
     }}
     chain {chain} {{
         type filter hook input priority {priority};
-        meta l4proto {{ tcp, udp, sctp }} {count} jump set_mark
-    }}
-    chain set_mark {{
-        meta mark set ip daddr . meta l4proto . th dport map @addresses4
-        meta mark set ip6 daddr . meta l4proto . th dport map @addresses6
+        meta mark set ip daddr . meta l4proto . th dport map @addresses4 {count}
+        meta mark set ip6 daddr . meta l4proto . th dport map @addresses6 {count}
     }}
 }}
 """

@@ -299,7 +299,7 @@ def _service(server: VirtualServer, key: IpvsServiceKey) -> IpvsService:
         server.is_one_packet,
         server.persistence_timeout,
         mask,
-        server.persistence_engine,
+        server.persistence_engine if server.persistence_timeout else None,
     )
 
 
