@@ -229,9 +229,9 @@ def test_weights_of_dynamic_checkers_are_added() -> None:
     key = key_of(server)
     assert brief(pool.take(key, first, Verdict(True, weight=5))) == ["1: 3 -> 5"]
     assert brief(pool.take(key, second, Verdict(True, weight=7))) == ["1: 5 -> 9"]
-    assert brief(pool.take(key, file, Verdict(True, added_weight=-4))) == ["1: 9 -> 5"]
+    assert brief(pool.take(key, file, Verdict(True, weight=-4))) == ["1: 9 -> 5"]
     assert brief(pool.take(key, second, GOOD)) == ["1: 5 -> 1", "no quorum", "sorry 99 in"]
-    assert brief(pool.take(key, file, Verdict(True, added_weight=-400))) == ["1: 1 -> 0"]
+    assert brief(pool.take(key, file, Verdict(True, weight=-400))) == ["1: 1 -> 0"]
     assert brief(pool.take(key, file, Verdict(True))) == [
         *("1: 0 -> 5", "quorum", "sorry 99 out"),
     ]

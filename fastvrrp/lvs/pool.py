@@ -221,8 +221,12 @@ class Pool:
 
     def _weigh(self, member: _Member, checker: Checker, verdict: Verdict) -> Iterator[News]:
         before = member.weight
-        asked = 0 if verdict.weight is None else verdict.weight - member.model.weight
-        member.additions[checker] = asked + verdict.added_weight
+        if verdict.weight is None:
+            member.additions.pop(checker, None)
+        elif isinstance(checker, FileCheck):
+            member.additions[checker] = verdict.weight
+        else:
+            member.additions[checker] = verdict.weight - member.model.weight
         if member.weight != before:
             yield WeightNews(member.model, before, member.weight, member.is_up)
 
