@@ -102,9 +102,7 @@ class Balancer:
                 self._apart(work.model, partial(self._remove, identity))
                 continue
             group = groups.get(model.group or "")
-            services = services_of(model, group, self._services.mark_of(model))
-            if (work.model, work.group, work.services) != (model, group, services):
-                self._apart(model, partial(self._change, work, model, group, services))
+            self._apart(model, partial(self._go_on, work, model, group))
         before, self._works = self._works, {}
         for identity, model in wanted.items():
             if identity in before:
@@ -160,13 +158,11 @@ class Balancer:
         self._stale[work] = None
         self._watch(work)
 
-    def _change(
-        self,
-        work: Work,
-        model: VirtualServer,
-        group: VirtualServerGroup | None,
-        services: tuple[IpvsService, ...],
-    ) -> None:
+    def _go_on(self, work: Work, model: VirtualServer, group: VirtualServerGroup | None) -> None:
+        """One that was there before: it is changed where something is different."""
+        services = services_of(model, group, self._services.mark_of(model))
+        if (work.model, work.group, work.services) == (model, group, services):
+            return
         before, work.model, work.group = work.model, model, group
         old = {each.key for each in work.services}
         work.services = services

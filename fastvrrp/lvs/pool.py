@@ -269,7 +269,8 @@ class Pool:
             self._weight -= member.share
             del self._members[key_of(member.model)]
             if was_up or occasion is Occasion.END:
-                yield ServerNews(member.model, False, occasion, not (tells and was_up))
+                is_quiet = not (tells and was_up)
+                yield ServerNews(member.model, False, occasion, is_quiet, was_up)
             is_short = self.weight < self.model.quorum - self.model.hysteresis
             if self._has_quorum and is_short:
                 self._has_quorum = False
