@@ -92,7 +92,7 @@ class Balancer:
         groups = {group.name: group for group in configuration.virtual_server_groups}
         wanted = {identity_of(model): model for model in configuration.virtual_servers}
         if any(model.suspends_without_address for model in wanted.values()):
-            self._watch_addresses(definitions)
+            self._watch_addresses()
         elif self._presence is not None:
             self._presence.close()
             self._presence = None
@@ -246,10 +246,9 @@ class Balancer:
         finally:
             self._settling = None
 
-    def _watch_addresses(self, definitions: GlobalDefinitions) -> None:
+    def _watch_addresses(self) -> None:
         if self._presence is None:
-            size = definitions.buffers.lvs_monitor.size
-            self._presence = Presence(self._loop, self._on_address, size)
+            self._presence = Presence(self._loop, self._on_address)
 
     def _on_address(self, address: bytes, is_here: bool) -> None:
         for work in self._works.values():
