@@ -231,6 +231,19 @@ def test_timeouts_are_set_and_follow_a_reload(tmp_path: Path) -> None:
     run(story())
 
 
+def test_timeouts_that_the_kernel_refuses_keep_nothing_else_from_going_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        too_long = "global_defs {\n    lvs_timeouts tcp 2147483647\n}\n"
+        services = await loaded(too_long + TWO_SERVERS, tmp_path)
+        assert saved() == TABLE
+        await services.close(FlushOnStop.EACH)
+
+    run(story())
+    assert caplog.text.count("lvs_timeouts: Invalid argument") == 1
+
+
 def test_a_missing_scheduler_is_told_once_with_its_module_and_the_rest_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
