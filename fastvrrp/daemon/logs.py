@@ -15,6 +15,7 @@ import os
 import select
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -32,6 +33,16 @@ waits for the interpreter, which the event loop gives up every 0.2 ms at most: l
 write 3,000 a second, when 65,280 virtual routers have something to say."""
 FLUSH_TIMEOUT = 1.0
 """Seconds that `Logs.close` gives to what is still to be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the log of every process of the daemon goes."""
+
+    console: bool = False
+    syslog: bool = True
+    detail: bool = False
+    """-D: what is rarely wanted too."""
 
 
 class Logs:

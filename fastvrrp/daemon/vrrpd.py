@@ -25,6 +25,8 @@ from fastvrrp._driver import Driver
 from fastvrrp._engine import Engine, Note
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
+from fastvrrp.daemon.checking import Checking
+from fastvrrp.daemon.options import Options
 from fastvrrp.daemon.places import Places, claim_namespace
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
@@ -42,6 +44,7 @@ from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.routing import Routing
 from fastvrrp.vrrp.split_brain import SplitBrains
+from fastvrrp.vrrp.sync_daemon import SyncDaemons
 from fastvrrp.vrrp.sync_groups import GroupNews, SyncGroups
 from fastvrrp.vrrp.tracking import Tracking
 from fastvrrp.vrrp.transitions import Transitions
@@ -74,7 +77,14 @@ class Vrrpd:
     the rights to do it are missing.
     """
 
-    def __init__(self, read: Aside, path: Path, config_id: str | None, segment: Path) -> None:
+    def __init__(
+        self,
+        read: Aside,
+        path: Path,
+        config_id: str | None,
+        segment: Path,
+        options: Options = Options(),  # noqa: B008 - it is frozen
+    ) -> None:
         self._segment = segment
         models = read.configuration.virtual_routers
         self._read = read
@@ -160,7 +170,14 @@ class Vrrpd:
             split_brains,
             self._daemon_scripts,
             notifier,
+            SyncDaemons(
+                self._roster.instances,
+                lambda index: self._table.state(index) == State.MASTER,
+                self._run_elsewhere,
+                self._loop.call_later,
+            ),
             GroupNews(self._groups),
+            Checking(self._loop, options.log, releases=options.releases_ipvs),
         )
         self._roster.follow(self._followers)
         self._transitions.follow(self._followers)
@@ -178,7 +195,7 @@ class Vrrpd:
             places,
             self._followers,
         )
-        self._reloads = Reloads(self._loop, str(path), config_id, self._running)
+        self._reloads = Reloads(self._loop, str(path), config_id, self._running, options.half)
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None

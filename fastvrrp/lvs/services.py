@@ -1,0 +1,331 @@
+"""What the kernel's IPVS is to have of virtual servers, and the way there.
+
+A virtual server may be many services: one for each address of its group's ranges and for each mark.
+`services_of` and `destination_of` translate the configuration; `Services` is told what is wanted,
+and carries out the difference to what there is in a thread of its own, since the kernel may take
+its time: there are tables of 18,000 entries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from socket import AF_INET, AF_INET6
+from typing import TypeVar
+
+from fastvrrp.kernel.ipvs import Failure, namespace_of
+from fastvrrp.kernel.ipvs_messages import SCHEDULER_FLAGS, Timeouts
+from fastvrrp.lvs.marks import Marking, Marks
+from fastvrrp.lvs.table import Entry, KernelTable
+from fastvrrp.model import (
+    SECOND,
+    Configuration,
+    FlushOnStop,
+    Forwarding,
+    ForwardingMethod,
+    IpvsDestination,
+    IpvsDestinationKey,
+    IpvsService,
+    IpvsServiceKey,
+    RealServer,
+    SorryServer,
+    VirtualServer,
+    VirtualServerGroup,
+)
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+UNUSABLE = "IPVS cannot be used"
+UNMARKED = "Packets of groups cannot be marked, so their virtual servers get none"
+PLAIN = {method: Forwarding(method) for method in (ForwardingMethod.NAT, ForwardingMethod.DR)}
+RETRY = 30.0
+"""Seconds until what the kernel has refused is tried again: a module may have come."""
+
+
+def services_of(
+    server: VirtualServer, group: VirtualServerGroup | None = None, mark: int | None = None
+) -> tuple[IpvsService, ...]:
+    """The services that a virtual server is; `group` is that of its name, and `mark` the one that
+    packets to its addresses have (`Services.mark_of`)."""
+    if mark is not None and group is not None:
+        families = dict.fromkeys(_family_of(span.first) for span in group.ranges)
+        keys: Iterable[IpvsServiceKey] = [IpvsServiceKey(each, mark=mark) for each in families]
+    else:
+        keys = _keys_of(server, group)
+    return tuple(_service(server, key) for key in keys)
+
+
+def destination_of(server: RealServer | SorryServer, weight: int) -> IpvsDestination:
+    """A real server, or a sorry server, as a destination of that weight."""
+    upper = lower = 0
+    if isinstance(server, RealServer):
+        upper, lower = server.upper_threshold, server.lower_threshold
+    return IpvsDestination(
+        IpvsDestinationKey(server.address, server.port),
+        weight,
+        _forwarding(server.forwarding),
+        upper,
+        lower,
+    )
+
+
+class Services:
+    """What is wanted of the kernel's IPVS. It belongs to one event loop."""
+
+    def __init__(self, on_failure: Callable[[Failure], None] = lambda _: None) -> None:
+        """`on_failure` hears of what the kernel refuses, once for each; the log says it already."""
+        self._table = KernelTable()
+        self._on_failure = on_failure
+        self._thread = ThreadPoolExecutor(1, "ipvs")
+        self._lock = asyncio.Lock()
+        self._wanted: dict[IpvsServiceKey, Entry] = {}
+        self._changed: dict[IpvsServiceKey, None] = {}
+        """Keys of what was said since it was last carried out, in that order."""
+        self._refused: dict[IpvsServiceKey, set[str]] = {}
+        """What the log has been told of services that do not stand as they are to."""
+        self._configuration = Configuration()
+        self._marks = Marks()
+        self._marking: Marking | None = None
+        self._is_configured = False
+        """Whether the kernel has the timeouts."""
+        self._said: dict[str, str] = {}
+        """What the log has been told of what cannot be done at all."""
+        self._retrying: asyncio.TimerHandle | None = None
+        self._is_due = False
+        """Whether something has happened by itself that asks for settling."""
+        self._settling: asyncio.Task[None] | None = None
+
+    async def adopt(self, configuration: Configuration) -> None:
+        """Opens IPVS, empties it where `lvs_flush` wants it, and reads what services there are:
+        those that are wanted later are changed, not made. Where the kernel has no IPVS the log says
+        so, and it is tried again later."""
+        self.configure(configuration)
+        async with self._lock:
+            await self._open()
+
+    def configure(self, configuration: Configuration) -> None:
+        """Timeouts, and the marks of groups, are like this from now on, once it is settled."""
+        self._configuration = replace(configuration, virtual_routers=(), virtual_servers=())
+        self._marks.configure(configuration)
+        self._is_configured = False
+
+    def mark_of(self, server: VirtualServer) -> int | None:
+        """The firewall mark that a virtual server has instead of its group's addresses; None where
+        it has them (`nftables_ipvs`)."""
+        return self._marks.mark_of(server)
+
+    def want(
+        self, service: IpvsService, destinations: Mapping[IpvsDestinationKey, IpvsDestination]
+    ) -> None:
+        """A service is to be there with exactly these destinations, once it is settled."""
+        self._wanted[service.key] = Entry(service, _fitting(service.key, destinations))
+        self._changed[service.key] = None
+
+    def drop(self, key: IpvsServiceKey) -> None:
+        """A service is to be there no more, once it is settled."""
+        if self._wanted.pop(key, None) is not None:
+            self._changed[key] = None
+
+    async def settle(self) -> None:
+        """Carries out all that was said until now; several may wait for it at once."""
+        async with self._lock:
+            if not await self._open():
+                return
+            keys, self._changed = list(self._changed), {}
+            staying = [(key, self._wanted[key]) for key in keys if key in self._wanted]
+            going = [(key, None) for key in keys if key not in self._wanted]
+            try:
+                failures = await self._elsewhere(self._table.carry_out, staying)
+                await self._mark()
+                failures += await self._elsewhere(self._table.carry_out, going)
+            except OSError as error:
+                self._tell("IPVS does not answer", error)
+                self._changed = dict.fromkeys(keys) | self._changed
+                return
+            self._take(keys, failures)
+
+    async def close(self, mode: FlushOnStop) -> None:
+        """Removes the services from the kernel as `lvs_flush_on_stop` says, and ends."""
+        if self._retrying is not None:
+            self._retrying.cancel()
+        if self._settling is not None:
+            await self._settling
+        async with self._lock:
+            if self._marking is not None:
+                asyncio.get_running_loop().remove_reader(self._marking.fileno())
+            try:
+                await self._elsewhere(self._table.close, mode)
+                if self._marking is not None:
+                    await self._elsewhere(self._marking.close)
+            except OSError as error:
+                log.error("IPVS cannot be emptied: %s", error.strerror)
+        self._thread.shutdown()
+
+    async def _elsewhere(self, run: Callable[..., Result], *arguments: object) -> Result:
+        """Calls something in the other thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(run, *arguments))
+
+    async def _open(self) -> bool:
+        """Opens IPVS and sets the timeouts, where that was not done; False where it cannot be."""
+        if self._is_configured:
+            return True
+        if UNUSABLE in self._said and self._retrying is not None:
+            return False
+        definitions = self._configuration.definitions
+        lvs = definitions.lvs
+        times = (lvs.tcp_timeout, lvs.tcp_fin_timeout, lvs.udp_timeout)
+        timeouts = Timeouts(*(None if time is None else time // SECOND for time in times))
+        namespace = namespace_of(definitions.namespaces)
+        try:
+            await self._elsewhere(self._table.open, namespace, lvs.flushes_at_start)
+        except OSError as error:
+            self._tell(UNUSABLE, error)
+            return False
+        self._said.pop(UNUSABLE, None)
+        self._is_configured = True
+        try:
+            await self._elsewhere(self._table.set_timeouts, timeouts)
+        except OSError as error:
+            log.error("IPVS does not take lvs_timeouts: %s", error.strerror)
+        return True
+
+    async def _mark(self) -> None:
+        """Has packets of groups marked as they are to be now."""
+        if self._marking is None:
+            if not self._marks.marked:
+                return
+            namespace = namespace_of(self._configuration.definitions.namespaces)
+            try:
+                self._marking = await self._elsewhere(Marking, namespace)
+            except OSError as error:
+                self._tell(UNMARKED, error)
+                return
+            asyncio.get_running_loop().add_reader(self._marking.fileno(), self._on_ruleset)
+        try:
+            await self._elsewhere(self._marking.settle, self._marks.table, self._marks.marked)
+        except OSError as error:
+            self._tell(UNMARKED, error)
+        else:
+            self._said.pop(UNMARKED, None)
+
+    def _on_ruleset(self) -> None:
+        """Somebody changed the ruleset: a firewall that starts anew flushes all of it."""
+        if self._marking is not None:
+            self._marking.read()
+            self._settle_soon()
+
+    def _tell(self, what: str, error: OSError) -> None:
+        """Says what cannot be done, once, and tries again later."""
+        if self._said.get(what) != error.strerror:
+            log.error("%s: %s", what, error.strerror)
+        self._said[what] = error.strerror or ""
+        self._retry_later()
+
+    def _take(self, keys: list[IpvsServiceKey], failures: list[Failure]) -> None:
+        """Tells of what has failed, once."""
+        refused: dict[IpvsServiceKey, set[str]] = {}
+        for failure in failures:
+            key = failure.change.service.key
+            refused.setdefault(key, set()).add(failure.reason)
+            if failure.reason not in self._refused.get(key, ()):
+                log.error("IPVS: %s", failure.reason)
+                self._on_failure(failure)
+        for key in keys:
+            self._refused.pop(key, None)
+        self._refused |= refused
+        if self._refused:
+            self._retry_later()
+
+    def _retry_later(self) -> None:
+        if self._retrying is None:
+            self._retrying = asyncio.get_running_loop().call_later(RETRY, self._retry)
+
+    def _retry(self) -> None:
+        self._retrying = None
+        self._changed = dict.fromkeys(self._refused) | self._changed
+        self._settle_soon()
+
+    def _settle_soon(self) -> None:
+        self._is_due = True
+        if self._settling is None or self._settling.done():
+            self._settling = asyncio.get_running_loop().create_task(self._settle_while_due())
+
+    async def _settle_while_due(self) -> None:
+        while self._is_due:
+            self._is_due = False
+            await self.settle()
+
+
+def _fitting(
+    key: IpvsServiceKey, destinations: Mapping[IpvsDestinationKey, IpvsDestination]
+) -> dict[IpvsDestinationKey, IpvsDestination]:
+    """Destinations as a service can have them: a packet that is not translated keeps its port,
+    which behind a mark is any. Where two become one the first one stays."""
+    fitting: dict[IpvsDestinationKey, IpvsDestination] = {}
+    for own, destination in destinations.items():
+        if own.port == key.port or destination.forwarding.method == ForwardingMethod.NAT:
+            fitting.setdefault(own, destination)
+        else:
+            moved = IpvsDestinationKey(own.address, key.port)
+            fitting.setdefault(moved, replace(destination, key=moved))
+    return fitting
+
+
+def _keys_of(server: VirtualServer, group: VirtualServerGroup | None) -> Iterator[IpvsServiceKey]:
+    if server.mark is not None:
+        yield IpvsServiceKey(server.family or AF_INET, mark=server.mark)
+    elif server.address is not None:
+        yield IpvsServiceKey(
+            _family_of(server.address), server.protocol, server.address, server.port
+        )
+    elif group is not None:
+        for span in group.ranges:
+            family = _family_of(span.first)
+            last = int.from_bytes(span.last, "big")
+            for number in range(int.from_bytes(span.first, "big"), last + 1):
+                address = number.to_bytes(len(span.first), "big")
+                yield IpvsServiceKey(family, server.protocol, address, span.port)
+        for mark in group.marks:
+            yield IpvsServiceKey(mark.family or _usual_family(server, group), mark=mark.mark)
+
+
+def _usual_family(server: VirtualServer, group: VirtualServerGroup) -> int:
+    """That of a mark which says none: the group's addresses', or the real servers'."""
+    for span in group.ranges:
+        return _family_of(span.first)
+    for real in server.real_servers:
+        if real.forwarding.method != ForwardingMethod.TUN:
+            return _family_of(real.address)
+    return server.family or AF_INET
+
+
+def _service(server: VirtualServer, key: IpvsServiceKey) -> IpvsService:
+    mask = server.persistence_mask if server.persistence_timeout else None
+    size = 4 if key.family == AF_INET else 16
+    if mask is not None and (len(mask) != size or mask == b"\xff" * size):
+        mask = None
+    return IpvsService(
+        key,
+        server.scheduler,
+        server.scheduler_flags & SCHEDULER_FLAGS,
+        server.is_one_packet,
+        server.persistence_timeout,
+        mask,
+        server.persistence_engine if server.persistence_timeout else None,
+    )
+
+
+def _forwarding(written: Forwarding) -> Forwarding:
+    """How packets are forwarded, without what only counts for tunnels."""
+    return PLAIN.get(written.method, written)
+
+
+def _family_of(address: bytes) -> int:
+    return AF_INET if len(address) == 4 else AF_INET6
