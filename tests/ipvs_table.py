@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from fastvrrp.config import read
+from fastvrrp.kernel.ipvs import Failure
 from fastvrrp.lvs.services import Services, destination_of, services_of
 from fastvrrp.model import Configuration
 
@@ -45,3 +46,13 @@ def want(services: Services, configuration: Configuration) -> None:
         group = groups.get(server.group or "")
         for service in services_of(server, group, services.mark_of(server)):
             services.want(service, {destination.key: destination for destination in found})
+
+
+async def loaded(text: str, folder: Path, failures: list[Failure] | None = None) -> Services:
+    """Services that have what a configuration says."""
+    services = Services((failures if failures is not None else []).append)
+    configuration = configured(text, folder)
+    await services.adopt(configuration)
+    want(services, configuration)
+    await services.settle()
+    return services

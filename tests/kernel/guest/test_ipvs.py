@@ -6,9 +6,8 @@ import asyncio
 import errno
 import logging
 import socket
-import subprocess
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from fastvrrp.kernel.ipvs import Action, Change, Failure, Ipvs
 from fastvrrp.kernel.ipvs_messages import Timeouts
 from fastvrrp.lvs.services import Services
 from fastvrrp.model import FlushOnStop, IpvsService, IpvsServiceKey, Transport
-from ipvs_table import configured, ipvsadm, saved, thresholds, want
+from ipvs_table import configured, ipvsadm, loaded, saved, thresholds, want
 from kernel_namespace import Namespace, inside_namespace, ip
 from lab.waiting import wait_until
 
@@ -52,16 +51,6 @@ def namespace() -> Iterator[Namespace]:
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
     """Runs a test's coroutine; the other thread is of this thread's namespace."""
     asyncio.run(coroutine)
-
-
-async def loaded(text: str, folder: Path, failures: list[Failure] | None = None) -> Services:
-    """Services that have what a configuration says."""
-    services = Services((failures if failures is not None else []).append)
-    configuration = configured(text, folder)
-    await services.adopt(configuration)
-    want(services, configuration)
-    await services.settle()
-    return services
 
 
 async def reload(services: Services, text: str, folder: Path) -> None:
@@ -352,49 +341,6 @@ def test_ipvs_can_be_that_of_another_namespace(tmp_path: Path) -> None:
         run(story("directors"))
     finally:
         ip("netns del directors")
-
-
-@pytest.fixture
-def modprobe(tmp_path: Path) -> Iterator[Callable[[str], None]]:
-    """Lets the kernel load modules by a script of that text; there is no module of IPVS then."""
-    setting = Path("/proc/sys/kernel/modprobe")
-    before = setting.read_text()
-    modules = [line.split()[0] for line in Path("/proc/modules").read_text().splitlines()]
-    ours = [name for name in modules if name.startswith("ip_vs")]
-    subprocess.run(["modprobe", "-d", "/run/modules", "-r", *ours], check=True)
-    program = tmp_path / "modprobe"
-
-    def write(text: str) -> None:
-        program.write_text(f"#!/bin/sh\n{text}\n")
-        program.chmod(0o755)
-        setting.write_text(str(program))
-
-    try:
-        yield write
-    finally:
-        setting.write_text(before)
-        subprocess.run(["modprobe", "-d", "/run/modules", "-a", *ours], check=True)
-
-
-def test_modules_are_loaded_when_they_are_needed(
-    modprobe: Callable[[str], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def missing() -> None:
-        services = await loaded(TWO_SERVERS, tmp_path)
-        await services.close(FlushOnStop.EACH)
-
-    async def found() -> None:
-        services = await loaded(TWO_SERVERS, tmp_path)
-        assert saved() == TABLE
-        await services.close(FlushOnStop.EACH)
-
-    modprobe("echo no such module >&2; exit 1")
-    run(missing())
-    assert caplog.text.count("load the module ip_vs (no such module)") == 1
-    caplog.clear()
-    modprobe('exec /sbin/modprobe -d /run/modules "$@"')
-    run(found())
-    assert not caplog.text
 
 
 def test_a_namespace_that_is_missing_is_told_once(
