@@ -320,3 +320,24 @@ def test_addresses_of_both_families_are_reached() -> None:
 
     run(story())
     assert HERE
+
+
+def test_there_are_descriptors_for_all_that_do_not_answer() -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        for number in range(700):
+            address = bytes((127, 2, number >> 8, number & 255))
+            patrol.add(TcpCheck(CheckTarget(address, 9), CheckTiming()), lambda _: None)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (1024, before[1])
+        for number in range(700, 1100):
+            address = bytes((127, 2, number >> 8, number & 255))
+            patrol.add(TcpCheck(CheckTarget(address, 9), CheckTiming()), lambda _: None)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (2048, before[1])
+        patrol.close()
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, before[1]))
+    try:
+        run(story())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -21,7 +21,7 @@ from time import monotonic_ns
 
 from fastvrrp.lvs.check import CannotCheckError, Check, QuickCheck, Verdict
 from fastvrrp.lvs.checkers import make
-from fastvrrp.lvs.checkers.sockets import Route
+from fastvrrp.lvs.checkers.sockets import Route, allow
 from fastvrrp.lvs.checkers.tools import Tools
 from fastvrrp.lvs.checkers.words import Finding
 from fastvrrp.lvs.standing import Pause, Standing
@@ -128,6 +128,7 @@ class Patrol:
         if known is None:
             known = Round(checker, make(checker, self.tools))
             self._rounds[checker] = known
+            allow(len(self._rounds))
         if known.number < 0 and known.task is None:
             self._schedule(known, self._warmup(checker))
         watch = Watch(known, on_news, service or _name(checker), virtual)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from fastvrrp.config.tls_files import TlsError, context_of
 from fastvrrp.lvs.check import CannotCheckError, Check, Verdict
-from fastvrrp.lvs.checkers import expression
 from fastvrrp.lvs.checkers.answer import WINDOW, Answer
 from fastvrrp.lvs.checkers.sockets import Route, describe
 from fastvrrp.lvs.checkers.streams import NoConnectionError, QuietError, connected
@@ -124,7 +123,9 @@ class UrlCheck(Check):
                 return self._bad(why, "MD5 digest error to server")
             found = "MD5 digest"
         if url.expression is not None:
-            fault = expression.mismatch(url.expression, bytes(answer.kept))
+            from fastvrrp.lvs.checkers.expression import mismatch  # noqa: PLC0415 - for its library
+
+            fault = mismatch(url.expression, bytes(answer.kept))
             if fault:
                 if answer.is_cut:
                     fault += f" in the first {WINDOW} bytes of it"
