@@ -15,7 +15,7 @@ import pytest
 from checker_lab import BRISK, HERE, run, server, target, until, unused_port
 from fastvrrp.lvs.check import Verdict
 from fastvrrp.lvs.patrol import Patrol
-from fastvrrp.model import MILLISECOND, SECOND, CheckTarget, CheckTiming, TcpCheck
+from fastvrrp.model import MILLISECOND, SECOND, BfdCheck, CheckTarget, CheckTiming, TcpCheck
 
 
 class Counting:
@@ -341,3 +341,20 @@ def test_there_are_descriptors_for_all_that_do_not_answer() -> None:
         run(story())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_session_of_bfd_is_assumed_to_be_as_alpha_says() -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        news: list[Verdict] = []
+        watches = [patrol.add(BfdCheck("B", is_down), news.append) for is_down in (False, True)]
+        await asyncio.sleep(0.05)
+        assert [watch.is_good for watch in watches] == [True, False]
+        assert not news
+        for watch in watches:
+            patrol.suspend(watch)
+            patrol.resume(watch)
+            patrol.remove(watch)
+        patrol.close()
+
+    run(story())
