@@ -358,3 +358,23 @@ def test_a_session_of_bfd_is_assumed_to_be_as_alpha_says() -> None:
         patrol.close()
 
     run(story())
+
+
+def test_an_error_of_one_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        told: list[Verdict] = []
+
+        def fail(_: Verdict) -> None:
+            raise RuntimeError("whoever is told has an error")
+
+        async with server(Counting()) as port:
+            patrol.add(TcpCheck(target(port), BRISK), fail)
+            patrol.add(TcpCheck(target(port), BRISK), told.append)
+            nowhere = CheckTarget(b"\x7f\0\0\1", 1 << 20)  # no port
+            patrol.add(TcpCheck(nowhere, BRISK), told.append)
+            await until(lambda: told and "an error of its own" in caplog.text)
+            assert "could not be told" in caplog.text
+        patrol.close()
+
+    run(story())
