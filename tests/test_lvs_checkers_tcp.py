@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -28,6 +29,9 @@ def link() -> Iterator[None]:
         add_veth("near", "far")
         ip("address add 198.18.0.1/24 dev near")
         ip("address add fe80::1/64 dev near nodad")
+        # The kernel tells IPv6 of the carrier a moment later, and only then there are routes.
+        while "fe80::1 " not in ip("-6 route show table local dev near"):
+            time.sleep(0.01)
         yield
     namespace.close()
 

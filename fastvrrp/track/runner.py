@@ -82,7 +82,7 @@ class Runner:
         self._numbers = itertools.count()
         self._is_ending = False
         self._errands = Errands(spawn, lambda line: self._daemon.send(json.dumps([line]).encode()))
-        self._trials = Trials(spawn, self._tell)
+        self._trials = Trials(spawn, self._tell_end)
 
     def serve(self) -> None:
         """Runs until the daemon closes its end, and no check and no resident runs any more."""
@@ -232,8 +232,11 @@ class Runner:
         if self._tallies.get(tally.check.name) is tally:
             self._tell(Remark(tally.check.name, text))
 
-    def _tell(self, what: News | Remark | Outcome) -> None:
+    def _tell(self, what: News | Remark) -> None:
         self._daemon.send(json.dumps(what).encode())
+
+    def _tell_end(self, outcome: Outcome) -> None:
+        self._daemon.send(json.dumps(outcome._asdict()).encode())
 
     def _milliseconds_left(self) -> int | None:
         """Until something is due; None is for ever."""

@@ -63,7 +63,6 @@ class Outcome(NamedTuple):
     """Its exit status; None where it did not end by itself, or was not run."""
     reason: str
     """The same for a person, in keepalived's words."""
-    kind: str = "trial"
 
 
 class Check(NamedTuple):

@@ -108,6 +108,11 @@ class Scripts:
         for resident in residents.values():
             self._runner.send(resident)
 
+    def _end_trial(self, outcome: Outcome) -> None:
+        _, on_end = self._trials.pop(outcome.name, (None, None))
+        if on_end is not None:
+            on_end(outcome)
+
     def _send_off(self, errand: Command | Inspection) -> None:
         if self._runner.pid is None:
             self._errands.append(errand)
@@ -137,13 +142,11 @@ class Scripts:
 
     def _on_message(self, message: bytes) -> None:
         said = json.loads(message)
+        if isinstance(said, dict):
+            self._end_trial(Outcome(**said))
+            return
         if len(said) == 1:
             log.warning("%s", said[0])
-            return
-        if len(said) == len(Outcome._fields):
-            _, on_end = self._trials.pop(said[0], (None, None))
-            if on_end is not None:
-                on_end(Outcome(*said))
             return
         if said[0] not in self._checks:
             return
