@@ -21,6 +21,7 @@ MODULES = (
     *("dummy", "8021q", "bonding", "vrf", "ipvlan", "macvlan", "veth", "bridge", "sch_netem"),
     *("mpls_iptunnel", "ila"),
     *("nf_tables", "ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc", "ip_vs_sh"),
+    *("ip_vs_mh", "ip_vs_sed", "ip_vs_nq", "ipip", "fou", "ip_gre"),
 )
 """What the guest loads; their dependencies come by themselves."""
 
