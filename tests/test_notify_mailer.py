@@ -15,7 +15,7 @@ import uvloop
 from fastvrrp.model import SECOND, Mail
 from fastvrrp.notify import mailer as module
 from fastvrrp.notify.events import Event
-from fastvrrp.notify.letters import compose
+from fastvrrp.notify.letters import compose, words_of
 from fastvrrp.notify.mailer import Mailer
 from lab import Laboratory
 from lab.mailbox import Mailbox
@@ -207,7 +207,7 @@ def test_nobody_is_mailed_to_without_a_server(loop: asyncio.AbstractEventLoop) -
 
 def test_a_name_with_any_letters_is_mailed() -> None:
     mail = Mail(('"Grüße" <a@example.org>', "b@example.org"), "Router <vrrp@example.org>")
-    letter = compose(EVENT._replace(name="Zürich"), time.time(), mail, "lab")
+    letter = compose(words_of(EVENT._replace(name="Zürich")), time.time(), mail, "lab")
     assert letter.sender == "vrrp@example.org"
     assert letter.recipients == ("a@example.org", "b@example.org")
     message = message_from_bytes(letter.content)
@@ -217,8 +217,9 @@ def test_a_name_with_any_letters_is_mailed() -> None:
 
 
 def test_a_name_cannot_add_a_header() -> None:
+    words = words_of(EVENT._replace(name="A\r\nBcc: c@example.org"))
     with pytest.raises(ValueError, match="linefeed"):
-        compose(EVENT._replace(name="A\r\nBcc: c@example.org"), time.time(), MAIL, "lab")
+        compose(words, time.time(), MAIL, "lab")
 
 
 @pytest.mark.keywords("global_defs/router_id")

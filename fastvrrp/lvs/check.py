@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -15,12 +17,57 @@ class Verdict:
     """What was wrong, or what was found, for a person; a part of a log line."""
     weight: int | None = None
     """The weight that a dynamic check asks for; None where it asks for none."""
+    added_weight: int = 0
+    """What a FILE_CHECK adds to the weight."""
+    line: str = ""
+    """The log line of this one check, in keepalived's words; `{service}` stands for the server."""
+
+    @property
+    def weights(self) -> tuple[int | None, int]:
+        """What it asks for, all in all."""
+        return self.weight, self.added_weight
+
+
+class CannotCheckError(Exception):
+    """It is this machine that keeps a check from being made, and nothing is known of the target:
+    there is no descriptor left, no such interface, no right to set a mark."""
 
 
 class Check(ABC):
     """A checker of one target; it keeps no count of what it found before."""
 
+    what: str = ""
+    """What is asked, where the log says it: a URL, a command, a file."""
+
     @abstractmethod
     async def check(self) -> Verdict:
         """Asks once. What the target does wrong, or does not do in time, is a Verdict and no error;
-        cancelling it leaves nothing open."""
+        cancelling it leaves nothing open. Raises CannotCheckError."""
+
+    def close(self) -> None:
+        """Nobody will ask again."""
+        return
+
+
+class QuickCheck(Check):
+    """A check that needs no task of the loop: it is begun, and says by a call what it has found.
+
+    One check of an object is on its way at a time.
+    """
+
+    @abstractmethod
+    def begin(self, done: Callable[[Verdict], None]) -> None:
+        """Asks once; `done` is called later, never from within. Raises CannotCheckError."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """`done` is not called any more; nothing is left open."""
+
+    async def check(self) -> Verdict:
+        answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self.begin(answer.set_result)
+        try:
+            return await answer
+        finally:
+            if not answer.done() or answer.cancelled():
+                self.cancel()

@@ -1,15 +1,15 @@
-"""The FIFOs that are told of virtual routers, and the scripts that read them."""
+"""The FIFOs that are told of what happens, and the scripts that read them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from fastvrrp.model import Fifo as Setting
 from fastvrrp.model import Fifos as Settings
 from fastvrrp.notify.commands import Commands
-from fastvrrp.notify.events import Event
 from fastvrrp.notify.fifo import Fifo
 from fastvrrp.track.script import Resident
 from fastvrrp.track.scripts import Scripts
@@ -17,12 +17,34 @@ from fastvrrp.track.scripts import Scripts
 log = logging.getLogger(__name__)
 
 
+class Told(Protocol):
+    """Something that FIFOs are told of."""
+
+    @property
+    def line(self) -> bytes:
+        """As it is written to them."""
+
+
+def told_of_routers(settings: Settings) -> Iterator[tuple[str, Setting]]:
+    """FIFOs that are told of virtual routers, by keyword."""
+    if settings.all is not None:
+        yield "notify_fifo", settings.all
+    if settings.vrrp is not None:
+        yield "vrrp_notify_fifo", settings.vrrp
+
+
 class Fifos:
-    """`notify_fifo` and `vrrp_notify_fifo`."""
+    """The FIFOs that one process writes to."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, scripts: Scripts, commands: Commands
+        self,
+        loop: asyncio.AbstractEventLoop,
+        scripts: Scripts,
+        commands: Commands,
+        ours: Callable[[Settings], Iterator[tuple[str, Setting]]] = told_of_routers,
     ) -> None:
+        """`ours` says which of all FIFOs are told."""
+        self._ours = ours
         self._loop = loop
         self._scripts = scripts
         self._commands = commands
@@ -37,7 +59,7 @@ class Fifos:
     def configure(self, settings: Settings) -> None:
         """Opens and closes what a configuration wants to be different. Whoever reads a FIFO that
         stays as it is notices nothing; a script that has ended is started again."""
-        wanted = dict(_named(settings))
+        wanted = dict(self._ours(settings))
         for keyword in list(self._open):
             if keyword not in wanted or not _is_same(self._settings[keyword], wanted[keyword]):
                 self._open.pop(keyword).close()
@@ -47,9 +69,9 @@ class Fifos:
         self._settings = {keyword: wanted[keyword] for keyword in self._open}
         self._scripts.house(list(self._residents()))
 
-    def tell(self, event: Event) -> None:
-        """Writes a line about an event."""
-        line = event.line
+    def tell(self, what: Told) -> None:
+        """Writes a line about something."""
+        line = what.line
         for fifo in self._open.values():
             fifo.write(line)
 
@@ -74,13 +96,6 @@ class Fifos:
                 command = self._commands.prepare(setting.script, setting.path)
                 if command is not None:
                     yield Resident(keyword.replace("_", " "), command)
-
-
-def _named(settings: Settings) -> Iterator[tuple[str, Setting]]:
-    if settings.all is not None:
-        yield "notify_fifo", settings.all
-    if settings.vrrp is not None:
-        yield "vrrp_notify_fifo", settings.vrrp
 
 
 def _is_same(one: Setting, other: Setting) -> bool:

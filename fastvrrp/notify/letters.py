@@ -42,21 +42,19 @@ class Letter(NamedTuple):
     content: bytes
 
 
-def compose(event: Event, since: float, mail: Mail, router_id: str) -> Letter:
-    """The mail about an event of a time, in seconds since the epoch. Raises ValueError where a
-    header would not be one: a line's end in a name."""
-    sender = mail.sender or f"keepalived@{socket.gethostname()}"
+class Words(NamedTuple):
+    """What a mail says, whoever gets it."""
+
+    subject: str
+    """Without the router's ID."""
+    text: str
+
+
+def words_of(event: Event) -> Words:
+    """What the mail about an event says."""
     change = "Deleted" if event.what == DELETED else f"Entering {event.what} state"
     if event.what in SPLIT_BRAINS:
         change = SPLIT_BRAINS[event.what][0]
-    subject = f"[{router_id}] {TITLES[event.kind]} {event.name} - {change}"
-    message = EmailMessage(SMTP)
-    message["Date"] = datetime.fromtimestamp(since).astimezone()
-    message["From"] = sender
-    message["Subject"] = subject
-    message["X-Mailer"] = "Keepalived"
-    message["To"] = ", ".join(mail.recipients)
-    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2].strip("> ") or None)
     if event.kind == GROUP:
         text = OF_GROUP.format(event.what)
     elif event.what == DELETED:
@@ -65,6 +63,21 @@ def compose(event: Event, since: float, mail: Mail, router_id: str) -> Letter:
         text = SPLIT_BRAINS[event.what][1]
     else:
         text = OWNING if event.what == "MASTER" else NOT_OWNING
-    message.set_content(f"{text}\n")
+    return Words(f"{TITLES[event.kind]} {event.name} - {change}", text)
+
+
+def compose(words: Words, since: float, mail: Mail, router_id: str) -> Letter:
+    """The mail about something at a time, in seconds since the epoch. Raises ValueError where a
+    header would not be one: a line's end in a name."""
+    sender = mail.sender or f"keepalived@{socket.gethostname()}"
+    subject = f"[{router_id}] {words.subject}"
+    message = EmailMessage(SMTP)
+    message["Date"] = datetime.fromtimestamp(since).astimezone()
+    message["From"] = sender
+    message["Subject"] = subject
+    message["X-Mailer"] = "Keepalived"
+    message["To"] = ", ".join(mail.recipients)
+    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2].strip("> ") or None)
+    message.set_content(f"{words.text}\n")
     recipients = tuple(parseaddr(recipient)[1] for recipient in mail.recipients)
     return Letter(parseaddr(sender)[1], recipients, subject, message.as_bytes())

@@ -24,7 +24,7 @@ from aiosmtplib import (
 
 from fastvrrp.model import SECOND, Mail
 from fastvrrp.notify.events import Event
-from fastvrrp.notify.letters import Letter, compose
+from fastvrrp.notify.letters import Letter, Words, compose, words_of
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ FAREWELL = 1.0
 
 
 class _Waiting(NamedTuple):
-    event: Event
+    words: Words
     since: float
     """When it happened, in seconds since the epoch."""
     expires: float
@@ -50,7 +50,7 @@ class _Waiting(NamedTuple):
 
 
 class Mailer:
-    """Sends mails about events."""
+    """Sends mails about events, and whatever else there is to say."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -69,15 +69,17 @@ class Mailer:
 
     def tell(self, event: Event) -> None:
         """Sends a mail about an event, if there is anybody to send it to."""
-        mail = self._mail
-        if mail.server is None or not mail.recipients:
-            return
-        if event.what == "FAULT" and not mail.tells_faults:
+        if event.what != "FAULT" or self._mail.tells_faults:
+            self.send(words_of(event))
+
+    def send(self, words: Words) -> None:
+        """Sends a mail, if there is anybody to send it to."""
+        if self._mail.server is None or not self._mail.recipients:
             return
         if len(self._queue) >= ROOM:
             self._queue.popleft()
             self._dropped += 1
-        self._queue.append(_Waiting(event, time.time(), self._loop.time() + LIFETIME))
+        self._queue.append(_Waiting(words, time.time(), self._loop.time() + LIFETIME))
         if self._task is None:
             self._task = self._loop.create_task(self._work())
 
@@ -134,9 +136,9 @@ class Mailer:
 
     async def _send(self, server: SMTP, waiting: _Waiting) -> None:
         try:
-            letter = compose(waiting.event, waiting.since, self._mail, self._router_id)
+            letter = compose(waiting.words, waiting.since, self._mail, self._router_id)
         except ValueError as error:
-            log.error("no mail about %s %s: %s", waiting.event.kind, waiting.event.name, error)
+            log.error("no mail of the subject %r: %s", waiting.words.subject, error)
             return
         try:
             refused, _ = await server.sendmail(letter.sender, letter.recipients, letter.content)

@@ -1,0 +1,276 @@
+"""All virtual servers at work: their checks, their pools, what IPVS is to have, and who is told.
+
+A reload changes what is different: a virtual server that stays as it is, is not touched, and checks
+go on with what they know. What goes wrong with one virtual server is said, and costs no other one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+
+from fastvrrp.kernel.ipvs import Table
+from fastvrrp.lvs.check import Verdict
+from fastvrrp.lvs.naming import Identity, identity_of, real_name, virtual_name
+from fastvrrp.lvs.patrol import Patrol, Watch
+from fastvrrp.lvs.pool import Pool, key_of
+from fastvrrp.lvs.presence import Presence
+from fastvrrp.lvs.services import Services, destination_of, services_of
+from fastvrrp.lvs.telling import Telling
+from fastvrrp.model import (
+    Checker,
+    GlobalDefinitions,
+    IpvsDestinationKey,
+    IpvsService,
+    VirtualServer,
+    VirtualServerGroup,
+)
+
+log = logging.getLogger(__name__)
+
+WatchKey = tuple[IpvsDestinationKey, Checker]
+
+
+class Work:
+    """One virtual server at work."""
+
+    def __init__(
+        self,
+        model: VirtualServer,
+        group: VirtualServerGroup | None,
+        pool: Pool,
+        services: tuple[IpvsService, ...],
+    ) -> None:
+        self.model = model
+        self.group = group
+        self.pool = pool
+        self.services = services
+        self.watches: dict[WatchKey, Watch] = {}
+        self.is_suspended = False
+
+    @property
+    def spans(self) -> Iterable[tuple[bytes, bytes]]:
+        """First and last of the addresses that it serves; none with marks alone."""
+        if self.model.address is not None:
+            return ((self.model.address, self.model.address),)
+        return [(span.first, span.last) for span in self.group.ranges] if self.group else ()
+
+
+class Balancer:
+    """Begins with the first `configure`, and ends with `end`."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        patrol: Patrol,
+        services: Services,
+        telling: Telling,
+    ) -> None:
+        self._loop = loop
+        self._patrol = patrol
+        self._services = services
+        self._telling = telling
+        self._works: dict[Identity, Work] = {}
+        self._presence: Presence | None = None
+        """Where a virtual server is suspended without its address."""
+        self._settling: asyncio.Task[None] | None = None
+        self._stale: dict[Work, None] = {}
+        """Those of which the kernel is to have something else."""
+        self._is_behind = False
+
+    def configure(
+        self,
+        definitions: GlobalDefinitions,
+        groups: Mapping[str, VirtualServerGroup],
+        models: Iterable[VirtualServer],
+        adopted: Table | None = None,
+    ) -> None:
+        """These are the virtual servers from now on. With `adopted`, what the kernel has, they go on
+        as another process left them; those that it does not have begin."""
+        wanted = {identity_of(model): model for model in models}
+        for identity in [each for each in self._works if each not in wanted]:
+            self._apart(self._works[identity].model, partial(self._remove, identity))
+        if any(model.suspends_without_address for model in wanted.values()):
+            self._watch_addresses(definitions)
+        elif self._presence is not None:
+            self._presence.close()
+            self._presence = None
+        for identity, model in wanted.items():
+            group = groups.get(model.group) if model.group is not None else None
+            work = self._works.get(identity)
+            if work is None:
+                begin = partial(self._add, definitions, model, group, adopted)
+                self._apart(model, begin)
+            elif work.model != model or work.group != group:
+                self._apart(model, partial(self._change, work, model, group))
+        self._settle()
+
+    async def settled(self) -> None:
+        """Returns when the kernel has all that is wanted now, or has refused it."""
+        while self._settling is not None:
+            await asyncio.wait([self._settling])
+
+    async def end(self) -> None:
+        """Checks nothing any more, and tells of what the daemon's end means. What the kernel has is
+        left to others."""
+        self.leave()
+        for work in self._works.values():
+            self._telling.tell(work.model, work.pool.end())
+        self._works.clear()
+        await self.settled()
+
+    def leave(self) -> None:
+        """Checks nothing any more, and tells nobody: another process goes on."""
+        self._patrol.close()
+        if self._presence is not None:
+            self._presence.close()
+            self._presence = None
+
+    def _apart(self, model: VirtualServer, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except Exception:
+            log.exception("virtual server %s could not be configured", virtual_name(model))
+
+    def _add(
+        self,
+        definitions: GlobalDefinitions,
+        model: VirtualServer,
+        group: VirtualServerGroup | None,
+        adopted: Table | None,
+    ) -> None:
+        pool = Pool(model, notifies_at_start=definitions.lvs.notifies_at_start)
+        work = Work(model, group, pool, services_of(model, group))
+        self._works[identity_of(model)] = work
+        self._telling.know(model)
+        found = [adopted[each.key] for each in work.services if adopted and each.key in adopted]
+        if found:
+            pool.adopt({key: each.weight for key, each in found[0][1].items()})
+        else:
+            self._telling.tell(model, pool.start())
+        self._stale[work] = None
+        self._watch(work)
+
+    def _change(
+        self, work: Work, model: VirtualServer, group: VirtualServerGroup | None
+    ) -> None:
+        before, work.model, work.group = work.model, model, group
+        old = {each.key for each in work.services}
+        work.services = services_of(model, group)
+        for key in old - {each.key for each in work.services}:
+            self._services.drop(key)
+        self._telling.know(model)
+        kept = {key_of(each) for each in model.real_servers}
+        for real in before.real_servers:
+            if key_of(real) not in kept:
+                log.info("service %s no longer exist", real_name(before, real))
+        self._telling.tell(model, work.pool.change(model))
+        self._stale[work] = None
+        self._watch(work)
+
+    def _remove(self, identity: Identity) -> None:
+        work = self._works.pop(identity)
+        self._stale.pop(work, None)
+        log.info("Removing Virtual Server %s", virtual_name(work.model))
+        for watch in work.watches.values():
+            self._patrol.remove(watch)
+        for service in work.services:
+            self._services.drop(service.key)
+        self._telling.tell(work.model, work.pool.remove())
+
+    def _watch(self, work: Work) -> None:
+        """Begins checks that are new, and ends those that are wanted no more."""
+        model = work.model
+        self._judge_suspension(work)
+        wanted: dict[WatchKey, str] = {
+            (key_of(real), checker): real_name(model, real)
+            for real in model.real_servers
+            for checker in real.checkers
+        }
+        # What is new comes first: an equal one of another server keeps what is known.
+        for key, service in wanted.items():
+            if key in work.watches:
+                continue
+            virtual = virtual_name(model)
+            watch = self._patrol.add(
+                key[1], partial(self._on_news, work, *key), service=service, virtual=virtual
+            )
+            work.watches[key] = watch
+            if work.is_suspended:
+                self._patrol.suspend(watch)
+            verb = "Deactivating" if work.is_suspended else "Activating"
+            log.debug("%s healthchecker for service %s for VS %s", verb, service, virtual)
+        for key in [each for each in work.watches if each not in wanted]:
+            self._patrol.remove(work.watches.pop(key))
+
+    def _on_news(
+        self, work: Work, key: IpvsDestinationKey, checker: Checker, verdict: Verdict
+    ) -> None:
+        news = work.pool.take(key, checker, verdict)
+        if news:
+            self._telling.tell(work.model, news)
+            self._stale[work] = None
+            self._settle()
+
+    def _want(self, work: Work) -> None:
+        destinations = {
+            key: destination_of(server, weight)
+            for key, (server, weight) in work.pool.wanted.items()
+        }
+        for service in work.services:
+            self._services.want(service, destinations)
+
+    def _settle(self) -> None:
+        """Has the kernel change: all that comes in one turn of the loop together."""
+        self._is_behind = True
+        if self._settling is None:
+            self._settling = self._loop.create_task(self._settle_all())
+
+    async def _settle_all(self) -> None:
+        try:
+            while self._is_behind:
+                self._is_behind = False
+                for work in self._stale:
+                    self._want(work)
+                self._stale.clear()
+                await self._services.settle()
+        finally:
+            self._settling = None
+
+    def _watch_addresses(self, definitions: GlobalDefinitions) -> None:
+        if self._presence is None:
+            size = definitions.buffers.lvs_monitor.size
+            self._presence = Presence(self._loop, self._on_address, size)
+
+    def _on_address(self, address: bytes, is_here: bool) -> None:
+        for work in self._works.values():
+            spans = work.spans
+            if work.model.suspends_without_address and any(
+                len(first) == len(address) and first <= address <= last for first, last in spans
+            ):
+                self._judge_suspension(work)
+
+    def _judge_suspension(self, work: Work) -> None:
+        """Checks nothing while none of the addresses is on this machine; who has none is always
+        checked."""
+        is_suspended = (
+            work.model.suspends_without_address
+            and self._presence is not None
+            and bool(work.spans)
+            and not any(self._presence.has(*span) for span in work.spans)
+        )
+        if is_suspended == work.is_suspended:
+            return
+        work.is_suspended = is_suspended
+        verb, do = (
+            ("Suspending", self._patrol.suspend)
+            if is_suspended
+            else ("Activating", self._patrol.resume)
+        )
+        for watch in work.watches.values():
+            log.info(
+                "%s healthchecker for service %s for VS %s", verb, watch.service, watch.virtual
+            )
+            do(watch)

@@ -1,0 +1,322 @@
+"""Who is checked when: shared work, spread starts, suspended ones, and what is said of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from checker_lab import BRISK, HERE, run, server, target, until, unused_port
+from fastvrrp.lvs.check import Verdict
+from fastvrrp.lvs.patrol import Patrol
+from fastvrrp.model import MILLISECOND, SECOND, CheckTarget, CheckTiming, TcpCheck
+
+
+class Counting:
+    """A TCP server that counts."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.times.append(time.monotonic())
+        await reader.read()
+
+
+def a_patrol() -> Patrol:
+    return Patrol(asyncio.get_running_loop())
+
+
+def test_equal_checkers_are_one_check() -> None:
+    async def story() -> None:
+        counting = Counting()
+        patrol = a_patrol()
+        news: list[tuple[int, bool]] = []
+        async with server(counting) as port:
+            slow = replace(BRISK, interval=60 * SECOND)
+            for number in range(50):
+                patrol.add(
+                    TcpCheck(target(port), slow),
+                    lambda verdict, number=number: news.append((number, verdict.is_good)),  # type: ignore[misc]
+                )
+            await until(lambda: len(news) == 50)
+            assert sorted(news) == [(number, True) for number in range(50)]
+            await asyncio.sleep(0.05)
+            assert len(counting.times) == 1
+        patrol.close()
+
+    run(story())
+
+
+def test_who_comes_later_is_told_what_is_known() -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        counting = Counting()
+        async with server(counting) as port:
+            checker = TcpCheck(
+                target(port), replace(BRISK, interval=60 * SECOND, is_down_at_first=True)
+            )
+            first: list[Verdict] = []
+            later: list[Verdict] = []
+            old = patrol.add(checker, first.append)
+            assert not old.is_good
+            assert not old.is_known
+            await until(lambda: first)
+            new = patrol.add(checker, later.append)
+            assert new.is_good
+            assert not later, "it is not told from within"
+            await until(lambda: later)
+            patrol.remove(old)
+            assert new.is_good
+            assert len(counting.times) == 1
+        patrol.close()
+
+    run(story())
+
+
+def test_who_is_removed_is_told_nothing_and_leaves_nothing_open() -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        news: list[Verdict] = []
+        # RFC 5737: nobody answers. The connection stays under way until it is cancelled.
+        watch = patrol.add(TcpCheck(CheckTarget(bytes((192, 0, 2, 1)), 9), BRISK), news.append)
+        other = patrol.add(TcpCheck(target(unused_port()), BRISK), news.append)
+        await asyncio.sleep(0.03)
+        del news[:]
+        patrol.remove(watch)
+        patrol.remove(other)
+        await asyncio.sleep(0.1)
+        assert not news
+        patrol.close()
+
+    run(story())
+
+
+def test_one_that_goes_and_comes_is_told_once_each_time() -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        news: list[bool] = []
+        counting = Counting()
+        async with server(counting) as port:
+            watch = patrol.add(
+                TcpCheck(target(port), BRISK), lambda verdict: news.append(verdict.is_good)
+            )
+            await until(lambda: len(counting.times) > 5)
+            assert news == [True]
+        await until(lambda: len(news) == 2)
+        assert not watch.is_good
+        listening = await asyncio.start_server(counting, "127.0.0.1", port)
+        await until(lambda: len(news) == 3)
+        listening.close()
+        assert news == [True, False, True]
+        patrol.close()
+
+    run(story())
+
+
+def test_retries_are_counted_and_paced(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def story() -> None:
+        patrol = a_patrol()
+        news: list[Verdict] = []
+        counting = Counting()
+        timing = replace(BRISK, retry=3, logs_all_failures=True)
+        async with server(counting) as port:
+            patrol.add(TcpCheck(target(port), timing), news.append, service="[S]:tcp:80")
+            await until(lambda: news)
+        await until(lambda: len(news) == 2)
+        patrol.close()
+
+    run(story())
+    assert caplog.messages == [
+        "TCP connection to [S]:tcp:80 success.",
+        *["TCP connection to [S]:tcp:80 failed."] * 4,
+        "TCP_CHECK on service [S]:tcp:80 failed after 3 retries.",
+    ]
+
+
+@pytest.mark.keywords("TCP_CHECK/log_all_failures")
+def test_failures_are_not_all_logged_unless_that_is_wanted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def story() -> None:
+        patrol = a_patrol()
+        news: list[Verdict] = []
+        patrol.add(TcpCheck(target(unused_port()), BRISK), news.append, service="[S]:tcp:80")
+        await until(lambda: news)
+        await asyncio.sleep(0.1)  # it fails on
+        patrol.close()
+
+    run(story())
+    assert caplog.messages == ["TCP_CHECK on service [S]:tcp:80 failed."]
+
+
+def test_one_that_is_suspended_is_let_be() -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        counting = Counting()
+        news: list[Verdict] = []
+        async with server(counting) as port:
+            watch = patrol.add(TcpCheck(target(port), BRISK), news.append)
+            await until(lambda: news)
+            patrol.suspend(watch)
+            await asyncio.sleep(0.05)
+            seen = len(counting.times)
+            await asyncio.sleep(0.1)
+            assert len(counting.times) == seen
+            patrol.resume(watch)
+            await until(lambda: len(counting.times) > seen)
+        patrol.close()
+
+    run(story())
+
+
+def test_one_of_two_that_is_suspended_holds_up_nobody() -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        told: list[str] = []
+        async with server(Counting()) as port:
+            checker = TcpCheck(target(port), BRISK)
+            first = patrol.add(checker, lambda _: told.append("first"))
+            patrol.suspend(first)
+            patrol.add(checker, lambda _: told.append("second"))
+            await until(lambda: told)
+            patrol.resume(first)
+            await until(lambda: len(told) > 1)
+            assert told == ["second", "first"]
+        patrol.close()
+
+    run(story())
+
+
+@pytest.mark.keywords("TCP_CHECK/warmup", "virtual_server/warmup", "real_server/warmup")
+def test_first_checks_are_spread_over_the_warmup() -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        counting = Counting()
+        async with server(counting, backlog=1000) as port:
+            for number in range(200):
+                timing = CheckTiming(60 * SECOND, SECOND, 1, SECOND, 1 * SECOND)
+                address = bytes((127, 0, 0, 1))
+                patrol.add(
+                    TcpCheck(
+                        CheckTarget(
+                            address, port, mark=0, source_address=bytes((127, 0, 1, number))
+                        ),
+                        timing,
+                    ),
+                    lambda _: None,
+                )
+            await until(lambda: len(counting.times) == 200)
+        patrol.close()
+        times = sorted(counting.times)
+        assert times[-1] - times[0] > 0.7
+        halves = sum(moment < (times[0] + times[-1]) / 2 for moment in times)
+        assert 50 < halves < 150
+
+    run(story())
+
+
+def test_thousands_that_are_due_at_once_leave_the_loop_room() -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        found: list[Verdict] = []
+        turns = 0
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            if len(found) < 2000:
+                asyncio.get_running_loop().call_soon(turn)
+
+        port = unused_port()
+        timing = replace(BRISK, interval=60 * SECOND)
+        for number in range(2000):
+            address = bytes((127, 2, number >> 8, number & 255))
+            patrol.add(TcpCheck(CheckTarget(address, port), timing), found.append)
+        turn()
+        await until(lambda: len(found) == 2000)
+        assert turns > 2000 / 24
+        patrol.close()
+
+    run(story())
+
+
+def test_a_machine_without_descriptors_finds_nobody_bad(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(set_limit: Callable[[int], None]) -> None:
+        patrol = a_patrol()
+        news: list[bool] = []
+        async with server(Counting()) as port:
+            timing = replace(BRISK, retry=0, connect_timeout=60 * SECOND)
+            patrol.add(TcpCheck(target(port), timing), lambda verdict: news.append(verdict.is_good))
+            await until(lambda: news)
+            set_limit(3)
+            await until(lambda: "put off" in caplog.text)
+            await asyncio.sleep(0.1)
+            set_limit(before[0])
+            await asyncio.sleep(0.1)
+        assert news[0]
+        patrol.close()
+        assert caplog.text.count("put off") == 1
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        with suppress(ValueError):
+            run(story(lambda most: resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_one_that_hangs_is_cut_at_its_timeout(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def story() -> None:
+        import socket
+
+        patrol = a_patrol()
+        news: list[Verdict] = []
+        with socket.socket() as full:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            port = full.getsockname()[1]
+            held = []
+            for _ in range(3):  # the queue of those that wait to be accepted is full now
+                held.append(socket.socket())
+                held[-1].setblocking(False)
+                held[-1].connect_ex(("127.0.0.1", port))
+            timing = replace(BRISK, connect_timeout=100 * MILLISECOND)
+            patrol.add(TcpCheck(target(port), timing), news.append, service="[S]:tcp:80")
+            await until(lambda: news)
+            for each in held:
+                each.close()
+        assert not news[0].is_good
+        assert "timed out" in news[0].why
+        patrol.close()
+
+    run(story())
+
+
+def test_addresses_of_both_families_are_reached() -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        news: list[Verdict] = []
+        listening = await asyncio.start_server(Counting(), "::1", 0)
+        port = listening.sockets[0].getsockname()[1]
+        loopback = bytes(15) + b"\x01"
+        patrol.add(TcpCheck(CheckTarget(loopback, port), BRISK), news.append)
+        await until(lambda: news)
+        assert news[0].is_good
+        listening.close()
+        patrol.close()
+
+    run(story())
+    assert HERE
