@@ -146,10 +146,8 @@ class MailServer(Server):
         self.port = port
 
     def command(self) -> Sequence[str]:
-        return [
-            *(sys.executable, "-m", "aiosmtpd", "--nosetuid"),
-            *("--class", "aiosmtpd.handlers.Sink", "--listen", f"0.0.0.0:{self.port}"),
-        ]
+        program = Path(__file__).with_name("mail_server.py")
+        return [sys.executable, "-P", str(program), str(self.port)]
 
     def sockets(self) -> set[str]:
         return {f"tcp {self.port}"}

@@ -39,7 +39,7 @@ class Side:
 
     def configure(self, text: str) -> None:
         """Writes the configuration; @FOLDER@ in it is this side's own folder."""
-        head = "global_defs {\n  lvs_notify_fifo @FOLDER@/fifo\n  script_user root\n}\n"
+        head = "global_defs {\n  script_user root\n  lvs_notify_fifo @FOLDER@/fifo root\n}\n"
         self.daemon.configure((head + text).replace("@FOLDER@", str(self.folder)))
 
     def called(self) -> list[str]:
@@ -64,6 +64,7 @@ class SideBySide:
         patience: float,
     ) -> None:
         self.patience = patience
+        self._settled: object = None
         self.networks = networks
         routers = [laboratory.router("referee"), laboratory.router("subject")]
         self.host = laboratory.router("host")
@@ -106,20 +107,19 @@ class SideBySide:
         for side in self.sides:
             act(side)
 
-    def settled(self, *, changed: bool = True) -> list[str]:
-        """The rules that both have, when the referee's picture is another than it was at the last
-        call (or not, if not `changed`) and nothing changes any more.
+    def settled(self, until: Callable[[list[str]], bool] | None = None) -> list[str]:
+        """The rules that both have, when nothing changes any more: the referee's picture is another
+        than it was at the last call, and its rules are as `until` wants them.
 
         Raises TimeoutError with the differences where the two stay different.
         """
-        before = getattr(self, "_last", None)
-        if changed:
-            wait_until(
-                lambda: self.referee.picture() != before,
-                self.patience,
-                what=lambda: f"a change:\n{self.referee.daemon.log()[-3000:]}",
-                interval=0.1,
-            )
+        before = self._settled
+        wait_until(
+            lambda: self.referee.picture() != before,
+            self.patience,
+            what=lambda: f"a change:\n{self.referee.daemon.log()[-3000:]}",
+            interval=0.1,
+        )
         seen: list[tuple[float, object]] = []
 
         def is_still() -> bool:
@@ -128,15 +128,23 @@ class SideBySide:
                 seen[:] = [(time.monotonic(), now)]
             return time.monotonic() - seen[-1][0] > STILL
 
+        def wanted() -> bool:
+            return until is None or until(ipvsadm.rules(self.referee.router))
+
         def agree() -> bool:
-            return is_still() and self.difference() == ""
+            return is_still() and wanted() and self.difference() == ""
 
         try:
             wait_until(agree, self.patience, interval=0.1)
         except TimeoutError as reason:
-            raise TimeoutError(self.difference() or "it never stands still") from reason
-        self._last = self.referee.picture()
+            raise TimeoutError(self._trouble()) from reason
+        self._settled = self.referee.picture()
         return ipvsadm.rules(self.referee.router)
+
+    def _trouble(self) -> str:
+        logs = "\n".join(side.daemon.log()[-6000:] for side in self.sides)
+        rules = "\n".join(ipvsadm.rules(self.referee.router)[:100])
+        return f"{self.difference() or 'they agree'}\n{rules}\n{logs}"
 
     def difference(self) -> str:
         """What one has, the referee or the subject, and the other has not; nothing if all is
