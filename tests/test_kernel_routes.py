@@ -159,15 +159,10 @@ def test_refusals_have_their_positions_and_the_kernels_words(requests: Requests)
     assert len(requests.dump_routes(socket.AF_INET)) == 200
 
 
-def test_what_names_no_interface_or_locator_is_said(requests: Requests) -> None:
+def test_what_names_no_interface_is_said(requests: Requests) -> None:
     elsewhere = replace(plain("10.20.0.0/16"), next_hops=(NextHop(None, "eth9"),))
     with pytest.raises(LookupError, match="interface eth9 does not exist"):
         routes.encode(elsewhere, True, ifindex, ifindex)
-    for locator in ("1:2:3", "1:2:3:4:5", "1:2::3:4", ""):
-        with pytest.raises(ValueError, match="is no locator of four groups"):
-            routes.locator(locator)
-    assert routes.locator("1:2:3:abcd") == bytes.fromhex("000100020003abcd")
-    assert routes.locator("1::4") == bytes.fromhex("0001000000000004")
 
 
 def test_only_removals_of_ours_are_told(requests: Requests) -> None:

@@ -39,21 +39,28 @@ def tcp(number: int, *, alpha: bool = False) -> TcpCheck:
     return TcpCheck(CheckTarget(address(number), 80), timing)
 
 
-def real(number: int, weight: int = 1, *, alpha: bool = False, inhibits: bool = False) -> RealServer:
+def real(
+    number: int, weight: int = 1, *, alpha: bool = False, inhibits: bool = False
+) -> RealServer:
     return RealServer(
         address(number), 80, weight, inhibits=inhibits, checkers=(tcp(number, alpha=alpha),)
     )
 
 
-def virtual(*servers: RealServer, quorum: int = 1, hysteresis: int = 0, **more: object) -> VirtualServer:
-    model = VirtualServer(
+def virtual(
+    *servers: RealServer,
+    quorum: int = 1,
+    hysteresis: int = 0,
+    sorry_server: SorryServer | None = None,
+) -> VirtualServer:
+    return VirtualServer(
         address(100),
         80,
         quorum=quorum,
         hysteresis=hysteresis,
+        sorry_server=sorry_server,
         real_servers=servers,
     )
-    return replace(model, **more)
 
 
 def brief(news: list[News]) -> list[str]:

@@ -108,7 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
     except ReaderError as error:
         print(f"fastvrrp: {arguments.use_file}: {error}", file=sys.stderr)
         return MACHINE_FAILED
-    if aside.has_errors and not aside.configuration.virtual_routers:
+    configuration = aside.configuration
+    if aside.has_errors and not (configuration.virtual_routers or configuration.virtual_servers):
         print("fastvrrp: no virtual router is left to run", file=sys.stderr)
         return NOTHING_TO_RUN
     return _serve(arguments, aside)
@@ -176,7 +177,7 @@ def _run_daemon(
     arguments: argparse.Namespace, reading: Aside, pid_file: Path, caller: Caller | None
 ) -> None:
     from fastvrrp.daemon.background import segment_path
-    from fastvrrp.daemon.logs import set_up
+    from fastvrrp.daemon.logs import Destination, set_up
     from fastvrrp.daemon.vrrpd import Vrrpd
 
     def on_started() -> None:
@@ -184,11 +185,11 @@ def _run_daemon(
             caller.tell(0)
 
     to_console = arguments.log_console
-    with set_up(console=to_console, syslog=not to_console, detail=arguments.log_detail):
+    to = Destination(to_console, not to_console, arguments.log_detail)
+    segment = segment_path(pid_file)
+    with set_up(console=to.console, syslog=to.syslog, detail=to.detail):
         try:
-            Vrrpd(reading, arguments.use_file, arguments.config_id, segment_path(pid_file)).run(
-                on_started
-            )
+            Vrrpd(reading, arguments.use_file, arguments.config_id, segment, to).run(on_started)
         except OSError as error:
             if not to_console:  # which reads it as our last word on stderr
                 log.error("%s", _explain(error))

@@ -25,6 +25,11 @@ BOOLEANS = {"on": True, "true": True, "yes": True, "off": False, "false": False,
 class ArgumentError(Exception):
     """The word cannot be read; the text continues "KEYWORD WORD ..."."""
 
+    def __init__(self, text: str, *, is_ours: bool = False) -> None:
+        """With `is_ours` keepalived takes it without a word."""
+        super().__init__(text)
+        self.is_ours = is_ours
+
 
 class Adjusted(Exception):
     """The word was read, but stands for another value than it says."""

@@ -9,7 +9,7 @@ from fastvrrp.config.arguments import Adjusted, Argument, ArgumentError
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.spelling import nearest
 from fastvrrp.config.statement import Statement
-from fastvrrp.config.syntax import read_word
+from fastvrrp.config.syntax import joined, read_word
 
 
 class Options(NamedTuple):
@@ -41,6 +41,7 @@ class OptionLine:
         least: int = 0,
         modifiers: frozenset[str] = frozenset(),
         needs_an_option: bool = False,
+        left_out: str = "",
     ) -> None:
         self._options = options
         self._bare = dict(bare or {})
@@ -49,6 +50,9 @@ class OptionLine:
         self._modifiers = modifiers
         """Words that may stand before a value, as `lock` in `mtu lock 1400`."""
         self._needs_an_option = needs_an_option
+        self._left_out = left_out
+        """What is said where a fault in one option leaves the line without a value; empty where
+        only that option is ignored."""
 
     @property
     def shape(self) -> str:
@@ -64,6 +68,7 @@ class OptionLine:
         words = statement.words
         waiting = list(self._bare.items())
         written: list[tuple[str, object]] = []
+        is_faulty = False
         index = self._start
         while index < len(words):
             word = words[index]
@@ -77,21 +82,32 @@ class OptionLine:
                     written.append((words[index], word))
                     index += 1
                 if index == len(words):
-                    complaints.error(statement, index, f"{word} needs a value: {argument.shape}")
+                    text = f"{word} needs a value: {argument.shape}"
+                    complaints.error(statement, index, joined(text, self._left_out))
+                    is_faulty = True
                     break
-                value = read_word(statement, index, argument, complaints, word)
+                value = read_word(statement, index, argument, complaints, word, self._left_out)
                 index += 1
+                is_faulty |= value is None
                 if value is not None:
                     written.append((word, value))
             elif waiting:
                 name, argument = waiting.pop(_fitting(word, waiting))
-                value = read_word(statement, index - 1, argument, complaints)
+                value = read_word(
+                    statement, index - 1, argument, complaints, consequence=self._left_out
+                )
+                is_faulty |= value is None
                 if value is not None:
                     written.append((name, value))
             else:
                 suggestion = nearest(word, self._options) if complaints.may_suggest() else None
-                remedy = f"did you mean {suggestion}?" if suggestion else "it is ignored"
-                complaints.error(statement, index - 1, f"{word} is no option here; {remedy}")
+                remedy = f"did you mean {suggestion}?" if suggestion else ""
+                text = joined(f"{word} is no option here", remedy, self._left_out)
+                is_alone = not (remedy or self._left_out)
+                complaints.error(
+                    statement, index - 1, joined(text, "it is ignored") if is_alone else text
+                )
+                is_faulty = True
         if self._needs_an_option and len(words) == self._start:
             complaints.error(
                 statement, len(words), f"{words[0]} needs {' or '.join(self._options)}"
@@ -100,6 +116,8 @@ class OptionLine:
         if len(self._bare) - len(waiting) < self._least:
             missing = waiting[0][1].shape
             complaints.error(statement, len(words), f"{words[0]} needs {missing}")
+            return None
+        if is_faulty and self._left_out:
             return None
         return Options(tuple(written))
 

@@ -2,92 +2,53 @@
 
 from __future__ import annotations
 
-import socket
-
 from fastvrrp.config.arguments import (
     Address,
     Argument,
-    ArgumentError,
     Choice,
     Integer,
     Interface,
-    Matching,
-    Prefix,
     Text,
+    address_text,
 )
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.grammar import VirtualAddressLine
 from fastvrrp.config.iproute_names import IprouteName, Realms
 from fastvrrp.config.keywords import INNER_BLOCK, Keyword
 from fastvrrp.config.options import OptionLine, Options
+from fastvrrp.config.route_arguments import (
+    HIGHEST,
+    Bits,
+    Destination,
+    IpProtocol,
+    KernelTime,
+    Labels,
+    Locator,
+    Mark,
+    NumberRange,
+    Source,
+)
 from fastvrrp.config.statement import Statement
 from fastvrrp.model import OWN_PROTOCOL
 
-IPV6_LENGTH = 16
-COMMON_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "sctp": 132}
-"""IPPROTO_* of netinet/in.h: known also where there is no /etc/protocols."""
-NUMBER = Integer(0, 2**32 - 1)
+NUMBER = Integer(0, HIGHEST)
+BYTE = Integer(0, 255)
+SWITCHED = Integer(0, 1)
 ADDRESS = Address()
 INTERFACE = Interface()
 NAME = Text("NAME")
-TABLE = IprouteName("rt_tables", "routing table", 2**32 - 1)
-RULE_TABLE = IprouteName("rt_tables", "routing table", 2**32 - 1, least=1)
+TABLE = IprouteName("rt_tables", "routing table", HIGHEST)
+RULE_TABLE = IprouteName("rt_tables", "routing table", HIGHEST, least=1)
 PROTOCOL = IprouteName("rt_protos", "routing protocol", 255)
 SCOPE = IprouteName("rt_scopes", "scope", 255)
 TOS = IprouteName("rt_dsfield", "type of service", 255)
-GROUP = IprouteName("group", "group of interfaces", 2**32 - 1)
+GROUP = IprouteName("group", "group of interfaces", HIGHEST)
 REALMS = Realms()
-TIME = Matching("TIME", r"[0-9]+(?:\.[0-9]+)?(?:s|ms|us|ns|msecs|secs)?", "is no time")
-RANGE = Matching("NUMBER-NUMBER", r"[0-9]+-[0-9]+", "is no range; write both ends, as in 80-80")
-MARK = Matching(
-    "MARK[/MASK]",
-    r"(?:0x[0-9A-Fa-f]+|[0-9]+)(?:/(?:0x[0-9A-Fa-f]+|[0-9]+))?",
-    "is no mark",
-)
-
-
-class Destination:
-    """ADDRESS[/LENGTH], or a word for every address."""
-
-    shape = "ADDRESS[/LENGTH]|default|default6"
-
-    def read(self, word: str) -> object:
-        if word == "default6":
-            return word
-        if word in ("default", "any", "all"):
-            return "default"
-        return Prefix().read(word)
-
-
-class IpProtocol:
-    """The name of a protocol over IP, as /etc/protocols has it, or its number."""
-
-    shape = "0-255|NAME"
-    _number = Integer(0, 255)
-
-    def read(self, word: str) -> int:
-        if word.isascii() and word.isdigit():
-            return self._number.read(word)
-        if word.lower() in COMMON_PROTOCOLS:
-            return COMMON_PROTOCOLS[word.lower()]
-        try:
-            return socket.getprotobyname(word)
-        except (OSError, ValueError):
-            raise ArgumentError("is no protocol; write its number") from None
-
-
-class Source:
-    """ADDRESS[/LENGTH] of IPv6: only its routes may depend on where a packet is from."""
-
-    shape = "IPV6[/LENGTH]"
-
-    def read(self, word: str) -> tuple[bytes, int]:
-        address, length = Prefix().read(word)
-        if len(address) != IPV6_LENGTH:
-            raise ArgumentError("is not an IPv6 address")
-        return address, length
-
-
+USERS = NumberRange(0, HIGHEST - 1)
+"""The highest number is that of no user."""
+PORTS = NumberRange(1, 65535)
+ENCAPSULATED = {"ip": 4, "ip6": 16}
+"""Bytes of addresses after `encap ip` and `encap ip6`."""
 DESTINATION = Destination()
 ROUTE_TYPES = (
     "unicast",
@@ -129,20 +90,24 @@ ROUTE_FLAGS = (
 )
 ENCAPSULATION: dict[str, Argument | None] = {
     **dict.fromkeys(("encap", "ip", "ip6")),
-    "mpls": Matching("LABEL[/LABEL...]", r"[0-9]+(?:/[0-9]+)*", "is no list of MPLS labels"),
-    "ila": Matching("LOCATOR", r"[0-9A-Fa-f]*(?::[0-9A-Fa-f]*){1,7}", "is no locator of ILA"),
+    "mpls": Labels(),
+    "ila": Locator(),
     "id": Integer(0, 2**64 - 1),
     "dst": ADDRESS,
-    "ttl": Integer(0, 255),
-    "tc": Integer(0, 255),
-    "flags": MARK,
+    "ttl": BYTE,
+    "tc": BYTE,
+    "flags": Bits(16),
 }
 """Words after `encap`: one of ip, ip6, mpls and ila, and what ip and ip6 have; `src`, `tos` and
 `hoplimit` are words of the route too."""
 ROUTE_OPTIONS: dict[str, Argument | None] = {
     **dict.fromkeys(ROUTE_FLAGS),
     **dict.fromkeys(METRICS, NUMBER),
-    **dict.fromkeys(("rtt", "rttvar", "rto_min"), TIME),
+    "hoplimit": BYTE,
+    **dict.fromkeys(("quickack", "fastopen_no_cookie"), SWITCHED),
+    "rtt": KernelTime(8),
+    "rttvar": KernelTime(4),
+    "rto_min": KernelTime(1),
     **dict.fromkeys(("via", "gw", "or", "src", "as"), ADDRESS),
     **dict.fromkeys(("dev", "oif", "vrf"), INTERFACE),
     "table": TABLE,
@@ -150,7 +115,8 @@ ROUTE_OPTIONS: dict[str, Argument | None] = {
     "scope": SCOPE,
     **dict.fromkeys(("tos", "dsfield"), TOS),
     "realms": REALMS,
-    **dict.fromkeys(("metric", "priority", "preference", "weight", "expires"), NUMBER),
+    **dict.fromkeys(("metric", "priority", "preference", "expires"), NUMBER),
+    "weight": Integer(1, 256),
     **dict.fromkeys(("congctl", "track_group"), NAME),
     "features": Choice({"ecn": 1}),
     **ENCAPSULATION,
@@ -170,13 +136,15 @@ RULE_OPTIONS: dict[str, Argument | None] = {
     "realms": REALMS,
     "protocol": PROTOCOL,
     **dict.fromkeys(("suppress_ifgroup", "sup_group"), GROUP),
-    **dict.fromkeys(("priority", "preference", "order", "goto", "tunnel-id", "tun_id"), NUMBER),
+    **dict.fromkeys(("priority", "preference", "order", "goto"), NUMBER),
+    **dict.fromkeys(("tunnel-id", "tun_id"), Integer(0, 2**64 - 1)),
     **dict.fromkeys(("suppress_prefixlength", "sup_pl"), Integer(0, 128)),
     **dict.fromkeys(("ip_proto", "ipproto"), IpProtocol()),
     "track_group": NAME,
     "type": Choice({name: name for name in RULE_ACTIONS}),
-    **dict.fromkeys(("uidrange", "sport", "dport"), RANGE),
-    "fwmark": MARK,
+    "uidrange": USERS,
+    **dict.fromkeys(("sport", "dport"), PORTS),
+    "fwmark": Mark(),
 }
 ACTIONS = frozenset({*RULE_ACTIONS, "table", "lookup", "goto", "type", "l3mdev"})
 """What a rule may do, and must do one of."""
@@ -189,11 +157,19 @@ class Route(OptionLine):
     """A route, and what keepalived says of one that it cannot track."""
 
     def __init__(self) -> None:
-        super().__init__(ROUTE_OPTIONS, {"destination": DESTINATION}, start=0, modifiers=MODIFIERS)
+        super().__init__(
+            ROUTE_OPTIONS,
+            {"destination": DESTINATION},
+            start=0,
+            modifiers=MODIFIERS,
+            left_out="the route is left out",
+        )
 
     def read(self, statement: Statement, complaints: Complaints) -> Options | None:
         options = super().read(statement, complaints)
         if options is None:
+            return None
+        if not _fits_encapsulation(options, statement, complaints):
             return None
         names = [name for name, _ in options.written]
         for old, new in OLD_WORDS.items():
@@ -213,6 +189,26 @@ class Route(OptionLine):
                 complaints.warning(statement, 0, fault)
         _mind_protocol(options, statement, complaints)
         return options
+
+
+def _fits_encapsulation(options: Options, statement: Statement, complaints: Complaints) -> bool:
+    """Whether the addresses after `encap` are of its family; complains where they are not."""
+    size = 0
+    for name, value in options.written:
+        if name == "encap" or name in ENCAPSULATED:
+            size = ENCAPSULATED.get(name, 0)
+        elif name not in ENCAPSULATION and name not in ("src", "tos", "dsfield", "hoplimit"):
+            size = 0
+        elif name in ("dst", "src") and size and isinstance(value, bytes) and len(value) != size:
+            family = "IPv4" if size == 4 else "IPv6"
+            complaints.error(
+                statement,
+                statement.words.index(name) + 1,
+                f"{name} {address_text(value)} is not an {family} address, as encap has it;"
+                " the route is left out",
+            )
+            return False
+    return True
 
 
 def tracking_fault(names: list[str]) -> str:
@@ -246,7 +242,7 @@ class Rule(OptionLine):
     """A rule, and what keepalived says of one without a preference."""
 
     def __init__(self) -> None:
-        super().__init__(RULE_OPTIONS, start=0)
+        super().__init__(RULE_OPTIONS, start=0, left_out="the rule is left out")
 
     def read(self, statement: Statement, complaints: Complaints) -> Options | None:
         options = super().read(statement, complaints)

@@ -202,22 +202,29 @@ def read_word(
     argument: Argument,
     complaints: Complaints,
     subject: str = "",
+    consequence: str = "",
 ) -> object:
     """The value of one word, or None after a complaint.
 
-    The complaint begins with `subject`, which is the first word of the statement unless given.
+    The complaint begins with `subject`, which is the first word of the statement unless given, and
+    ends with `consequence`.
     """
     word = statement.words[index]
     try:
         return argument.read(word)
     except ArgumentError as error:
-        remedy = slip(word)
         text = f"{_named(statement, index, subject)} {error}"
-        complaints.error(statement, index, f"{text}; {remedy}" if remedy else text)
+        text = joined(text, slip(word), consequence)
+        complaints.error(statement, index, text, is_ours=error.is_ours)
     except Adjusted as adjusted:
         complaints.warning(statement, index, f"{_named(statement, index, subject)} {adjusted}")
         return adjusted.value
     return None
+
+
+def joined(*parts: str | None) -> str:
+    """What is said in a complaint, its parts one after the other."""
+    return "; ".join(filter(None, parts))
 
 
 def ignore_rest(statement: Statement, index: int, complaints: Complaints) -> None:

@@ -15,6 +15,7 @@ import os
 import select
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -32,6 +33,16 @@ waits for the interpreter, which the event loop gives up every 0.2 ms at most: l
 write 3,000 a second, when 65,280 virtual routers have something to say."""
 FLUSH_TIMEOUT = 1.0
 """Seconds that `Logs.close` gives to what is still to be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the log of every process of the daemon goes."""
+
+    console: bool = False
+    syslog: bool = True
+    detail: bool = False
+    """-D: what is rarely wanted too."""
 
 
 class Logs:
@@ -184,7 +195,7 @@ class _Syslog(_Outlet, logging.handlers.SysLogHandler):
     """Writes to the machine's syslogd; where that is gone the next record tries again."""
 
 
-def set_up(*, console: bool, syslog: bool, detail: bool) -> Logs:
+def set_up(*, console: bool, syslog: bool, detail: bool, ident: str = "fastvrrp") -> Logs:
     """Sends the daemon's log to stderr and to syslog until the result is closed; `detail` (-D) adds
     what is rarely wanted. The errors of the event loop (the logger `asyncio`) go there too.
 
@@ -198,7 +209,7 @@ def set_up(*, console: bool, syslog: bool, detail: bool) -> Logs:
         handlers.append(handler)
     if syslog and SYSLOG.exists():
         to_syslog = _Syslog(str(SYSLOG), facility=logging.handlers.SysLogHandler.LOG_DAEMON)
-        to_syslog.ident = "fastvrrp: "
+        to_syslog.ident = f"{ident}: "
         handlers.append(to_syslog)
     level = logging.DEBUG if detail else logging.INFO
     return Logs(handlers, {"fastvrrp": level, "asyncio": logging.ERROR})

@@ -17,17 +17,15 @@ import os
 import pickle
 import struct
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from hashlib import blake2b
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import fastvrrp
 from fastvrrp.model import Configuration, VirtualRouter
+from fastvrrp.track.interpreter import LastWords, start_interpreter
 
 if TYPE_CHECKING:
     import asyncio
@@ -144,7 +142,7 @@ class Aside:
 def read_aside(path: str, config_id: str | None, on_complaint: Callable[[str], object]) -> Aside:
     """Reads a configuration in another process and waits for it; `on_complaint` hears every line
     that `fastvrrp check` would print. Raises ReaderError."""
-    process = _spawn(path, config_id, None, 0)
+    process = _spawn(path, config_id, None, None)
     assert process.stdout is not None
     summary: Summary | None = None
     routers: list[VirtualRouter] = []
@@ -203,15 +201,14 @@ class Reader:
         self._on_end = on_end
         self._news = News()
         self._stream = PartReader()
-        self._said = os.memfd_create("said")
-        """Its stderr."""
+        self._last_words = LastWords()
         handover = os.memfd_create("known")
         try:
             os.write(handover, known)
             os.lseek(handover, 0, os.SEEK_SET)
-            self._process = _spawn(path, config_id, handover, self._said)
+            self._process = _spawn(path, config_id, handover, self._last_words)
         except OSError:
-            os.close(self._said)
+            self._last_words.close()
             raise
         finally:
             os.close(handover)
@@ -237,7 +234,7 @@ class Reader:
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
-        os.close(self._said)
+        self._last_words.close()
 
     def _on_readable(self) -> None:
         try:
@@ -246,7 +243,7 @@ class Reader:
             return
         if not data:
             status = self._process.wait()
-            self._finish(ReaderError(_ended(status, self._last_words())))
+            self._finish(ReaderError(_ended(status, self._last_words.read())))
             return
         for part, value in self._stream.feed(data):
             if part is Part.COMPLAINTS:
@@ -269,28 +266,17 @@ class Reader:
         self.close()
         self._on_end(what)
 
-    def _last_words(self) -> str:
-        """The last line that it wrote to stderr."""
-        size = os.fstat(self._said).st_size
-        said = os.pread(self._said, 4096, max(0, size - 4096)).decode(errors="replace")
-        return next((line for line in reversed(said.splitlines()) if line.strip()), "")
-
 
 def _spawn(
-    path: str, config_id: str | None, known: int | None, stderr: int
+    path: str, config_id: str | None, known: int | None, last_words: LastWords | None
 ) -> subprocess.Popen[bytes]:
     """Starts a reader. With `known` (a file of digests) it is a reload's."""
-    home = str(Path(fastvrrp.__file__).parent.parent)  # this version, wherever it was started
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-P", "-m", "fastvrrp.daemon.reader"),
-            *("start" if known is None else "reload", path, config_id or ""),
-        ],
+    return start_interpreter(
+        "fastvrrp.daemon.reader",
+        *("start" if known is None else "reload", path, config_id or ""),
         stdin=subprocess.DEVNULL if known is None else known,
         stdout=subprocess.PIPE,
-        stderr=stderr or None,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        last_words=last_words,
     )
 
 

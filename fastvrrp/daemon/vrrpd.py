@@ -27,6 +27,8 @@ from fastvrrp._engine import Engine, Note
 from fastvrrp._rtnetlink import Channel
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
+from fastvrrp.daemon.checking import Checking
+from fastvrrp.daemon.logs import Destination
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
 from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
@@ -75,11 +77,18 @@ class Vrrpd:
     """All virtual routers of a configuration, in the network namespace of this process.
 
     `read` is what was read of the file `path`, and is emptied when it runs; the file is read again
-    on SIGHUP, with `config_id`. `segment` is the path of the state segment. Raises OSError where
-    the rights to do it are missing.
+    on SIGHUP, with `config_id`. `segment` is the path of the state segment, `log` where other
+    processes write their logs. Raises OSError where the rights to do it are missing.
     """
 
-    def __init__(self, read: Aside, path: Path, config_id: str | None, segment: Path) -> None:
+    def __init__(
+        self,
+        read: Aside,
+        path: Path,
+        config_id: str | None,
+        segment: Path,
+        log: Destination = Destination(),  # noqa: B008 - it is frozen
+    ) -> None:
         self._segment = segment
         models = read.configuration.virtual_routers
         self._read = read
@@ -178,6 +187,7 @@ class Vrrpd:
             self._daemon_scripts,
             notifier,
             GroupNews(self._groups),
+            Checking(self._loop, log),
         )
         self._roster.followers = self._transitions.followers = self._followers
         split_brains.followers = self._followers

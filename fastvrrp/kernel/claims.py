@@ -12,7 +12,6 @@ host's cache, and which a host that has the address answers.
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 from collections.abc import Iterable, Iterator
@@ -20,10 +19,19 @@ from ipaddress import IPv6Address
 from socket import AF_INET, AF_INET6, AF_PACKET
 from typing import NamedTuple
 
+from fastvrrp.kernel.socket_filter import (
+    DROP,
+    JUMP_EQUAL,
+    LOAD_WORD,
+    SHIFT_RIGHT,
+    TAKE,
+    Instruction,
+    attach,
+)
+
 ETH_P_ARP = 0x0806  # linux/if_ether.h
 ETH_P_IPV6 = 0x86DD
 PACKET_OUTGOING = 4  # linux/if_packet.h
-SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 ICMPV6_FILTER = 1  # linux/icmpv6.h
 NEIGHBOUR_SOLICITATION = 135  # RFC 4861 section 4.3
 NEIGHBOUR_ADVERTISEMENT = 136  # RFC 4861 section 4.4
@@ -38,13 +46,6 @@ AT_ONCE = 32
 BLOCKS = 32
 STEP = 512
 """Addresses between two yields."""
-
-# linux/bpf_common.h: classic BPF.
-LOAD_WORD = 0x20
-SHIFT_RIGHT = 0x74
-JUMP_EQUAL = 0x15
-RETURN = 0x06
-WHOLE_PACKET = 0x40000
 
 
 class Claim(NamedTuple):
@@ -80,20 +81,16 @@ def blocks_of(addresses: Iterable[tuple[int, bytes]]) -> Iterator[dict[int, Bloc
     yield {family: Blocks(shifts[family], tuple(sorted(heads[family]))) for family in heads}
 
 
-def program(blocks: Blocks, position: int) -> bytes:
-    """Classic BPF that takes packets whose word at `position` is in one of the blocks."""
+def program(blocks: Blocks, position: int) -> list[Instruction]:
+    """A filter that takes packets whose word at `position` is in one of the blocks."""
     count = len(blocks.heads)
-    code = [(LOAD_WORD, 0, 0, position), (SHIFT_RIGHT, 0, 0, blocks.shift)]
-    code += [(JUMP_EQUAL, count - i, 0, head) for i, head in enumerate(blocks.heads)]
-    code += [(RETURN, 0, 0, 0), (RETURN, 0, 0, WHOLE_PACKET)]
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
-
-
-def _attach(opened: socket.socket, code: bytes) -> None:
-    memory = ctypes.create_string_buffer(code, len(code))
-    # struct sock_fprog of linux/filter.h, as the machine aligns it.
-    filter_program = struct.pack("@HP", len(code) // 8, ctypes.addressof(memory))
-    opened.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_program)
+    return [
+        Instruction(LOAD_WORD, operand=position),
+        Instruction(SHIFT_RIGHT, operand=blocks.shift),
+        *(Instruction(JUMP_EQUAL, count - i, 0, head) for i, head in enumerate(blocks.heads)),
+        DROP,
+        TAKE,
+    ]
 
 
 class ClaimSocket:
@@ -126,7 +123,7 @@ class ClaimSocket:
         """Takes claims of the addresses of these blocks from now on."""
         # The sender's address of an ARP packet, or the end of a neighbour advertisement's target.
         position = ETHERNET + 14 if self.family == AF_INET else 8 + 12
-        _attach(self._socket, program(blocks, position))
+        attach(self._socket, program(blocks, position))
 
     def fileno(self) -> int:
         return self._socket.fileno()

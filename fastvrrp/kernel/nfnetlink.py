@@ -6,12 +6,21 @@ That is a few messages; the library is loaded only where there is something to f
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import socket
 import struct
 from collections.abc import Iterator
+
+from fastvrrp.kernel.socket_filter import (
+    DROP,
+    JUMP_EQUAL,
+    LOAD_HALF,
+    TAKE,
+    Instruction,
+    attach,
+    half_of_host,
+)
 
 NETLINK_NETFILTER = 12
 NLM_F_REQUEST = 0x001
@@ -25,12 +34,19 @@ NFTA_TABLE_NAME = 1
 NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME = 1, 3
 NFNLGRP_NFTABLES = 7
 NFPROTO_INET = 1
-SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
 HEADER = struct.Struct("=IHHII")
 NFGENMSG = struct.Struct("=BBH")
 ATTRIBUTE = struct.Struct("=HH")
-INSTRUCTION = struct.Struct("=HBBI")  # linux/filter.h
+
+TRANSACTIONS = (
+    Instruction(LOAD_HALF, operand=4),
+    Instruction(JUMP_EQUAL, 0, 1, half_of_host(NFT_MSG_NEWGEN)),
+    TAKE,
+    DROP,
+)
+"""Leaves other messages in the kernel: there is one for each element of a set, and one of this kind
+for the whole of a transaction."""
 
 
 def tables_with_chains(beginning: str) -> set[str]:
@@ -64,7 +80,7 @@ class RulesetMonitor:
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, NETLINK_NETFILTER
         )
         try:
-            self._pass_only(NFT_MSG_NEWGEN)
+            attach(self._socket, TRANSACTIONS)
             self._socket.bind((0, 1 << (NFNLGRP_NFTABLES - 1)))
         except OSError:
             self._socket.close()
@@ -87,22 +103,6 @@ class RulesetMonitor:
 
     def close(self) -> None:
         self._socket.close()
-
-    def _pass_only(self, kind: int) -> None:
-        """Leaves messages of other kinds in the kernel: there is one for each element of a set, and
-        one of this kind for the whole of a transaction."""
-        (swapped,) = struct.unpack(">H", struct.pack("=H", kind))
-        program = b"".join(
-            (
-                INSTRUCTION.pack(0x28, 0, 0, 4),  # load the two bytes of nlmsg_type
-                INSTRUCTION.pack(0x15, 0, 1, swapped),  # equal, or skip one
-                INSTRUCTION.pack(0x06, 0, 0, 0xFFFFFFFF),  # take all of it
-                INSTRUCTION.pack(0x06, 0, 0, 0),  # take none
-            )
-        )
-        kept = ctypes.create_string_buffer(program, len(program))
-        described = struct.pack("@HP", len(program) // INSTRUCTION.size, ctypes.addressof(kept))
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, described)
 
 
 def _asked(kind: int, flags: int, attributes: bytes = b"") -> socket.socket:

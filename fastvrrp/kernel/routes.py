@@ -95,8 +95,7 @@ def encode(
     """A request to add or remove a route; with `replace` it takes the place of the one that has the
     same destination, type of service and metric.
 
-    Raises LookupError where an interface or a VRF is missing, and ValueError where an encapsulation
-    cannot be written.
+    Raises LookupError where an interface or a VRF is missing.
     """
     hops = hops_of(route)
     single = hops[0] if len(hops) == 1 else None
@@ -221,7 +220,7 @@ def _encapsulation(tunnel: Encapsulation) -> Iterator[bytes]:
         yield attribute(_MPLS_DST, b"".join(struct.pack(">I", entry) for entry in stack))
         return
     if tunnel.kind == "ila":
-        yield attribute(_ILA_LOCATOR, locator(tunnel.locator or ""))
+        yield attribute(_ILA_LOCATOR, struct.pack(">Q", tunnel.locator or 0))
         return
     if tunnel.id is not None:
         yield attribute(_TUNNEL_ID, struct.pack(">Q", tunnel.id))
@@ -234,19 +233,7 @@ def _encapsulation(tunnel: Encapsulation) -> Iterator[bytes]:
     if tunnel.traffic_class is not None:
         yield number(_TUNNEL_TOS, tunnel.traffic_class, 1)
     if tunnel.flags is not None:
-        yield attribute(_TUNNEL_FLAGS, struct.pack(">H", int(tunnel.flags, 0)))
-
-
-def locator(written: str) -> bytes:
-    """A locator of ILA: 64 bits in four groups, like the first half of an IPv6 address. Raises
-    ValueError where it is none."""
-    head, gap, tail = written.partition("::")
-    left, right = (half.split(":") if half else [] for half in (head, tail))
-    missing = 4 - len(left) - len(right)
-    if (missing < 1) if gap else (missing != 0):
-        raise ValueError(f"{written} is no locator of four groups")
-    groups = [*left, *["0"] * missing, *right]
-    return struct.pack(">4H", *(int(group, 16) for group in groups))
+        yield attribute(_TUNNEL_FLAGS, struct.pack(">H", tunnel.flags))
 
 
 def key_of(route: Route, ifindex_of: FindIndex, table_of: FindIndex) -> Hashable:

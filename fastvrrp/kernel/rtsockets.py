@@ -3,7 +3,6 @@ routes and rules."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import socket
 import struct
@@ -15,6 +14,16 @@ from fastvrrp.kernel.attributes import HEADER, Message, attributes_of, integer, 
 from fastvrrp.kernel.netlink import LARGEST, NETLINK_ROUTE, SOL_NETLINK, open_socket
 from fastvrrp.kernel.routes import RTM_DELROUTE, RTM_GETROUTE, RTMSG
 from fastvrrp.kernel.rules import RTM_DELRULE, RTM_GETRULE
+from fastvrrp.kernel.socket_filter import (
+    DROP,
+    JUMP_EQUAL,
+    LOAD_BYTE,
+    LOAD_HALF,
+    TAKE,
+    Instruction,
+    attach,
+    half_of_host,
+)
 from fastvrrp.model import OWN_PROTOCOL
 
 NETLINK_ADD_MEMBERSHIP = 1  # linux/netlink.h
@@ -26,11 +35,22 @@ IFLA_VRF_TABLE = 1
 RTNLGRP = {"route": (7, 11), "rule": (8, 19)}
 """Of IPv4 and of IPv6."""
 # asm-generic/socket.h
-SO_ATTACH_FILTER = 26
 SO_RCVBUFFORCE = 33
 
 _IFINFOMSG = struct.Struct("=BxHiII")
 _WATCH_BUFFER = 4 * 1024 * 1024
+_PROTOCOL_AT = HEADER.size + 5
+"""Where a message of a route has rtm_protocol."""
+_REMOVALS = (
+    Instruction(LOAD_HALF, operand=4),
+    Instruction(JUMP_EQUAL, 3, 0, half_of_host(RTM_DELRULE)),
+    Instruction(JUMP_EQUAL, 0, 3, half_of_host(RTM_DELROUTE)),
+    Instruction(LOAD_BYTE, operand=_PROTOCOL_AT),
+    Instruction(JUMP_EQUAL, 0, 1, OWN_PROTOCOL),
+    TAKE,
+    DROP,
+)
+"""Lets through the removals of rules, and of routes of our protocol."""
 
 
 class Requests(netlink.Requests):
@@ -69,7 +89,7 @@ class Watch:
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, receive_buffer)
         # A router may learn thousands of routes a second from others, which are not ours.
-        _attach_filter(self._socket)
+        attach(self._socket, _REMOVALS)
         for groups in RTNLGRP.values():
             for group in groups:
                 self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
@@ -94,43 +114,3 @@ class Watch:
                 raise
             found += messages_of(data)
         return found
-
-
-class _Instruction(ctypes.Structure):
-    """struct sock_filter (linux/filter.h)."""
-
-    _fields_ = (
-        ("code", ctypes.c_uint16),
-        ("jt", ctypes.c_uint8),
-        ("jf", ctypes.c_uint8),
-        ("k", ctypes.c_uint32),
-    )
-
-
-class _Program(ctypes.Structure):
-    """struct sock_fprog."""
-
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.POINTER(_Instruction)))
-
-
-def _attach_filter(watched: socket.socket) -> None:
-    """Lets through the removals of rules, and of routes of our protocol."""
-    load_half, load_byte, is_equal, give = 0x28, 0x30, 0x15, 0x06
-
-    def half(kind: int) -> int:
-        # The filter reads a half-word in network order, which a netlink header is not in.
-        value: int = struct.unpack(">H", struct.pack("=H", kind))[0]
-        return value
-
-    instructions = (
-        (load_half, 0, 0, 4),
-        (is_equal, 3, 0, half(RTM_DELRULE)),
-        (is_equal, 0, 3, half(RTM_DELROUTE)),
-        (load_byte, 0, 0, HEADER.size + 5),
-        (is_equal, 0, 1, OWN_PROTOCOL),
-        (give, 0, 0, 0xFFFFFFFF),
-        (give, 0, 0, 0),
-    )
-    array = (_Instruction * len(instructions))(*(_Instruction(*one) for one in instructions))
-    program = _Program(len(instructions), array)
-    watched.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, bytes(program))

@@ -87,8 +87,8 @@ class Balancer:
         models: Iterable[VirtualServer],
         adopted: Table | None = None,
     ) -> None:
-        """These are the virtual servers from now on. With `adopted`, what the kernel has, they go on
-        as another process left them; those that it does not have begin."""
+        """These are the virtual servers from now on. With `adopted`, what the kernel has, they go
+        on as another process left them; those that it does not have begin."""
         wanted = {identity_of(model): model for model in models}
         for identity in [each for each in self._works if each not in wanted]:
             self._apart(self._works[identity].model, partial(self._remove, identity))
@@ -153,9 +153,7 @@ class Balancer:
         self._stale[work] = None
         self._watch(work)
 
-    def _change(
-        self, work: Work, model: VirtualServer, group: VirtualServerGroup | None
-    ) -> None:
+    def _change(self, work: Work, model: VirtualServer, group: VirtualServerGroup | None) -> None:
         before, work.model, work.group = work.model, model, group
         old = {each.key for each in work.services}
         work.services = services_of(model, group)

@@ -58,7 +58,7 @@ class _Member:
     additions: dict[Checker, int] = field(default_factory=dict)
     """To its weight, by dynamic checkers."""
     is_told: bool = True
-    """False while it is down by alpha alone: its first failure is told, although it is no change."""
+    """False while it is down by alpha alone: its first failure is told, though it is no change."""
 
     @property
     def is_up(self) -> bool:
@@ -158,9 +158,7 @@ class Pool:
         member.opinions[checker] = verdict.is_good
         is_up = member.is_up
         if verdict.is_good != was_good:
-            news.append(
-                CheckerNews(member.model, checker, verdict.is_good, is_up, is_up != was_up)
-            )
+            news.append(CheckerNews(member.model, checker, verdict.is_good, is_up, is_up != was_up))
         if is_up != was_up:
             news.append(ServerNews(member.model, is_up, Occasion.CHECK))
             member.is_told = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from fastvrrp._rtmessage import AddressEvent
 from fastvrrp._rtnetlink import Channel, Monitor, Overrun

@@ -1,5 +1,7 @@
-"""Tells of what happens to virtual servers: the log, FIFOs, scripts and mails, in keepalived's words
-and in its order."""
+"""Tells of what happens to virtual servers, in keepalived's words and in its order.
+
+That is the log, FIFOs, scripts and mails.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from fastvrrp.lvs.news import (
     SorryNews,
     WeightNews,
 )
-from fastvrrp.model import Fifo, Fifos as FifoSettings, GlobalDefinitions, VirtualServer
+from fastvrrp.model import Fifo, GlobalDefinitions, VirtualServer
+from fastvrrp.model import Fifos as FifoSettings
 from fastvrrp.notify.commands import Commands
 from fastvrrp.notify.fifos import Fifos
 from fastvrrp.notify.letters import Words
@@ -184,10 +187,7 @@ def _say_weight(model: VirtualServer, news: WeightNews) -> None:
 
 def _say_sorry(model: VirtualServer, news: SorryNews) -> None:
     real, virtual = real_name(model, news.server), virtual_name(model)
-    if news.server.inhibits:
-        verb = _enabling(news.is_in)
-    else:
-        verb = "Adding" if news.is_in else "Removing"
+    verb = ("Adding" if news.is_in else "Removing", _enabling(news.is_in))[news.server.inhibits]
     log.info("%s sorry server %s %s VS %s", verb, real, "to" if news.is_in else "from", virtual)
     if news.swaps and news.is_in:
         log.info("Removing alive servers from the pool for VS %s", virtual)
@@ -204,7 +204,5 @@ def _quorum_text(news: QuorumNews) -> str:
     if news.is_up:
         return f"Gained quorum {quorum}+{hysteresis}={quorum + hysteresis} <= {weight}"
     if news.occasion is Occasion.START:
-        return (
-            f"Starting with quorum down {quorum}+{hysteresis}={quorum + hysteresis} > {weight}"
-        )
+        return f"Starting with quorum down {quorum}+{hysteresis}={quorum + hysteresis} > {weight}"
     return f"Lost quorum {quorum}-{hysteresis}={quorum - hysteresis} > {weight}"

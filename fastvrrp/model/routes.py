@@ -86,14 +86,15 @@ class Encapsulation:
     """`ip`, `ip6`, `mpls` or `ila`."""
     labels: tuple[int, ...] = ()
     """Of MPLS."""
-    locator: str | None = None
-    """Of ILA."""
+    locator: int | None = None
+    """Of ILA: 64 bits."""
     id: int | None = None
     destination: Address | None = None
     source: Address | None = None
     traffic_class: int | None = None
     hop_limit: int | None = None
-    flags: str | None = None
+    flags: int | None = None
+    """16 bits."""
 
 
 @dataclass(frozen=True, slots=True)

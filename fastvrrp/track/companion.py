@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import pickle
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
-import fastvrrp
-from fastvrrp.track.frames import CALLERS_PATH, Closed, Frames
+from fastvrrp.track.frames import Closed, Frames
+from fastvrrp.track.interpreter import LastWords, start_interpreter
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +28,6 @@ LAST_WORDS = 5.0
 """Seconds for what was said before `close`."""
 LAST_MOMENTS = 5.0
 """Seconds for its end."""
-LONGEST_LINE = 1024
-"""Bytes of a traceback's last line."""
 
 
 class Companion:
@@ -45,9 +40,13 @@ class Companion:
         what: str,
         on_message: Callable[[bytes], None],
         on_start: Callable[[], None],
+        *,
+        shares_stderr: bool = False,
     ) -> None:
         """`module` is run with the number of its socket as argument; `what` says for a person what
-        it does. `on_start` is called whenever it has been started, to say what it has to know."""
+        it does. `on_start` is called whenever it has been started, to say what it has to know.
+        With `shares_stderr` it writes to our stderr, otherwise its last words are in our log."""
+        self._shares_stderr = shares_stderr
         self._loop = loop
         self._module = module
         self._what = what
@@ -59,8 +58,7 @@ class Companion:
         self._deaths = 0
         self._next_start: asyncio.TimerHandle | None = None
         self._is_writing = False
-        self._said = -1
-        """Its stderr: whoever reads ours need not wait for its end."""
+        self._last_words: LastWords | None = None
 
     @property
     def pid(self) -> int | None:
@@ -101,7 +99,7 @@ class Companion:
         with suppress(OSError):
             self._frames.finish(LAST_WORDS)
         self._forget()
-        os.close(self._said)
+        self._last_words_heard()
 
     def wait(self) -> int:
         """Waits for the end of a process that was let go of; its exit status. One that does not end
@@ -115,28 +113,23 @@ class Companion:
             return self._process.wait()
 
     def _spawn(self) -> None:
-        home = str(Path(fastvrrp.__file__).parent.parent)  # this version, wherever it was started
-        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-        said = os.memfd_create("said")
+        last_words = None if self._shares_stderr else LastWords()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with theirs:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", self._module, str(theirs.fileno())],
+                self._process = start_interpreter(
+                    self._module,
+                    str(theirs.fileno()),
                     pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=said,
+                    last_words=last_words,
                     cwd="/",
-                    env=os.environ
-                    | {"PYTHONPATH": os.pathsep.join(paths)}
-                    | {CALLERS_PATH: os.environ.get("PYTHONPATH", "")},
                 )
         except OSError:
-            os.close(said)
+            if last_words is not None:
+                last_words.close()
             ours.close()
             raise
-        self._said = said
+        self._last_words = last_words
         self._frames = Frames(ours)
         self._began = time.monotonic()
         self._loop.add_reader(ours.fileno(), self._on_readable)
@@ -151,12 +144,13 @@ class Companion:
         self._frames.socket.close()
         self._frames = None
 
-    def _last_words(self) -> str:
-        """The last line of its stderr, and no more of it."""
-        size = os.fstat(self._said).st_size
-        text = os.pread(self._said, LONGEST_LINE, max(0, size - LONGEST_LINE))
-        os.close(self._said)
-        return text.decode(errors="replace").strip().rpartition("\n")[2]
+    def _last_words_heard(self) -> str:
+        if self._last_words is None:
+            return ""
+        said = self._last_words.read()
+        self._last_words.close()
+        self._last_words = None
+        return said
 
     def _on_readable(self) -> None:
         assert self._frames is not None
@@ -174,7 +168,7 @@ class Companion:
         self._process.kill()  # it may have closed its end and hang
         status = self._process.wait()
         self._process = None
-        log.error("the process that %s ended: %s %s", self._what, status, self._last_words())
+        log.error("the process that %s ended: %s %s", self._what, status, self._last_words_heard())
         if time.monotonic() - self._began >= LONG_LIFE:
             self._deaths = 0
         self._deaths += 1

@@ -10,9 +10,6 @@ import struct
 
 LENGTH = struct.Struct("=I")
 READ_SIZE = 1 << 16
-CALLERS_PATH = "FASTVRRP_CALLERS_PYTHONPATH"
-"""Environment variable of such a process: the PYTHONPATH that the daemon was started with, which is
-that of a script."""
 
 
 class Closed(Exception):

@@ -25,7 +25,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fastvrrp.track.errands import Errands
-from fastvrrp.track.frames import CALLERS_PATH, Closed, Frames
+from fastvrrp.track.frames import Closed, Frames
+from fastvrrp.track.interpreter import CALLERS_PATH
 from fastvrrp.track.obstacles import found, obstacle, own_credentials
 from fastvrrp.track.script import Command, Inspection, News, Remark, Resident, Tally, Watched
 

@@ -6,8 +6,6 @@ first next hop. What follows `encap` belongs to that as far as it can.
 
 from __future__ import annotations
 
-import math
-import re
 import socket
 from dataclasses import replace
 from typing import TypeVar
@@ -65,10 +63,8 @@ IN_NEXT_HOP = {
     "onlink": "is_on_link",
     "realms": "realms",
 }
-TIMES = {"rtt": 8, "rttvar": 4, "rto_min": 1}
-"""Metrics that are times, and how many of the kernel's units are a millisecond."""
-TIME = re.compile(r"([0-9.]+)([a-z]*)")
-MILLISECONDS = {"s": 1000.0, "secs": 1000.0, "ms": 1.0, "msecs": 1.0, "us": 1e-3, "ns": 1e-6}
+TIMES = ("rtt", "rttvar", "rto_min")
+"""Metrics that are times."""
 RULE_ACTIONS = {
     "goto": RuleAction.GOTO,
     "nop": RuleAction.NOP,
@@ -191,8 +187,6 @@ class _RouteOptions:
         found: list[RouteMetric] = []
         for name in (*METRICS, *TIMES, "features"):
             value = self.last.get(name)
-            if isinstance(value, str):
-                value = _kernel_time(value, TIMES[name])
             if isinstance(value, int):
                 found.append(RouteMetric(Metric[name.upper()], value, name in self.locked))
         return tuple(sorted(found, key=lambda metric: metric.metric))
@@ -202,14 +196,14 @@ def _encapsulation(values: dict[str, object]) -> Encapsulation:
     kind, target = str(values["kind"]), values["target"]
     return Encapsulation(
         kind,
-        tuple(int(label) for label in str(target).split("/")) if kind == "mpls" else (),
-        str(target) if kind == "ila" else None,
+        target if kind == "mpls" and isinstance(target, tuple) else (),
+        target if kind == "ila" and isinstance(target, int) else None,
         _typed(int, values.get("id")),
         _typed(bytes, values.get("destination")),
         _typed(bytes, values.get("source")),
         _typed(int, values.get("traffic_class")),
         _typed(int, values.get("hop_limit")),
-        _typed(str, values.get("flags")),
+        _typed(int, values.get("flags")),
     )
 
 
@@ -220,14 +214,6 @@ def _destination(written: object, is_ipv6: bool, hints: list[bytes | None]) -> t
     if not is_ipv6:
         is_ipv6 = written == "default6" or any(len(hint or b"") == 16 for hint in hints)
     return Prefix(bytes(16 if is_ipv6 else 4), 0), AF_INET6 if is_ipv6 else AF_INET
-
-
-def _kernel_time(word: str, units: int) -> int:
-    """A time in the kernel's units: a number alone is one already, as with `ip route`."""
-    match = TIME.fullmatch(word)
-    assert match is not None
-    number, unit = match.groups()
-    return math.ceil(float(number) * (MILLISECONDS[unit] * units if unit else 1))
 
 
 class RuleBuilder:
@@ -262,7 +248,8 @@ def _rule(options: Options) -> Rule:
     action = RuleAction.TO_TABLE
     for word in (*last, last.get("type")):
         action = RULE_ACTIONS.get(str(word), action)
-    mark, mask = _mark(last.get("fwmark"))
+    marked = last.get("fwmark")
+    mark, mask = marked if isinstance(marked, tuple) else (None, None)
     return Rule(
         family,
         source,
@@ -297,22 +284,8 @@ def _prefix(written: object) -> Prefix | None:
     return Prefix(*written) if isinstance(written, tuple) else None
 
 
-def _mark(written: object) -> tuple[int | None, int | None]:
-    if not isinstance(written, str):
-        return None, None
-    mark, slash, mask = written.partition("/")
-    return _integer(mark), _integer(mask) if slash else None
-
-
-def _integer(word: str) -> int:
-    return int(word, 16 if word.startswith("0x") else 10)
-
-
 def _range(written: object) -> tuple[int, int] | None:
-    if not isinstance(written, str):
-        return None
-    first, minus, last = written.partition("-")
-    return int(first), int(last if minus else first)
+    return written if isinstance(written, tuple) else None
 
 
 def _number(values: dict[str, object], *names: str) -> int | None:

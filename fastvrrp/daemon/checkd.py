@@ -1,0 +1,188 @@
+"""The process that checks real servers and tells IPVS of them.
+
+It is run as `python -m fastvrrp.daemon.checkd FD`. FD is a socket on which it is told a
+configuration, at the start and at each reload, by whoever started it (`assignment`, in
+`track/frames`). It never reads a file of configuration itself.
+
+It ends when it is told to stop: then what is in the kernel's IPVS goes too. When whoever started it
+goes away without a word, or on SIGTERM, it ends at once and leaves IPVS as it is: connections go
+on, and a successor takes over what it finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import logging
+import pickle
+import signal
+import socket
+import sys
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
+
+import uvloop
+
+from fastvrrp.daemon.assignment import Assignment, Begin, Done, Message, Stop
+from fastvrrp.daemon.logs import Logs, set_up
+from fastvrrp.kernel.ipvs import Ipvs, Table
+from fastvrrp.lvs.balancer import Balancer
+from fastvrrp.lvs.checkers.tools import Tools
+from fastvrrp.lvs.patrol import Patrol
+from fastvrrp.lvs.services import Services
+from fastvrrp.lvs.telling import Telling
+from fastvrrp.model import FlushOnStop
+from fastvrrp.track.frames import Closed, Frames
+from fastvrrp.track.scripts import Scripts
+
+log = logging.getLogger("fastvrrp.daemon.checkd")  # it runs as __main__
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_NAME = 15
+NAME = "fastvrrp_checkd"
+"""What ps calls it; 15 letters have room."""
+
+
+class Checkd:
+    """The whole process."""
+
+    def __init__(self, told: socket.socket) -> None:
+        self._told = Frames(told)
+        self._loop = uvloop.new_event_loop()
+        self._logs: Logs | None = None
+        self._scripts = Scripts(self._loop)
+        self._telling = Telling(self._loop, self._scripts)
+        self._tools = Tools(self._loop, self._scripts)
+        self._services: Services | None = None
+        self._balancer: Balancer | None = None
+        self._coming: Assignment | None = None
+        """What is being told."""
+        self._whole: Assignment | None = None
+        """What was told and is not carried out yet."""
+        self._flush_on_stop = FlushOnStop.EACH
+        self._ending: Stop | None = None
+        self._is_ended = False
+        self._news = asyncio.Event()
+        """There is something to do."""
+
+    def run(self) -> None:
+        """Runs until it is told to stop."""
+        with ExitStack() as ending:
+            ending.callback(self._close_logs)
+            ending.callback(self._loop.close)
+            ending.callback(self._scripts.close)
+            ending.callback(self._telling.close)
+            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+                signal.signal(number, signal.SIG_IGN)  # they are for the daemon
+            self._loop.add_signal_handler(signal.SIGTERM, self._leave)
+            self._loop.add_reader(self._told.socket.fileno(), self._on_readable)
+            self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        while not self._is_ended:
+            await self._news.wait()
+            self._news.clear()
+            assignment, self._whole = self._whole, None
+            if assignment is not None and not self._is_ended:
+                await self._carry_out(assignment)
+        self._loop.remove_reader(self._told.socket.fileno())
+        if self._balancer is None or self._services is None:
+            return
+        if self._ending is None or not self._ending.releases:
+            self._balancer.leave()
+            return
+        log.info("Stopping")
+        await self._balancer.end()
+        await self._services.close(self._flush_on_stop)
+
+    async def _carry_out(self, assignment: Assignment) -> None:
+        begin = assignment.begin
+        definitions = begin.definitions
+        self._flush_on_stop = definitions.lvs.flush_on_stop
+        self._telling.configure(definitions)
+        self._tools.configure(definitions, begin.tls, assignment.files.track_files)
+        adopted: Table | None = None
+        if self._services is None or self._balancer is None:
+            open_ipvs = partial(Ipvs, definitions.namespaces.ipvs or None)
+            lvs = definitions.lvs
+            if begin.adopts:
+                adopted = await self._loop.run_in_executor(None, _table, open_ipvs)
+                lvs = replace(lvs, flushes_at_start=False)
+            self._services = Services(open_ipvs)
+            patrol = Patrol(self._loop, self._tools)
+            self._balancer = Balancer(self._loop, patrol, self._services, self._telling)
+            await self._services.adopt(lvs)
+            what = "Health checks have begun"
+        else:
+            await self._services.configure(definitions.lvs)
+            what = "Health checks are reloaded"
+        servers = assignment.servers
+        self._balancer.configure(definitions, assignment.groups, servers, adopted)
+        await self._balancer.settled()
+        gc.collect()
+        gc.freeze()  # what was told lives long
+        log.info("%s: %d virtual servers", what, len(servers))
+
+    def _on_readable(self) -> None:
+        try:
+            messages = self._told.receive()
+        except Closed:
+            self._leave()
+            return
+        for message in messages:
+            self._take(pickle.loads(message))
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case Begin():
+                self._begin(message)
+            case Done():
+                self._whole, self._coming = self._coming, None
+                self._news.set()
+            case Stop():
+                self._ending = message
+                self._leave()
+            case _:
+                assert self._coming is not None
+                self._coming.take(message)
+
+    def _begin(self, begin: Begin) -> None:
+        self._coming = Assignment(begin)
+        if self._logs is None:
+            to = begin.log
+            self._logs = set_up(console=to.console, syslog=to.syslog, detail=to.detail, ident=NAME)
+
+    def _leave(self) -> None:
+        self._is_ended = True
+        self._news.set()
+
+    def _close_logs(self) -> None:
+        if self._logs is not None:
+            self._logs.close()
+
+
+def _table(open_ipvs: partial[Ipvs]) -> Table | None:
+    """What the kernel has; None where it has no IPVS, of which `Services` tells."""
+    with suppress(OSError):
+        ipvs = open_ipvs()
+        try:
+            return ipvs.table()
+        finally:
+            ipvs.close()
+    return None
+
+
+def main() -> None:
+    libc = ctypes.CDLL(None)
+    # Whoever started us is told of its end by the socket, but a loop that hangs would not hear it.
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    libc.prctl(PR_SET_NAME, NAME.encode(), 0, 0, 0)
+    with socket.socket(fileno=int(sys.argv[1])) as told:
+        told.set_inheritable(False)
+        Checkd(told).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The process of health checkers, as the daemon has it: started with the first virtual server, told
+of every configuration, started again when it dies, ended at the stop.
+
+Nothing of it is there for a configuration without virtual servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from fastvrrp.daemon.logs import Destination
+from fastvrrp.model import Configuration
+from fastvrrp.vrrp.follower import Follower
+
+if TYPE_CHECKING:
+    from fastvrrp.daemon.assignment import Part
+    from fastvrrp.track.companion import Companion
+
+SLICE = 1_000_000
+"""Nanoseconds of telling in one turn of the loop: adverts come first."""
+
+
+class Checking(Follower):
+    """The daemon's end."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, log: Destination, *, releases: bool = True
+    ) -> None:
+        """`log` is where the process writes its log. At the end, what is in the kernel's IPVS stays
+        there where it is not to release it."""
+        self._loop = loop
+        self._log = log
+        self._releases = releases
+        self._configuration = Configuration()
+        self._companion: Companion | None = None
+        self._parts: Iterator[Part] = iter(())
+        self._next_slice: asyncio.Handle | None = None
+        self._has_told = False
+        """A process was told everything once: the next one goes on where it ended."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process; None where none runs."""
+        return self._companion.pid if self._companion is not None else None
+
+    def configure(self, configuration: Configuration) -> None:
+        # What is of virtual routers is not kept from being forgotten.
+        self._configuration = Configuration(
+            definitions=configuration.definitions,
+            track_files=configuration.track_files,
+            bfd_instances=configuration.bfd_instances,
+            virtual_server_groups=configuration.virtual_server_groups,
+            virtual_servers=configuration.virtual_servers,
+            tls_client=configuration.tls_client,
+        )
+
+    def settle(self) -> Iterator[None]:
+        """Has the process told what is different now; it hears everything and finds out itself."""
+        if self._companion is not None:
+            self._tell()
+        elif self._configuration.virtual_servers:
+            from fastvrrp.track.companion import Companion  # noqa: PLC0415 - only where wanted
+
+            self._companion = Companion(
+                self._loop,
+                "fastvrrp.daemon.checkd",
+                "checks real servers",
+                lambda _: None,
+                self._tell,
+                shares_stderr=self._log.console,
+            )
+            self._companion.start()
+        return iter(())
+
+    def stop(self) -> None:
+        if self._companion is None:
+            return
+        from fastvrrp.daemon.assignment import Stop  # noqa: PLC0415 - only where wanted
+
+        if self._next_slice is not None:
+            self._next_slice.cancel()
+        self._companion.send(Stop(self._releases))
+        self._companion.close()
+        self._companion.wait()
+
+    def _tell(self) -> None:
+        """Begins to tell the configuration, and leaves undone what was being told."""
+        from fastvrrp.daemon.assignment import parts  # noqa: PLC0415 - only where wanted
+
+        self._parts = parts(self._configuration, self._log, adopts=self._has_told)
+        if self._next_slice is None:
+            self._next_slice = self._loop.call_soon(self._tell_some)
+
+    def _tell_some(self) -> None:
+        assert self._companion is not None
+        self._next_slice = None
+        until = monotonic_ns() + SLICE
+        while monotonic_ns() < until:
+            part = next(self._parts, None)
+            if part is None:
+                self._has_told = True
+                return
+            self._companion.send(part)
+        self._next_slice = self._loop.call_soon(self._tell_some)

@@ -1,0 +1,65 @@
+"""A new interpreter that runs a module of this very version for the daemon, and what it said last.
+
+It is never a fork of the daemon, which would copy page by page what the daemon writes meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import fastvrrp
+
+CALLERS_PATH = "FASTVRRP_CALLERS_PYTHONPATH"
+"""Environment variable of such a process: the PYTHONPATH that the daemon was started with, which is
+that of a script."""
+LONGEST_WORDS = 1024
+"""Bytes of what was said last."""
+
+
+class LastWords:
+    """What a process writes to stderr: kept in memory, so that nobody has to read it and whoever
+    reads the daemon's need not wait for its end. `close` it after `read`."""
+
+    def __init__(self) -> None:
+        """OSError where the kernel has no room."""
+        self.descriptor = os.memfd_create("said")
+
+    def read(self) -> str:
+        """The last line that is not empty, and no more of it than LONGEST_WORDS; "" where nothing
+        was said."""
+        size = os.fstat(self.descriptor).st_size
+        said = os.pread(self.descriptor, LONGEST_WORDS, max(0, size - LONGEST_WORDS))
+        lines = said.decode(errors="replace").splitlines()
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def start_interpreter(
+    module: str,
+    *arguments: str,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+    last_words: LastWords | None = None,
+    pass_fds: Sequence[int] = (),
+    cwd: str | None = None,
+) -> subprocess.Popen[bytes]:
+    """Starts `python -m module arguments`, from wherever this version of fastvrrp is. Without
+    `last_words` its stderr is the daemon's. Raises OSError."""
+    callers = os.environ.get("PYTHONPATH", "")
+    home = str(Path(fastvrrp.__file__).parent.parent)
+    paths = {"PYTHONPATH": os.pathsep.join(filter(None, [home, callers])), CALLERS_PATH: callers}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", module, *arguments],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=None if last_words is None else last_words.descriptor,
+        pass_fds=pass_fds,
+        cwd=cwd,
+        env=os.environ | paths,
+    )
