@@ -6,13 +6,12 @@ import time
 
 import pytest
 
-from lab import Daemon, Laboratory, ipvsadm, wait_until
+from lab import Daemon, Fastvrrp, Laboratory, ipvsadm, wait_until
 from lab.clients import Clients, Connection
 from lab.directors import KeepalivedDirector, Site
 
 PATIENCE = 60.0
 """Seconds; the guest is slow."""
-SUBJECTS = [KeepalivedDirector]
 
 
 def configuration(site: Site, director: int) -> str:
@@ -38,8 +37,10 @@ def wait_for_table(site: Site, names: set[str]) -> None:
     )
 
 
-@pytest.mark.parametrize("method", ["DR", "NAT", "TUN"])
-@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    ("subject", "method"),
+    [(Fastvrrp, "DR"), (Fastvrrp, "NAT"), (Fastvrrp, "TUN"), (KeepalivedDirector, "DR")],
+)
 def test_a_pair_of_directors(lab: Laboratory, subject: type[Daemon], method: str) -> None:
     site = Site(lab, method)
     first, second = (
