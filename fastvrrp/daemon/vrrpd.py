@@ -48,6 +48,7 @@ from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.routing import Routing
 from fastvrrp.vrrp.split_brain import SplitBrains
+from fastvrrp.vrrp.sync_daemon import SyncDaemons
 from fastvrrp.vrrp.sync_groups import GroupNews, SyncGroups
 from fastvrrp.vrrp.tracking import Tracking
 from fastvrrp.vrrp.transitions import Transitions
@@ -186,6 +187,12 @@ class Vrrpd:
             split_brains,
             self._daemon_scripts,
             notifier,
+            SyncDaemons(
+                self._roster.instances,
+                lambda index: self._table.state(index) == State.MASTER,
+                self._run_elsewhere,
+                self._loop.call_later,
+            ),
             GroupNews(self._groups),
             Checking(self._loop, log),
         )

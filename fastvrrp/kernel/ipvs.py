@@ -31,6 +31,7 @@ from fastvrrp.model import (
     IpvsDestinationKey,
     IpvsService,
     IpvsServiceKey,
+    Namespaces,
 )
 
 # linux/genetlink.h
@@ -41,8 +42,16 @@ CTRL_ATTR_FAMILY_NAME = 2
 CTRL_VERSION = 2
 
 MODULE = "ip_vs"
+DEFAULT_NAMESPACE = "/proc/1/ns/net"
+"""The machine's, or the container's."""
 Destinations = dict[IpvsDestinationKey, IpvsDestination]
 Table = dict[IpvsServiceKey, tuple[IpvsService, Destinations]]
+
+
+def namespace_of(written: Namespaces) -> str | None:
+    """The `namespace` for Ipvs that `net_namespace_ipvs` asks for; without a name it is the default
+    one."""
+    return DEFAULT_NAMESPACE if written.ipvs == "" else written.ipvs
 
 
 class Action(Enum):

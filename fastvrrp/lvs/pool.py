@@ -221,8 +221,12 @@ class Pool:
 
     def _weigh(self, member: _Member, checker: Checker, verdict: Verdict) -> Iterator[News]:
         before = member.weight
-        asked = 0 if verdict.weight is None else verdict.weight - member.model.weight
-        member.additions[checker] = asked + verdict.added_weight
+        if verdict.weight is None:
+            member.additions.pop(checker, None)
+        elif isinstance(checker, FileCheck):
+            member.additions[checker] = verdict.weight
+        else:
+            member.additions[checker] = verdict.weight - member.model.weight
         if member.weight != before:
             yield WeightNews(member.model, before, member.weight, member.is_up)
 
@@ -235,9 +239,11 @@ class Pool:
         had_quorum = self._has_quorum
         limit = self.model.quorum + (-hysteresis if had_quorum else hysteresis)
         self._has_quorum = self._weight >= limit
-        if self._has_quorum != had_quorum or occasion is Occasion.START:
-            news.append(self._quorum_news(occasion))
         sorry = None if self._has_quorum else self.model.sorry_server
+        # At the start there was no quorum: that there is still none matters to a sorry server.
+        starts_down = occasion is Occasion.START and sorry is not None
+        if self._has_quorum != had_quorum or starts_down:
+            news.append(self._quorum_news(occasion))
         before, self._sorry = self._sorry, sorry
         is_same = before is not None and sorry is not None and key_of(before) == key_of(sorry)
         if is_same:

@@ -125,7 +125,8 @@ class Telling:
     def _tell_quorum(self, model: VirtualServer, news: QuorumNews) -> None:
         name = virtual_name(model)
         text = _quorum_text(news)
-        log.info("%s for VS %s", text, name)
+        if news.occasion in (Occasion.START, Occasion.CHECK):
+            log.info("%s for VS %s", text, name)
         self._fifos.tell(QuorumLine(name, news.is_up))
         script = model.quorum_up if news.is_up else model.quorum_down
         if script is not None:

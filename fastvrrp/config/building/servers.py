@@ -145,7 +145,7 @@ class ServerBuilder:
             is_one_packet=block.is_on("ops"),
             forwarding=forwarding,
             persistence_engine=block.text("persistence_engine"),
-            persistence_timeout=_persistence(block, 0 in sound.kind.ports),
+            persistence_timeout=_persistence(block, _needs_persistence(block, sound)),
             persistence_mask=self._mask(entry, block, family),
             is_down_at_first=block.is_on("alpha"),
             runs_scripts_at_end=block.is_on("omega"),
@@ -259,6 +259,11 @@ class ServerBuilder:
             statement, 1, f"persistence_granularity {word} is no mask; every client is by itself"
         )
         return None
+
+
+def _needs_persistence(block: Block, sound: Sound) -> bool:
+    """Whether there is persistence although no time for it was written."""
+    return 0 in sound.kind.ports or "persistence_granularity" in block.written
 
 
 def _persistence(block: Block, is_needed: bool) -> int:
