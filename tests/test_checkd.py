@@ -227,6 +227,30 @@ def test_a_process_that_dies_is_started_again_and_costs_no_advert(
 
 
 @needs_root
+@pytest.mark.parametrize(
+    ("option", "has_address", "has_checks"),
+    [("--vrrp", True, False), ("--check", False, True), ("--dont-release-ipvs", True, True)],
+)
+def test_one_half_of_a_configuration_can_be_run(
+    router: Router, option: str, has_address: bool, has_checks: bool
+) -> None:
+    daemon = Fastvrrp(router, "")
+    daemon.options = [option]
+    daemon.start().wait_log("Startup complete")
+    daemon.configure(INSTANCE + virtual())  # it holds for a reload too
+    daemon.signal(signal.SIGHUP)
+    if has_checks:
+        daemon.wait_log("Health checks have begun: 1 virtual servers")
+    if has_address:
+        wait_until(lambda: router.holds("10.0.0.100"), what="the address")
+    daemon.wait_log(f"Reloaded {daemon.configuration_file}: {int(has_address)} added")
+    assert bool(checkers_of(daemon)) is has_checks
+    assert daemon.stop() == 0
+    stopped = "Shutting down service" in daemon.log()
+    assert stopped is (option == "--check")
+
+
+@needs_root
 def test_it_ends_with_the_daemon(router: Router) -> None:
     daemon = Fastvrrp(router, virtual()).start()
     daemon.wait_log("Health checks have begun")

@@ -238,7 +238,7 @@ def test_weights_of_dynamic_checkers_are_added() -> None:
     assert brief(pool.take(key, first, BAD)) == ["-1", "no quorum", "sorry 99 in"]
     # What a script asks for counts when it brings the server up.
     assert brief(pool.take(key, first, Verdict(True, weight=9))) == [
-        *("1: 5 -> 9", "+1", "quorum", "sorry 99 out"),
+        *("1: 3 -> 9", "+1", "quorum", "sorry 99 out"),
     ]
 
 

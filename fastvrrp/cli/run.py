@@ -17,6 +17,7 @@ from fastvrrp.model import Configuration, DynamicInterfaces, Tracker
 if TYPE_CHECKING:
     from fastvrrp.config import Reading
     from fastvrrp.daemon.background import Caller
+    from fastvrrp.daemon.options import Half
     from fastvrrp.daemon.reading import Aside
 
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
@@ -36,7 +37,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "run",
         help="run the daemon",
-        description="Run the virtual routers of a configuration until SIGTERM or SIGINT.",
+        description="Run a configuration until SIGTERM or SIGINT.",
         epilog="example: fastvrrp run -f vrrp.conf -n -l",
     )
     parser.add_argument(
@@ -57,6 +58,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         default=DEFAULT_PID_FILE,
         metavar="FILE",
         help="where to write the process id (default: %(default)s)",
+    )
+    parser.add_argument("-P", "--vrrp", action="store_true", help="run virtual routers alone")
+    parser.add_argument(
+        "-C", "--check", action="store_true", help="run virtual servers and their checks alone"
+    )
+    parser.add_argument(
+        "-I",
+        "--dont-release-ipvs",
+        action="store_true",
+        help="leave virtual servers in the kernel at the end",
     )
     parser.add_argument(
         "-t", "--config-test", action="store_true", help="only check the configuration"
@@ -104,15 +115,25 @@ def run(arguments: argparse.Namespace) -> int:
             str(arguments.use_file),
             arguments.config_id,
             lambda complaint: print(complaint, file=sys.stderr),
+            _half(arguments),
         )
     except ReaderError as error:
         print(f"fastvrrp: {arguments.use_file}: {error}", file=sys.stderr)
         return MACHINE_FAILED
     configuration = aside.configuration
     if aside.has_errors and not (configuration.virtual_routers or configuration.virtual_servers):
-        print("fastvrrp: no virtual router is left to run", file=sys.stderr)
+        print("fastvrrp: no virtual router and no virtual server is left to run", file=sys.stderr)
         return NOTHING_TO_RUN
     return _serve(arguments, aside)
+
+
+def _half(arguments: argparse.Namespace) -> Half:
+    """What of the configuration is run."""
+    from fastvrrp.daemon.options import Half
+
+    if arguments.vrrp == arguments.check:
+        return Half.BOTH
+    return Half.VRRP if arguments.vrrp else Half.CHECKERS
 
 
 def missing_interfaces(configuration: Configuration) -> list[str]:
@@ -178,6 +199,7 @@ def _run_daemon(
 ) -> None:
     from fastvrrp.daemon.background import segment_path
     from fastvrrp.daemon.logs import Destination, set_up
+    from fastvrrp.daemon.options import Options
     from fastvrrp.daemon.vrrpd import Vrrpd
 
     def on_started() -> None:
@@ -186,10 +208,13 @@ def _run_daemon(
 
     to_console = arguments.log_console
     to = Destination(to_console, not to_console, arguments.log_detail)
+    options = Options(to, _half(arguments), not arguments.dont_release_ipvs)
     segment = segment_path(pid_file)
     with set_up(console=to.console, syslog=to.syslog, detail=to.detail):
         try:
-            Vrrpd(reading, arguments.use_file, arguments.config_id, segment, to).run(on_started)
+            Vrrpd(reading, arguments.use_file, arguments.config_id, segment, options).run(
+                on_started
+            )
         except OSError as error:
             if not to_console:  # which reads it as our last word on stderr
                 log.error("%s", _explain(error))

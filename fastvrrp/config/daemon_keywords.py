@@ -137,7 +137,7 @@ DAEMON = Table().add(
         fallback="off, of real servers on",
     ),
     Keyword("smtp_alert_vrrp", SWITCH, "Mail about VRRP by default.", fallback="smtp_alert"),
-    later(
+    Keyword(
         "smtp_alert_checker", SWITCH, "Mail about real servers by default.", fallback="smtp_alert"
     ),
     later("checker_log_all_failures", SWITCH, "Log every failed check.", "off", since="2.0.11"),
@@ -273,8 +273,8 @@ DAEMON = Table().add(
     Keyword("notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
     Keyword("vrrp_notify_fifo", FIFO, "FIFO that is told of virtual routers.", since="1.3.6"),
     Keyword("vrrp_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
-    later("lvs_notify_fifo", FIFO, "FIFO that is told of servers.", since="1.3.6"),
-    later("lvs_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
+    Keyword("lvs_notify_fifo", FIFO, "FIFO that is told of servers.", since="1.3.6"),
+    Keyword("lvs_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
     Keyword("fifo_write_vrrp_states_on_reload", FLAG, "Tell FIFOs all states at a reload."),
     Keyword(
         "dynamic_interfaces",
@@ -312,8 +312,8 @@ DAEMON = Table().add(
         "3",
         since="2.0.3",
     ),
-    later("rs_init_notifies", SWITCH, "Notify of real servers at the start.", default="off"),
-    later("no_checker_emails", SWITCH, "No mail for each checker.", since="2.0.0", default="off"),
+    Keyword("rs_init_notifies", SWITCH, "Notify of real servers at the start.", default="off"),
+    Keyword("no_checker_emails", SWITCH, "No mail for each checker.", since="2.0.0", default="off"),
     later("umask", One(UMASK), "File mode that is taken away.", "IXUSR|IRWXG|IRWXO", since="2.0.9"),
     Keyword(
         "vrrp_startup_delay",

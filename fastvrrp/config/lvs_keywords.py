@@ -379,7 +379,7 @@ SERVER_DEFAULTS = (
         fallback="a real server's is that of its virtual server",
         since="1.1.5",
     ),
-    later(
+    Keyword(
         "smtp_alert",
         SWITCH,
         "Mail on a change of state.",
@@ -392,13 +392,13 @@ SERVER_DEFAULTS = (
         fallback="a real server's is that of its virtual server",
     ),
     later("snmp_name", One(NAME), "Name in SNMP."),
-    later("inhibit_on_failure", SWITCH, "Weight 0 instead of removal.", "off", since="0.6.8"),
+    Keyword("inhibit_on_failure", SWITCH, "Weight 0 instead of removal.", "off", since="0.6.8"),
 )
 REAL_SERVER = Table().add(
     *SERVER_DEFAULTS,
-    later("weight", One(WEIGHT), "Share of connections.", "1"),
-    later("notify_up", SCRIPT, "Script run when it is up.", since="1.0.0"),
-    later("notify_down", SCRIPT, "Script run when it is down.", since="1.0.0"),
+    Keyword("weight", One(WEIGHT), "Share of connections.", "1"),
+    Keyword("notify_up", SCRIPT, "Script run when it is up.", since="1.0.0"),
+    Keyword("notify_down", SCRIPT, "Script run when it is down.", since="1.0.0"),
     later("uthreshold", One(NUMBER), "Most connections.", since="1.1.13"),
     later(
         "lthreshold", One(NUMBER), "Fewest connections before it gets more again.", since="1.1.13"
@@ -407,7 +407,7 @@ REAL_SERVER = Table().add(
 )
 VIRTUAL_SERVER = Table().add(
     *SERVER_DEFAULTS,
-    later(
+    Keyword(
         "weight",
         One(Integer(1, 2**31 - 1)),
         "Share of connections of real servers that say none.",
@@ -438,19 +438,19 @@ VIRTUAL_SERVER = Table().add(
         One(Choice({"TCP": "TCP", "UDP": "UDP", "SCTP": "SCTP"})),
         "Transport protocol.",
     ),
-    later("ha_suspend", FLAG, "No checks while the address is not here.", since="1.0.0"),
-    later("omega", FLAG, "Run scripts of what goes down at the end.", since="1.1.16"),
-    later("quorum", One(Integer(1, 2**31 - 1)), "Weight needed.", "1"),
-    later("hysteresis", One(Integer(0, 2**31 - 1)), "Weight that quorum may be off.", "0"),
-    later("quorum_up", SCRIPT, "Script run when there is quorum."),
-    later("quorum_down", SCRIPT, "Script run when there is none."),
+    Keyword("ha_suspend", FLAG, "No checks while the address is not here.", since="1.0.0"),
+    Keyword("omega", FLAG, "Run scripts of what goes down at the end.", since="1.1.16"),
+    Keyword("quorum", One(Integer(1, 2**31 - 1)), "Weight needed.", "1"),
+    Keyword("hysteresis", One(Integer(0, 2**31 - 1)), "Weight that quorum may be off.", "0"),
+    Keyword("quorum_up", SCRIPT, "Script run when there is quorum."),
+    Keyword("quorum_down", SCRIPT, "Script run when there is none."),
     later("ip_family", One(FAMILY), "Family of a mark.", "inet", since="1.2.20"),
-    later("sorry_server", SERVER, "Server for when there is no quorum."),
-    later("sorry_server_inhibit", FLAG, "Weight 0 instead of removal.", since="1.2.13"),
-    later(
+    Keyword("sorry_server", SERVER, "Server for when there is no quorum."),
+    Keyword("sorry_server_inhibit", FLAG, "Weight 0 instead of removal.", since="1.2.13"),
+    Keyword(
         "sorry_server_lvs_method", METHOD, "How packets are forwarded to it.", fallback="lvs_method"
     ),
-    later("real_server", SERVER, "A real server.", block=REAL_SERVER.rows, is_repeatable=True),
+    Keyword("real_server", SERVER, "A real server.", block=REAL_SERVER.rows, is_repeatable=True),
 )
 SSL = Table().add(
     later("password", One(NAME), "Password of the key."),
@@ -459,7 +459,7 @@ SSL = Table().add(
     later("key", One(Text("PATH")), "File of the key."),
 )
 BLOCKS: tuple[Keyword, ...] = (
-    later(
+    Keyword(
         "virtual_server_group",
         One(NAME),
         "Addresses and marks that share virtual servers.",
@@ -467,7 +467,7 @@ BLOCKS: tuple[Keyword, ...] = (
         is_repeatable=True,
         since="1.0.2",
     ),
-    later(
+    Keyword(
         "virtual_server",
         VirtualServer(),
         "A virtual server of IPVS.",

@@ -24,6 +24,7 @@ from hashlib import blake2b
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from fastvrrp.daemon.options import Half
 from fastvrrp.model import Configuration, VirtualRouter
 from fastvrrp.track.interpreter import LastWords, start_interpreter
 
@@ -139,10 +140,15 @@ class Aside:
     has_errors: bool
 
 
-def read_aside(path: str, config_id: str | None, on_complaint: Callable[[str], object]) -> Aside:
+def read_aside(
+    path: str,
+    config_id: str | None,
+    on_complaint: Callable[[str], object],
+    half: Half = Half.BOTH,
+) -> Aside:
     """Reads a configuration in another process and waits for it; `on_complaint` hears every line
     that `fastvrrp check` would print. Raises ReaderError."""
-    process = _spawn(path, config_id, None, None)
+    process = _spawn(path, config_id, half, None, None)
     assert process.stdout is not None
     summary: Summary | None = None
     routers: list[VirtualRouter] = []
@@ -194,6 +200,7 @@ class Reader:
         known: bytes | bytearray,
         on_end: Callable[[News | ReaderError], object],
         time_limit: float = TIME_LIMIT,
+        half: Half = Half.BOTH,
     ) -> None:
         """`known` has the digests of what runs, one after the other. Raises OSError where no
         process can be made."""
@@ -206,7 +213,7 @@ class Reader:
         try:
             os.write(handover, known)
             os.lseek(handover, 0, os.SEEK_SET)
-            self._process = _spawn(path, config_id, handover, self._last_words)
+            self._process = _spawn(path, config_id, half, handover, self._last_words)
         except OSError:
             self._last_words.close()
             raise
@@ -268,12 +275,16 @@ class Reader:
 
 
 def _spawn(
-    path: str, config_id: str | None, known: int | None, last_words: LastWords | None
+    path: str,
+    config_id: str | None,
+    half: Half,
+    known: int | None,
+    last_words: LastWords | None,
 ) -> subprocess.Popen[bytes]:
     """Starts a reader. With `known` (a file of digests) it is a reload's."""
     return start_interpreter(
         "fastvrrp.daemon.reader",
-        *("start" if known is None else "reload", path, config_id or ""),
+        *("start" if known is None else "reload", path, config_id or "", half.value),
         stdin=subprocess.DEVNULL if known is None else known,
         stdout=subprocess.PIPE,
         last_words=last_words,

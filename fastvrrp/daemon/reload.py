@@ -22,6 +22,7 @@ from fastvrrp._driver import Driver
 from fastvrrp._engine import Engine
 from fastvrrp._table import Table
 from fastvrrp.config.diff import Identity, differences, identities
+from fastvrrp.daemon.options import Half
 from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError, Summary
 from fastvrrp.model import Configuration, State, VirtualRouter
 from fastvrrp.vrrp.follower import Follower
@@ -85,11 +86,13 @@ class Reloads:
         path: str,
         config_id: str | None,
         running: Running,
+        half: Half = Half.BOTH,
     ) -> None:
         """`path` is absolute: the daemon's folder is another than its caller's."""
         self._loop = loop
         self._path = path
         self._config_id = config_id
+        self._half = half
         self._running = running
         self._reader: Reader | None = None
         self._work: Iterator[None] | None = None
@@ -107,7 +110,12 @@ class Reloads:
         log.info("Reloading %s", self._path)
         try:
             self._reader = Reader(
-                self._loop, self._path, self._config_id, self._running.digests, self._on_read
+                self._loop,
+                self._path,
+                self._config_id,
+                self._running.digests,
+                self._on_read,
+                half=self._half,
             )
         except OSError as error:
             _refuse(f"no process can be started to read it: {error.strerror}")

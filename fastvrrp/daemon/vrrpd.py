@@ -28,7 +28,7 @@ from fastvrrp._rtnetlink import Channel
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
 from fastvrrp.daemon.checking import Checking
-from fastvrrp.daemon.logs import Destination
+from fastvrrp.daemon.options import Options
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
 from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
@@ -78,8 +78,8 @@ class Vrrpd:
     """All virtual routers of a configuration, in the network namespace of this process.
 
     `read` is what was read of the file `path`, and is emptied when it runs; the file is read again
-    on SIGHUP, with `config_id`. `segment` is the path of the state segment, `log` where other
-    processes write their logs. Raises OSError where the rights to do it are missing.
+    on SIGHUP, with `config_id`. `segment` is the path of the state segment. Raises OSError where
+    the rights to do it are missing.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Vrrpd:
         path: Path,
         config_id: str | None,
         segment: Path,
-        log: Destination = Destination(),  # noqa: B008 - it is frozen
+        options: Options = Options(),  # noqa: B008 - it is frozen
     ) -> None:
         self._segment = segment
         models = read.configuration.virtual_routers
@@ -194,7 +194,7 @@ class Vrrpd:
                 self._loop.call_later,
             ),
             GroupNews(self._groups),
-            Checking(self._loop, log),
+            Checking(self._loop, options.log, releases=options.releases_ipvs),
         )
         self._roster.followers = self._transitions.followers = self._followers
         split_brains.followers = self._followers
@@ -214,6 +214,7 @@ class Vrrpd:
                 self._listen,
                 self._followers,
             ),
+            options.half,
         )
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None

@@ -5,7 +5,7 @@ news of what has changed, in keepalived's order: weights, servers, the quorum, t
 
 - A real server is up when all its checkers are good; without a checker it always is.
 - Its weight is the configured one and what each dynamic checker adds to that: a FILE_CHECK what its
-  file says, a MISC_CHECK the difference to the weight that it asks for. It is never below 0.
+  file says, a MISC_CHECK the difference to the weight that it asks for. One that is bad adds nothing. It is never below 0.
 - The quorum is lost when the servers that are up weigh less than `quorum - hysteresis`, and gained
   when they weigh `quorum + hysteresis`.
 - Without a quorum the sorry server is the only one that gets connections; where there is none, the
@@ -154,6 +154,8 @@ class Pool:
         was_up, share = member.is_up, member.share
         if verdict.is_good:
             news += self._weigh(member, checker, verdict)
+        else:
+            member.additions.pop(checker, None)
         was_good = member.opinions[checker]
         member.opinions[checker] = verdict.is_good
         is_up = member.is_up
