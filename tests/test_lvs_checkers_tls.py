@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from checker_lab import BRISK, PATIENCE, ask, run, server, target, unused_port
+from fastvrrp.config.tls_files import TlsError, context_of
 from fastvrrp.lvs.check import CannotCheckError, Verdict
-from fastvrrp.lvs.checkers.tls import TlsError, context_of
 from fastvrrp.lvs.checkers.tools import Tools
 from fastvrrp.model import (
     MILLISECOND,

@@ -83,16 +83,30 @@ def _range(word: str, port: int) -> AddressRange:
     return AddressRange(start, start[:14] + int(end, 16).to_bytes(2, "big"), port)
 
 
-def tls_client(entries: list[Entry]) -> TlsClient:
-    """Every `SSL` block; what is written later wins."""
+def tls_client(entries: list[Entry], complaints: Complaints) -> TlsClient:
+    """Every `SSL` block; what is written later wins. A file that is not there may be on the machine
+    that this is for; one that is none of its kind is no good anywhere."""
     if not entries:
         return TlsClient()
+    from fastvrrp.config.tls_files import TlsError, context_of  # noqa: PLC0415 - rare
+
     rows = entries[0].keyword.block
     assert rows is not None
     block = Block(rows, [inner for entry in entries for inner in entry.entries])
-    return TlsClient(
+    client = TlsClient(
         block.text("ca"), block.text("certificate"), block.text("key"), block.text("password")
     )
+    try:
+        context_of(client)
+    except TlsError as error:
+        last = {inner.keyword.name: inner for entry in entries for inner in entry.entries}
+        where = last[error.keyword].statement
+        if error.is_missing:
+            complaints.warning(where, 1, f"{error}; SSL_GET checks nothing until it can be")
+        else:
+            complaints.error(where, 1, f"{error}; SSL is left out")
+            return TlsClient()
+    return client
 
 
 class ServerBuilder:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 
+from fastvrrp.config.tls_files import TlsError, context_of
 from fastvrrp.lvs.check import CannotCheckError, Check, Verdict
 from fastvrrp.lvs.checkers import expression
 from fastvrrp.lvs.checkers.answer import WINDOW, Answer
 from fastvrrp.lvs.checkers.sockets import Route, describe
-from fastvrrp.lvs.checkers.streams import NoConnectionError, QuietError, Stream, connected
-from fastvrrp.lvs.checkers.tls import TlsError, context_of
+from fastvrrp.lvs.checkers.streams import NoConnectionError, QuietError, connected
 from fastvrrp.lvs.checkers.tools import Tools
 from fastvrrp.model import HttpCheck, HttpVersion, TlsClient, Url
 
@@ -47,20 +47,25 @@ class Contexts:
         """Raises CannotCheckError."""
         client = self._tools.tls
         if self._made is None or self._made[0] != client:
-            try:
-                self._made = client, context_of(client)
-            except TlsError as error:
-                raise CannotCheckError(f"SSL: {error}") from error
+            self._made = client, _context(client)
         return self._made[1]
 
     def close(self) -> None:
         self._made = None
 
 
+def _context(client: TlsClient) -> ssl.SSLContext:
+    try:
+        return context_of(client)
+    except TlsError as error:
+        raise CannotCheckError(f"SSL: {error}") from error
+
+
 class UrlCheck(Check):
     """Asks for one URL."""
 
     def __init__(self, checker: HttpCheck, url: Url, contexts: Contexts | None) -> None:
+        """`contexts` make TLS, where it is spoken."""
         self.what = url.path
         self._checker = checker
         self._url = url
@@ -73,31 +78,36 @@ class UrlCheck(Check):
             self._name = url.virtualhost
 
     async def check(self) -> Verdict:
-        context = None if self._contexts is None else self._contexts.context()
-        try:
-            async with connected(self._route, self._checker.timing, context, self._name) as stream:
-                return await self._talk(stream)
-        except NoConnectionError as error:
-            how = "Connection failed"
-            if "timed out" in str(error):
-                how = "Timeout connecting"
-            return self._bad(f"connection: {error}", f"{how} server")
-
-    async def _talk(self, stream: Stream) -> Verdict:
         asked = self._url.expression
         answer = Answer(asked.least_offset, WINDOW) if asked else Answer()
         try:
-            await stream.write(self._request)
-            while not (answer.is_complete or answer.failure):
-                answer.feed(await stream.read())
+            await self._fetch(answer)
+        except NoConnectionError as error:
+            how = "Timeout connecting" if "timed out" in str(error) else "Connection failed"
+            return self._bad(f"connection: {error}", f"{how} server")
         except QuietError:
             reading = "HTTP" if answer.status is not None else "WEB"
             return self._bad("no answer in time", f"Timeout {reading} read server")
         except OSError as error:
             return self._bad(f"connection: {describe(error)}", "Read error with server")
-        if self._url.is_tls_compliant:
-            await stream.end_tls()
         return self._judge(answer)
+
+    async def fetch(self, window: int) -> Answer:
+        """The answer itself, with that many bytes of it. Raises NoConnectionError, QuietError,
+        CannotCheckError, OSError."""
+        answer = Answer(0, window)
+        await self._fetch(answer)
+        return answer
+
+    async def _fetch(self, answer: Answer) -> None:
+        context = None if self._contexts is None else self._contexts.context()
+        timing = self._checker.timing
+        async with connected(self._route, timing, context, self._name) as stream:
+            await stream.write(self._request)
+            while not (answer.is_complete or answer.failure):
+                answer.feed(await stream.read())
+            if self._url.is_tls_compliant:
+                await stream.end_tls()
 
     def _judge(self, answer: Answer) -> Verdict:
         url = self._url

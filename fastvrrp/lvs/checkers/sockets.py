@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 from socket import SocketType  # the type under socket.socket, which takes a third of the time
 
 from fastvrrp.lvs.check import CannotCheckError
@@ -103,6 +104,8 @@ IP_BIND_ADDRESS_NO_PORT = 24
 
 def describe(error: OSError) -> str:
     """What an error says."""
-    if error.strerror:
-        return error.strerror
-    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+    if isinstance(error, ssl.SSLError):
+        return error.reason or str(error)
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or type(error).__name__

@@ -58,7 +58,7 @@ class Machine:
         program = (
             f"set -e\n{mounts}mount --bind /run/modules /mnt\nmount -t tmpfs none /run\n"
             "mkdir /run/modules\nmount --bind /mnt /run/modules\n"
-            f"mkdir -p {router.folder}\necho ready\nexec sleep infinity\n"
+            f"mkdir -p /var/log/nginx {router.folder}\necho ready\nexec sleep infinity\n"
         )
         holder = subprocess.Popen(
             ["ip", "netns", "exec", router.namespace, "unshare", "-m", "bash", "-c", program],
