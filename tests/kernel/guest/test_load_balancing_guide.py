@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +55,15 @@ class Machine:
         (tools / "modprobe").chmod(0o755)
         (tools / "fastvrrp").symlink_to(Path(sys.executable).with_name("fastvrrp"))
         self.path = f"{tools}:/usr/sbin:/usr/bin:/sbin:/bin"
-        mounts = "".join(f"mount -t tmpfs none {folder}\n" for folder in OWN_FOLDERS[:-1])
-        program = (
-            f"set -e\n{mounts}mount --bind /run/modules /mnt\nmount -t tmpfs none /run\n"
-            "mkdir /run/modules\nmount --bind /mnt /run/modules\n"
-            f"mkdir -p /var/log/nginx {router.folder}\necho ready\nexec sleep infinity\n"
+        mounts = "".join(f"mount -t tmpfs none {folder}\n" for folder in OWN_FOLDERS)
+        # What /run has of the guest is needed under an empty /run too.
+        kept = {"/mnt": "/run/modules", "/srv": str(router.folder)}
+        before = "".join(f"mount --bind {path} {aside}\n" for aside, path in kept.items())
+        after = "".join(
+            f"mkdir -p {path}\nmount --bind {aside} {path}\n" for aside, path in kept.items()
         )
+        program = f"set -e\n{before}{mounts}{after}mkdir -p /var/log/nginx\n"
+        program += "echo ready\nexec sleep infinity\n"
         holder = subprocess.Popen(
             ["ip", "netns", "exec", router.namespace, "unshare", "-m", "bash", "-c", program],
             stdout=subprocess.PIPE,
@@ -74,20 +78,22 @@ class Machine:
 
     def run(self, text: str) -> str:
         """Runs a block and returns what it prints; fails where it fails."""
-        finished = subprocess.run(
-            [
-                *("nsenter", "-t", str(self.pid), "-m", "-n", "--"),
-                *("env", f"PATH={self.path}", "PYTHONDONTWRITEBYTECODE=1"),
-                *("bash", "-e", "-o", "pipefail", "-c", text),
-            ],
-            check=False,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert finished.returncode == 0, f"on {self.router.name}:\n{text}\n{finished.stdout}"
-        return BOTH_ENDS.sub("", finished.stdout)
+        # A file, not a pipe, whose end would not come before that of a daemon that is started.
+        with tempfile.TemporaryFile("w+") as said:
+            status = subprocess.call(
+                [
+                    *("nsenter", "-t", str(self.pid), "-m", "-n", "--"),
+                    *("env", f"PATH={self.path}", "PYTHONDONTWRITEBYTECODE=1"),
+                    *("bash", "-e", "-o", "pipefail", "-c", text),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+            )
+            said.seek(0)
+            output = said.read()
+        assert status == 0, f"on {self.router.name}:\n{text}\n{output}"
+        return BOTH_ENDS.sub("", output)
 
     def write(self, path: str, text: str) -> None:
         self.run(f"cat >{path} <<'END'\n{text}END\n")
