@@ -261,6 +261,7 @@ def test_it_ends_with_the_daemon(router: Router) -> None:
 
 
 @needs_root
+@pytest.mark.keywords("global_defs/lvs_notify_fifo", "global_defs/lvs_notify_fifo_script")
 def test_the_whole_fifo_is_told_by_both_processes(router: Router, tmp_path: Path) -> None:
     """notify_fifo is told of virtual routers and of virtual servers, and is there until the end."""
     definitions = f"""

@@ -37,7 +37,7 @@ def reading(folder: Path, text: str) -> tuple[list[tuple[int, Severity, str]], C
     complaints = [
         (each.place.line, each.severity, each.text)
         for each in outcome.complaints
-        if "fastvrrp" not in each.text
+        if not each.text.startswith(("virtual_server", "real_server", "SSL is read"))
     ]
     return complaints, outcome.configuration
 
@@ -70,7 +70,7 @@ def test_an_expression_that_does_not_compile_is_refused(
     assert (line, severity) == (10, Severity.ERROR)
     assert text.startswith("regex does not compile: ")
     assert fault in text
-    assert text.endswith("; mend it; it is left out")
+    assert text.endswith("; mend it; its url is left out")
     assert [url.path for url in checker.urls] == ["/good"]
 
 
@@ -99,7 +99,7 @@ def test_files_that_are_as_they_should_be(certificate: Path, tmp_path: Path) -> 
     assert configuration.tls_client == TlsClient(str(certificate), str(certificate), str(key))
 
 
-@pytest.mark.keywords("SSL/ca", "SSL/certificate", "SSL/key", "top/SSL")
+@pytest.mark.keywords("SSL/ca", "SSL/certificate", "SSL/key")
 @pytest.mark.parametrize(
     ("words", "line", "severity", "fault"),
     [

@@ -94,7 +94,9 @@ class Checkers:
         try:
             compiled(str(regex.value), tuple(map(str, names)))
         except ExpressionError as error:
-            self._leave_out(url, f"regex does not compile: {error}; mend it", part=regex, index=1)
+            self.left_out.add(url)
+            text = f"regex does not compile: {error}; mend it; its url is left out"
+            self.complaints.error(regex.statement, 1, text, is_ours=True)
 
     def _check_name(self, checker: Entry, keyword: str, block: str, given: set[str]) -> str | None:
         """The name that a checker uses, where a block gave it before."""

@@ -84,8 +84,12 @@ class Checkd:
             await self._news.wait()
             self._news.clear()
             assignment, self._whole = self._whole, None
-            if assignment is not None and not self._is_ended:
+            if assignment is None or self._is_ended:
+                continue
+            try:
                 await self._carry_out(assignment)
+            except Exception:
+                log.exception("a configuration could not be carried out")
         self._loop.remove_reader(self._told.socket.fileno())
         if self._balancer is None or self._services is None:
             return
@@ -126,6 +130,7 @@ class Checkd:
         try:
             messages = self._told.receive()
         except Closed:
+            self._loop.remove_reader(self._told.socket.fileno())
             self._leave()
             return
         for message in messages:

@@ -12,6 +12,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from fastvrrp.daemon.logs import Destination
+from fastvrrp.daemon.options import Half, half_of
 from fastvrrp.model import Configuration
 from fastvrrp.vrrp.follower import Follower
 
@@ -48,14 +49,7 @@ class Checking(Follower):
 
     def configure(self, configuration: Configuration) -> None:
         # What is of virtual routers is not kept from being forgotten.
-        self._configuration = Configuration(
-            definitions=configuration.definitions,
-            track_files=configuration.track_files,
-            bfd_instances=configuration.bfd_instances,
-            virtual_server_groups=configuration.virtual_server_groups,
-            virtual_servers=configuration.virtual_servers,
-            tls_client=configuration.tls_client,
-        )
+        self._configuration = half_of(configuration, Half.CHECKERS)
 
     def settle(self) -> Iterator[None]:
         """Has the process told what is different now; it hears everything and finds out itself."""

@@ -92,7 +92,7 @@ class Balancer:
         groups = {group.name: group for group in configuration.virtual_server_groups}
         wanted = {identity_of(model): model for model in configuration.virtual_servers}
         if any(model.suspends_without_address for model in wanted.values()):
-            self._watch_addresses(definitions)
+            self._watch_addresses()
         elif self._presence is not None:
             self._presence.close()
             self._presence = None
@@ -102,9 +102,7 @@ class Balancer:
                 self._apart(work.model, partial(self._remove, identity))
                 continue
             group = groups.get(model.group or "")
-            services = services_of(model, group, self._services.mark_of(model))
-            if (work.model, work.group, work.services) != (model, group, services):
-                self._apart(model, partial(self._change, work, model, group, services))
+            self._apart(model, partial(self._go_on, work, model, group))
         before, self._works = self._works, {}
         for identity, model in wanted.items():
             if identity in before:
@@ -160,13 +158,11 @@ class Balancer:
         self._stale[work] = None
         self._watch(work)
 
-    def _change(
-        self,
-        work: Work,
-        model: VirtualServer,
-        group: VirtualServerGroup | None,
-        services: tuple[IpvsService, ...],
-    ) -> None:
+    def _go_on(self, work: Work, model: VirtualServer, group: VirtualServerGroup | None) -> None:
+        """One that was there before: it is changed where something is different."""
+        services = services_of(model, group, self._services.mark_of(model))
+        if (work.model, work.group, work.services) == (model, group, services):
+            return
         before, work.model, work.group = work.model, model, group
         old = {each.key for each in work.services}
         work.services = services
@@ -250,10 +246,9 @@ class Balancer:
         finally:
             self._settling = None
 
-    def _watch_addresses(self, definitions: GlobalDefinitions) -> None:
+    def _watch_addresses(self) -> None:
         if self._presence is None:
-            size = definitions.buffers.lvs_monitor.size
-            self._presence = Presence(self._loop, self._on_address, size)
+            self._presence = Presence(self._loop, self._on_address)
 
     def _on_address(self, address: bytes, is_here: bool) -> None:
         for work in self._works.values():

@@ -305,7 +305,7 @@ def _standing(checker: Checker, questions: int) -> Standing:
         is_good=not timing.is_down_at_first,
         confirms=isinstance(checker, HttpCheck),
         is_hasty=isinstance(checker, HttpCheck) and checker.is_fast_recovering,
-        retries_at_first=isinstance(checker, SmtpCheck),
+        always_retries=isinstance(checker, SmtpCheck),
     )
 
 

@@ -5,7 +5,8 @@ news of what has changed, in keepalived's order: weights, servers, the quorum, t
 
 - A real server is up when all its checkers are good; without a checker it always is.
 - Its weight is the configured one and what each dynamic checker adds to that: a FILE_CHECK what its
-  file says, a MISC_CHECK the difference to the weight that it asks for. One that is bad adds nothing. It is never below 0.
+  file says, a MISC_CHECK the difference to the weight that it asks for; one that is bad adds
+  nothing. It is never below 0.
 - The quorum is lost when the servers that are up weigh less than `quorum - hysteresis`, and gained
   when they weigh `quorum + hysteresis`.
 - Without a quorum the sorry server is the only one that gets connections; where there is none, the
@@ -268,7 +269,8 @@ class Pool:
             self._weight -= member.share
             del self._members[key_of(member.model)]
             if was_up or occasion is Occasion.END:
-                yield ServerNews(member.model, False, occasion, not (tells and was_up))
+                is_quiet = not (tells and was_up)
+                yield ServerNews(member.model, False, occasion, is_quiet, was_up)
             is_short = self.weight < self.model.quorum - self.model.hysteresis
             if self._has_quorum and is_short:
                 self._has_quorum = False

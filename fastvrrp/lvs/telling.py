@@ -166,7 +166,8 @@ def _say_server(model: VirtualServer, news: ServerNews) -> None:
         case Occasion.REMOVAL:
             log.info("Removing service %s from VS %s", real, virtual)
         case Occasion.END:
-            log.info("Shutting down service %s from VS %s", real, virtual)
+            state = "(inhibited) " if inhibits and not news.was_up else ""
+            log.info("Shutting down %sservice %s from VS %s", state, real, virtual)
         case Occasion.CHECK if inhibits:
             log.info("%s service %s of VS %s", _enabling(news.is_up), real, virtual)
         case Occasion.CHECK if news.is_up:

@@ -102,9 +102,10 @@ def tls_client(entries: list[Entry], complaints: Complaints) -> TlsClient:
         last = {inner.keyword.name: inner for entry in entries for inner in entry.entries}
         where = last[error.keyword].statement
         if error.is_missing:
-            complaints.warning(where, 1, f"{error}; SSL_GET checks nothing until it can be")
+            text = f"{error}; SSL_GET checks nothing until it can be"
+            complaints.warning(where, 1, text, is_ours=True)
         else:
-            complaints.error(where, 1, f"{error}; SSL is left out")
+            complaints.error(where, 1, f"{error}; SSL is left out", is_ours=True)
             return TlsClient()
     return client
 

@@ -83,6 +83,8 @@ class Director:
         self._process: subprocess.Popen[bytes] | None = None
         self._lines = bytearray()
         self._is_sorted = False
+        self.options: list[str] = []
+        """More of the command line."""
         self.definition = ""
         """In global_defs."""
         fifo = folder / "fifo"
@@ -108,7 +110,7 @@ class Director:
             command = [*module, "-f", path, "-p", str(self._folder / "pid")]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*command, *self.options], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def reload(self) -> None:
@@ -317,6 +319,25 @@ def test_alpha_and_notifications_at_the_start(definition: str, tmp_path: Path) -
     same(story, tmp_path)
 
 
+@pytest.mark.keywords("virtual_server/sorry_server_lvs_method")
+def test_a_sorry_server_may_be_reached_otherwise(tmp_path: Path) -> None:
+    more = "protocol TCP\n sorry_server 127.0.0.9 80\n sorry_server_lvs_method DR"
+
+    def story(director: Director, servers: Servers) -> None:
+        director.write(virtual("10.0.0.1 80", more, real(8001)))
+        director.start()
+        director.until_table({SERVICE: {8001: 2}})
+        servers[8001].down()
+        director.until_table({SERVICE: {80: 1}})
+        assert "-> 7F000009:0050      Route   1" in Path("/proc/net/ip_vs").read_text()
+        director.stop()
+
+    same(story, tmp_path)
+
+
+@pytest.mark.keywords(
+    *("At the top/virtual_server", "virtual_server/real_server", "virtual_server/weight"),
+)
 def test_weights_and_servers_change_at_a_reload(tmp_path: Path) -> None:
     def story(director: Director, servers: Servers) -> None:
         director.write(virtual("10.0.0.1 80", "protocol TCP", real(8001), real(8002)))
@@ -430,23 +451,37 @@ def test_nothing_is_checked_without_the_address(tmp_path: Path) -> None:
     same(story, tmp_path)
 
 
+@pytest.mark.keywords("At the top/virtual_server_group")
 def test_a_group_is_one_pool_of_many_services(tmp_path: Path) -> None:
     group = "virtual_server_group web {\n 10.0.1.1-3 80\n fwmark 7\n}\n"
     services = [*(f"TCP 0A00010{number}:0050" for number in (1, 2, 3)), "FWM 00000007"]
 
     def story(director: Director, servers: Servers) -> None:
-        director.write(group + virtual("group web", QUORUM, real(8001), real(8002)))
+        reals = real(8001), real(8002, "inhibit_on_failure")
+        director.write(group + virtual("group web", QUORUM, *reals))
         director.start()
         director.until_table({key: {8001: 2, 8002: 2} for key in services})
         servers[8001].down()
         director.until_table({key: {8002: 2} for key in services})
         servers[8002].down()
-        director.until_table({key: {9: 1} for key in services})
+        director.until_table({key: {8002: 0, 9: 1} for key in services})
         director.stop()
         assert table() == {}
 
     seen = same(story, tmp_path)
     assert seen.lines[-1] == "VS [web]:0 DOWN"
+
+
+def test_dont_release_ipvs_leaves_what_is_there(tmp_path: Path) -> None:
+    def story(director: Director, servers: Servers) -> None:
+        director.options = ["--dont-release-ipvs"]
+        director.write(virtual("10.0.0.1 80", "protocol TCP\nomega", real(8001)))
+        director.start()
+        director.until_table({SERVICE: {8001: 2}})
+        director.stop()
+        assert table() == {SERVICE: {8001: 2}}
+
+    same(story, tmp_path)
 
 
 def test_a_process_that_dies_leaves_ipvs_to_its_successor(tmp_path: Path) -> None:
