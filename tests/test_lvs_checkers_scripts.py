@@ -293,3 +293,32 @@ def test_a_file_is_told_of_when_it_changes(
         "([S]): tracked file F now FAULT state",
         "([S]): tracked file F leaving FAULT state",
     ]
+
+
+def test_a_reload_that_names_another_file_or_user_counts_for_what_is_there(tmp_path: Path) -> None:
+    async def story() -> None:
+        old, new = tmp_path / "old", tmp_path / "new"
+        old.write_text("1\n")
+        new.write_text("2\n")
+        weights: list[int | None] = []
+        async with patrolling(TrackFile("F", str(old))) as patrol:
+            patrol.add(FileCheck("F", 1), lambda verdict: weights.append(verdict.weight))
+            await until(lambda: weights == [1])
+            patrol.tools.configure(GlobalDefinitions(), None, [TrackFile("F", str(new))])
+            await until(lambda: weights == [1, 2])
+            new.write_text("3\n")
+            await until(lambda: weights == [1, 2, 3])
+
+            command = Command(("/bin/true",))
+            scripts = replace(GlobalDefinitions().scripts, user="nobody-at-all")
+            patrol.tools.configure(replace(GlobalDefinitions(), scripts=scripts))
+            news: list[Verdict] = []
+            timing = replace(ONCE, interval=20 * MILLISECOND)
+            watch = patrol.add(MiscCheck(timing, command, 30 * SECOND), news.append)
+            await asyncio.sleep(0.1)
+            assert not watch.is_known
+            patrol.tools.configure(GlobalDefinitions())
+            await until(lambda: news)
+            assert watch.is_good
+
+    run(story())

@@ -15,7 +15,7 @@ import pytest
 from checker_lab import BRISK, HERE, run, server, target, until, unused_port
 from fastvrrp.lvs.check import Verdict
 from fastvrrp.lvs.patrol import Patrol
-from fastvrrp.model import MILLISECOND, SECOND, CheckTarget, CheckTiming, TcpCheck
+from fastvrrp.model import MILLISECOND, SECOND, BfdCheck, CheckTarget, CheckTiming, TcpCheck
 
 
 class Counting:
@@ -320,3 +320,61 @@ def test_addresses_of_both_families_are_reached() -> None:
 
     run(story())
     assert HERE
+
+
+def test_there_are_descriptors_for_all_that_do_not_answer() -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        for number in range(700):
+            address = bytes((127, 2, number >> 8, number & 255))
+            patrol.add(TcpCheck(CheckTarget(address, 9), CheckTiming()), lambda _: None)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (1024, before[1])
+        for number in range(700, 1100):
+            address = bytes((127, 2, number >> 8, number & 255))
+            patrol.add(TcpCheck(CheckTarget(address, 9), CheckTiming()), lambda _: None)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (2048, before[1])
+        patrol.close()
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, before[1]))
+    try:
+        run(story())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_session_of_bfd_is_assumed_to_be_as_alpha_says() -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        news: list[Verdict] = []
+        watches = [patrol.add(BfdCheck("B", is_down), news.append) for is_down in (False, True)]
+        await asyncio.sleep(0.05)
+        assert [watch.is_good for watch in watches] == [True, False]
+        assert not news
+        for watch in watches:
+            patrol.suspend(watch)
+            patrol.resume(watch)
+            patrol.remove(watch)
+        patrol.close()
+
+    run(story())
+
+
+def test_an_error_of_one_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        patrol = a_patrol()
+        told: list[Verdict] = []
+
+        def fail(_: Verdict) -> None:
+            raise RuntimeError("whoever is told has an error")
+
+        async with server(Counting()) as port:
+            patrol.add(TcpCheck(target(port), BRISK), fail)
+            patrol.add(TcpCheck(target(port), BRISK), told.append)
+            nowhere = CheckTarget(b"\x7f\0\0\1", 1 << 20)  # no port
+            patrol.add(TcpCheck(nowhere, BRISK), told.append)
+            await until(lambda: told and "an error of its own" in caplog.text)
+            assert "could not be told" in caplog.text
+        patrol.close()
+
+    run(story())

@@ -21,7 +21,7 @@ from time import monotonic_ns
 
 from fastvrrp.lvs.check import CannotCheckError, Check, QuickCheck, Verdict
 from fastvrrp.lvs.checkers import make
-from fastvrrp.lvs.checkers.sockets import Route
+from fastvrrp.lvs.checkers.sockets import Route, allow
 from fastvrrp.lvs.checkers.tools import Tools
 from fastvrrp.lvs.checkers.words import Finding
 from fastvrrp.lvs.standing import Pause, Standing
@@ -128,6 +128,7 @@ class Patrol:
         if known is None:
             known = Round(checker, make(checker, self.tools))
             self._rounds[checker] = known
+            allow(len(self._rounds))
         if known.number < 0 and known.task is None:
             self._schedule(known, self._warmup(checker))
         watch = Watch(known, on_news, service or _name(checker), virtual)
@@ -222,6 +223,8 @@ class Patrol:
             check.begin(lambda verdict: self._take(of, verdict))
         except CannotCheckError as error:
             self._postpone(of, str(error))
+        except Exception as error:
+            self._blame(of, error)
         else:
             of.task = check
 
@@ -231,10 +234,14 @@ class Patrol:
         except CannotCheckError as error:
             self._postpone(of, str(error))
         except Exception as error:
-            log.exception("a check of %s has an error of its own", _name(of.checker))
-            self._postpone(of, repr(error))
+            self._blame(of, error)
         else:
             self._take(of, verdict)
+
+    def _blame(self, of: Round, error: Exception) -> None:
+        """A check has an error of its own, which must not keep others from being made."""
+        log.exception("a check of %s has an error of its own", _name(of.checker))
+        self._postpone(of, repr(error))
 
     def _stop(self, of: Round) -> None:
         of.number = -1
@@ -285,8 +292,12 @@ class Patrol:
                 self._tell_one(of, watch)
 
     def _tell_one(self, of: Round, watch: Watch) -> None:
-        if watch in of.watches and not watch.is_suspended:
+        if watch not in of.watches or watch.is_suspended:
+            return
+        try:
             watch._on_news(of.latest)
+        except Exception:
+            log.exception("what was found of %s could not be told", watch.service)
 
 
 def _lines(finding: Finding, watches: Iterable[Watch]) -> Iterator[str]:

@@ -17,12 +17,12 @@ from time import monotonic
 
 from fastvrrp.lvs.check import CannotCheckError
 from fastvrrp.lvs.checkers.sockets import LOCAL_TROUBLE, Route, describe
-from fastvrrp.lvs.checkers.tools import Tools
+from fastvrrp.lvs.checkers.tools import Shared, Tools
 
 REFRACTORY = 0.004
 """Seconds in which no answer is looked at after some were: what comes meanwhile is taken together.
 A check takes that much longer at most."""
-AT_ONCE = 64
+AT_ONCE = 48
 """Answers that are taken in one turn of the loop."""
 COARSE = 0.02
 """Seconds by which a timeout may be late, so that many are dealt with together."""
@@ -45,7 +45,7 @@ class Attempt:
         self.done = done
 
 
-class Connections:
+class Connections(Shared):
     """All that are being opened."""
 
     def __init__(self, tools: Tools) -> None:

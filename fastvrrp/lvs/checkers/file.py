@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from fastvrrp.lvs.check import Check, QuickCheck, Verdict
-from fastvrrp.lvs.checkers.tools import Tools
+from fastvrrp.lvs.checkers.tools import Shared, Tools
 from fastvrrp.model import FileCheck
 from fastvrrp.track.files import Files, initialise
 
@@ -21,7 +21,7 @@ HEAVIEST = 2**31 - 1
 """Most that is added or taken."""
 
 
-class TrackedFiles:
+class TrackedFiles(Shared):
     """The files of all FILE_CHECKs."""
 
     def __init__(self, tools: Tools) -> None:
@@ -29,6 +29,7 @@ class TrackedFiles:
         self._loop = tools.loop
         self._files: Files | None = None
         self._listeners: dict[str, list[Callable[[], None]]] = {}
+        self._paths: dict[str, str] = {}
 
     def number(self, name: str) -> int | None:
         """What a file that is listened to holds; None where it cannot be watched."""
@@ -36,12 +37,21 @@ class TrackedFiles:
 
     def listen(self, name: str, on_change: Callable[[], None]) -> None:
         """Calls when the file has another number; its first one is known when this returns."""
-        files = self._opened()
-        definition = self._tools.track_files.get(name)
         listeners = self._listeners.setdefault(name, [])
         listeners.append(on_change)
-        if files is None or definition is None or len(listeners) > 1:
+        if len(listeners) == 1:
+            self._watch(name)
+
+    def configured(self) -> None:
+        for name in self._listeners:
+            self._watch(name)
+
+    def _watch(self, name: str) -> None:
+        files = self._opened()
+        definition = self._tools.track_files.get(name)
+        if files is None or definition is None or self._paths.get(name) == definition.path:
             return
+        self._paths[name] = definition.path
         if definition.initial_value is not None:
             try:
                 initialise(
@@ -57,7 +67,7 @@ class TrackedFiles:
         self._listeners[name].remove(on_change)
         if not self._listeners[name]:
             del self._listeners[name]
-            if self._files is not None and name in self._files.numbers:
+            if self._files is not None and self._paths.pop(name, None) is not None:
                 self._files.forget(name)
 
     def close(self) -> None:

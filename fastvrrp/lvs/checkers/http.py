@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 from fastvrrp.config.tls_files import TlsError, context_of
 from fastvrrp.lvs.check import CannotCheckError, Check, Verdict
-from fastvrrp.lvs.checkers import expression
 from fastvrrp.lvs.checkers.answer import WINDOW, Answer
 from fastvrrp.lvs.checkers.sockets import Route, describe
 from fastvrrp.lvs.checkers.streams import NoConnectionError, QuietError, connected
-from fastvrrp.lvs.checkers.tools import Tools
-from fastvrrp.model import HttpCheck, HttpVersion, TlsClient, Url
+from fastvrrp.lvs.checkers.tools import Shared, Tools
+from fastvrrp.model import HttpCheck, HttpVersion, Url
 
 CONNECTION = {
     HttpVersion.HTTP_1_0: "",
@@ -36,29 +35,24 @@ def host_of(route: Route) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class Contexts:
-    """The TLS of all SSL_GETs: the files are read when the configuration names others."""
+class Contexts(Shared):
+    """The TLS of all SSL_GETs: the files are read once a configuration."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._made: tuple[TlsClient, ssl.SSLContext] | None = None
+        self._made: ssl.SSLContext | None = None
 
     def context(self) -> ssl.SSLContext:
         """Raises CannotCheckError."""
-        client = self._tools.tls
-        if self._made is None or self._made[0] != client:
-            self._made = client, _context(client)
-        return self._made[1]
+        if self._made is None:
+            try:
+                self._made = context_of(self._tools.tls)
+            except TlsError as error:
+                raise CannotCheckError(f"SSL: {error}") from error
+        return self._made
 
-    def close(self) -> None:
+    def configured(self) -> None:
         self._made = None
-
-
-def _context(client: TlsClient) -> ssl.SSLContext:
-    try:
-        return context_of(client)
-    except TlsError as error:
-        raise CannotCheckError(f"SSL: {error}") from error
 
 
 class UrlCheck(Check):
@@ -124,7 +118,9 @@ class UrlCheck(Check):
                 return self._bad(why, "MD5 digest error to server")
             found = "MD5 digest"
         if url.expression is not None:
-            fault = expression.mismatch(url.expression, bytes(answer.kept))
+            from fastvrrp.lvs.checkers.expression import mismatch  # noqa: PLC0415 - for its library
+
+            fault = mismatch(url.expression, bytes(answer.kept))
             if fault:
                 if answer.is_cut:
                     fault += f" in the first {WINDOW} bytes of it"

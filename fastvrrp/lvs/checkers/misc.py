@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
+from fastvrrp import model
 from fastvrrp.lvs.check import CannotCheckError, Check, QuickCheck, Verdict
-from fastvrrp.lvs.checkers.tools import Tools
+from fastvrrp.lvs.checkers.tools import Shared, Tools
 from fastvrrp.model import MiscCheck
 from fastvrrp.track.credentials import as_run
 from fastvrrp.track.script import Command, Outcome, Trial
@@ -17,49 +18,58 @@ LEAST_WEIGHT_STATUS = 2
 """Exit status of weight 0 (`misc_dynamic`)."""
 
 
+class Commands(Shared):
+    """As whom commands run: who the users are is asked once a configuration."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._known: dict[model.Command, Command] = {}
+
+    def as_run(self, command: model.Command) -> Command:
+        """Raises CannotCheckError where a user does not exist."""
+        known = self._known.get(command)
+        if known is None:
+            try:
+                known = as_run(command, self._tools.definitions.scripts)
+            except KeyError as error:
+                what = " ".join(command.arguments)
+                raise CannotCheckError(f"{what} is not run: {error.args[0]}") from error
+            self._known[command] = known
+        return known
+
+    def configured(self) -> None:
+        self._known.clear()
+
+
 class CommandRun(QuickCheck):
     """Runs a command; its exit status is 0 where the server is well."""
 
-    def __init__(self, checker: MiscCheck, command: Command, scripts: Scripts) -> None:
+    def __init__(self, checker: MiscCheck, commands: Commands, scripts: Scripts | None) -> None:
         self.what = " ".join(checker.command.arguments)
-        self._trial = Trial(f"MISC_CHECK {next(NUMBERS)}", command, checker.timeout)
-        self._is_dynamic = checker.is_dynamic
+        self._name = f"MISC_CHECK {next(NUMBERS)}"
+        self._checker = checker
+        self._commands = commands
         self._scripts = scripts
 
     def begin(self, done: Callable[[Verdict], None]) -> None:
-        self._scripts.try_out(self._trial, lambda outcome: done(self._judge(outcome)))
+        if self._scripts is None:
+            raise CannotCheckError(f"{self.what} is not run: there is nobody to run scripts")
+        command = self._commands.as_run(self._checker.command)
+        trial = Trial(self._name, command, self._checker.timeout)
+        self._scripts.try_out(trial, lambda outcome: done(self._judge(outcome)))
 
     def cancel(self) -> None:
-        self._scripts.give_up(self._trial.name)
+        if self._scripts is not None:
+            self._scripts.give_up(self._name)
 
     def _judge(self, outcome: Outcome) -> Verdict:
         status = outcome.status
         if status == 0:
             return Verdict(True)
-        if self._is_dynamic and status is not None and status >= LEAST_WEIGHT_STATUS:
+        if self._checker.is_dynamic and status is not None and status >= LEAST_WEIGHT_STATUS:
             return Verdict(True, weight=status - LEAST_WEIGHT_STATUS)
         return Verdict(False, outcome.reason, line=f"Misc check by [{{what}}] {outcome.reason}.")
 
 
-class NobodyRuns(QuickCheck):
-    """A command that is not run: its user does not exist."""
-
-    def __init__(self, checker: MiscCheck, why: str) -> None:
-        self.what = " ".join(checker.command.arguments)
-        self._why = why
-
-    def begin(self, done: Callable[[Verdict], None]) -> None:
-        raise CannotCheckError(f"{self.what} is not run: {self._why}")
-
-    def cancel(self) -> None:
-        """Nothing is under way."""
-
-
 def make(checker: MiscCheck, tools: Tools) -> Sequence[Check]:
-    if tools.scripts is None:
-        return (NobodyRuns(checker, "there is nobody to run scripts"),)
-    try:
-        command = as_run(checker.command, tools.definitions.scripts)
-    except KeyError as error:
-        return (NobodyRuns(checker, str(error.args[0])),)
-    return (CommandRun(checker, command, tools.scripts),)
+    return (CommandRun(checker, tools.the(Commands), tools.scripts),)

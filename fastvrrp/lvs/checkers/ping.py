@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from fastvrrp._checksum import checksum
 from fastvrrp.lvs.check import CannotCheckError, Check, QuickCheck, Verdict
 from fastvrrp.lvs.checkers.sockets import LOCAL_TROUBLE, Route, describe
-from fastvrrp.lvs.checkers.tools import Tools
+from fastvrrp.lvs.checkers.tools import Shared, Tools
 from fastvrrp.model import SECOND, PingCheck
 
 ECHO = struct.Struct("!BBHHH")
@@ -181,7 +181,7 @@ class Channel:
         echo.done(failure)
 
 
-class Channels:
+class Channels(Shared):
     """The raw sockets of all PING_CHECKs."""
 
     def __init__(self, tools: Tools) -> None:

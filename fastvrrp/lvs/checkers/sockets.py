@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 import ssl
+import sys
 from socket import SocketType  # the type under socket.socket, which takes a third of the time
 
 from fastvrrp.lvs.check import CannotCheckError
@@ -96,6 +98,22 @@ class Route:
             if not self._source[1]:
                 made.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             made.bind(self._source)
+
+
+OTHER_DESCRIPTORS = 256
+"""What a process that checks needs besides."""
+
+
+def allow(checks: int) -> None:
+    """Lets this process have a descriptor for each of so many checks, as far as it may: servers
+    that do not answer hold theirs for the whole timeout. What is enough stays as it is, since
+    scripts inherit it."""
+    needed = checks + OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = sys.maxsize if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < min(needed, most):
+        wanted = min(max(needed, 2 * soft), most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 IP_BIND_ADDRESS_NO_PORT = 24

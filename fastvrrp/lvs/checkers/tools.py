@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fastvrrp.model import GlobalDefinitions, TlsClient, TrackFile
 
@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from fastvrrp.track.scripts import Scripts
 
 
-class Shared(Protocol):
-    """One tool: it is made with the tools it belongs to."""
+class Shared:
+    """One tool."""
 
-    def __init__(self, tools: Tools) -> None: ...
+    def __init__(self, tools: Tools) -> None:
+        """Made when the first check wants it, with the tools that it belongs to."""
 
-    def close(self) -> None: ...
+    def configured(self) -> None:
+        """The tools go by another configuration now."""
+
+    def close(self) -> None:
+        """Nobody wants it any more."""
 
 
 S = TypeVar("S", bound=Shared)
@@ -41,11 +46,13 @@ class Tools:
         tls: TlsClient | None = None,
         track_files: Iterable[TrackFile] = (),
     ) -> None:
-        """What checks that are added from now on go by; call it before the first one is added, and
-        at a reload."""
+        """What checks go by from now on, also those that are there; call it before the first one is
+        added, and at each reload before others are."""
         self.definitions = definitions
         self.tls = tls or TlsClient()
         self.track_files = {file.name: file for file in track_files}
+        for each in self._shared.values():
+            each.configured()
 
     def the(self, kind: type[S]) -> S:
         """The one tool of a kind."""
