@@ -24,7 +24,8 @@ echo "apt-get $*" >>calls
 [[ " $* " == *" install "* ]] || exit 0
 cp {POLICY} policy
 while [[ -e hold ]]; do sleep 0.01; done
-for command in ip tshark keepalived nft linux.uml modprobe nginx dnsmasq ipvsadm curl openssl zsh fish; do
+for command in ip tshark keepalived nft linux.uml modprobe zsh fish \\
+    nginx dnsmasq ipvsadm curl openssl; do
     touch "bin/$command"
     chmod 755 "bin/$command"
 done
