@@ -78,6 +78,12 @@ class Machine:
 
     def run(self, text: str) -> str:
         """Runs a block and returns what it prints; fails where it fails."""
+        status, output = self.attempt(text)
+        assert status == 0, f"on {self.router.name}:\n{text}\n{output}"
+        return output
+
+    def attempt(self, text: str) -> tuple[int, str]:
+        """Runs a block and returns its exit status and what it prints."""
         # A file, not a pipe, whose end would not come before that of a daemon that is started.
         with tempfile.TemporaryFile("w+") as said:
             status = subprocess.call(
@@ -92,8 +98,7 @@ class Machine:
             )
             said.seek(0)
             output = said.read()
-        assert status == 0, f"on {self.router.name}:\n{text}\n{output}"
-        return BOTH_ENDS.sub("", output)
+        return status, BOTH_ENDS.sub("", output)
 
     def write(self, path: str, text: str) -> None:
         self.run(f"cat >{path} <<'END'\n{text}END\n")
@@ -128,8 +133,10 @@ def wait_for_output(machine: Machine, text: str, wanted: str) -> None:
     seen: list[str] = []
 
     def shows() -> bool:
-        seen[:] = sorted(line.rstrip() for line in machine.run(text).splitlines())
-        return seen == sorted(wanted.splitlines())
+        # A command may fail until what it asks for is there.
+        status, output = machine.attempt(text)
+        seen[:] = sorted(line.rstrip() for line in output.splitlines())
+        return status == 0 and seen == sorted(wanted.splitlines())
 
     wait_until(
         shows,
