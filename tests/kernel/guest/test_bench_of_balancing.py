@@ -6,6 +6,8 @@ import pytest
 
 from fastvrrp.bench.balancing import BalancingCase, has_ipvs, measure
 
+pytestmark = pytest.mark.timeout(330)  # the guest is slow
+
 
 @pytest.mark.parametrize("kind", ["fastvrrp", "keepalived"])
 def test_the_table_is_loaded_reloaded_and_gone(kind: str) -> None:

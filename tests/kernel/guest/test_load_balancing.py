@@ -10,6 +10,7 @@ from lab import Daemon, Fastvrrp, Laboratory, ipvsadm, wait_until
 from lab.clients import Clients, Connection
 from lab.directors import KeepalivedDirector, Site
 
+pytestmark = pytest.mark.timeout(330)  # the guest is slow
 PATIENCE = 60.0
 """Seconds; the guest is slow."""
 

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from lab import Laboratory, Router, wait_until
 
+pytestmark = pytest.mark.timeout(330)  # the guest is slow
 PATIENCE = 90.0
 """Seconds; the guest is slow."""
 PAGE = Path(__file__).parents[3] / "docs" / "load-balancing.md"

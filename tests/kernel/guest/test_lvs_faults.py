@@ -7,9 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from lab import Fastvrrp, Laboratory, Router, ipvsadm, wait_until
 from lab.servers import WebServer
 
+pytestmark = pytest.mark.timeout(330)  # the guest is slow
 FASTVRRP = str(Path(sys.executable).with_name("fastvrrp"))
 PATIENCE = 90.0
 """Seconds; the guest is slow."""

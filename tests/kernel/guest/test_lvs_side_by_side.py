@@ -8,11 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
+
 from lab import Daemon, Fastvrrp, Laboratory, Router
 from lab.directors import KeepalivedDirector
 from lab.servers import Certificate, MailServer, NameServer, WebServer
 from lab.side_by_side import SideBySide
 
+pytestmark = pytest.mark.timeout(330)  # the guest is slow
 PATIENCE = 60.0
 """Seconds; the guest is slow."""
 SUBJECT: type[Daemon] = Fastvrrp
