@@ -3,6 +3,7 @@ namespaces."""
 
 from __future__ import annotations
 
+import select
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from fastvrrp.kernel import group_marks
 from fastvrrp.kernel.group_marks import Marked
+from fastvrrp.lvs.marks import Marking
 from fastvrrp.model import Transport
 from kernel_namespace import Namespace, add_veth, inside_namespace, ip, needs_root
 
@@ -138,3 +140,21 @@ def test_a_table_of_somebody_else_is_refused_and_stays(peer: Namespace) -> None:
     assert group_marks.stands("marks")
     send(peer, "10.0.0.1", 53)
     assert seen() == {7: 0, 8: 0, 9: 0}
+
+
+def test_a_firewall_that_flushes_all_is_noticed_and_the_table_put_back(peer: Namespace) -> None:
+    marking = Marking(None)
+    table = ("marks", -1, False)
+    marking.settle(table, MARKED)
+    marking.read()
+    assert not select.select([marking.fileno()], [], [], 0)[0]
+    nft("flush ruleset\n" + WITNESS)
+    assert select.select([marking.fileno()], [], [], 5)[0]
+    marking.read()
+    assert not group_marks.stands("marks")
+    marking.settle(table, MARKED)
+    send(peer, "10.0.0.1", 53)
+    assert seen() == {7: 1, 8: 0, 9: 0}
+    marking.settle(table, ())
+    assert not group_marks.stands("marks")
+    marking.close()

@@ -377,7 +377,7 @@ CHECKERS = (
 SERVER_DEFAULTS = (
     *TIMING,
     SERVER_RETRY,
-    later(
+    Keyword(
         "lvs_method",
         METHOD,
         "How packets are forwarded.",
@@ -405,8 +405,8 @@ REAL_SERVER = Table().add(
     Keyword("weight", One(WEIGHT), "Share of connections.", "1"),
     Keyword("notify_up", SCRIPT, "Script run when it is up.", since="1.0.0"),
     Keyword("notify_down", SCRIPT, "Script run when it is down.", since="1.0.0"),
-    later("uthreshold", One(NUMBER), "Most connections.", since="1.1.13"),
-    later(
+    Keyword("uthreshold", One(NUMBER), "Most connections.", since="1.1.13"),
+    Keyword(
         "lthreshold", One(NUMBER), "Fewest connections before it gets more again.", since="1.1.13"
     ),
     *CHECKERS,
@@ -419,27 +419,27 @@ VIRTUAL_SERVER = Table().add(
         "Share of connections of real servers that say none.",
         "1",
     ),
-    later("lb_kind", METHOD, "How packets are forwarded.", replaced_by="lvs_method"),
-    later("lvs_sched", One(SCHEDULER), "How connections are spread.", "wlc", since="1.1.5"),
-    later("lb_algo", One(SCHEDULER), "How connections are spread.", replaced_by="lvs_sched"),
-    later("flag-1", FLAG, "First flag of the scheduler."),
-    later("flag-2", FLAG, "Second flag of the scheduler."),
-    later("flag-3", FLAG, "Third flag of the scheduler."),
-    later("sh-port", FLAG, "sh looks at ports too."),
-    later("sh-fallback", FLAG, "sh goes on where a server is down."),
-    later("mh-port", FLAG, "mh looks at ports too."),
-    later("mh-fallback", FLAG, "mh goes on where a server is down."),
-    later("hashed", FLAG, "Flag of the scheduler sh."),
-    later("ops", FLAG, "Every UDP packet is scheduled."),
-    later("persistence_engine", One(NAME), "What persistence looks at."),
-    later(
+    Keyword("lb_kind", METHOD, "How packets are forwarded.", replaced_by="lvs_method"),
+    Keyword("lvs_sched", One(SCHEDULER), "How connections are spread.", "wlc", since="1.1.5"),
+    Keyword("lb_algo", One(SCHEDULER), "How connections are spread.", replaced_by="lvs_sched"),
+    Keyword("flag-1", FLAG, "First flag of the scheduler."),
+    Keyword("flag-2", FLAG, "Second flag of the scheduler."),
+    Keyword("flag-3", FLAG, "Third flag of the scheduler."),
+    Keyword("sh-port", FLAG, "sh looks at ports too."),
+    Keyword("sh-fallback", FLAG, "sh goes on where a server is down."),
+    Keyword("mh-port", FLAG, "mh looks at ports too."),
+    Keyword("mh-fallback", FLAG, "mh goes on where a server is down."),
+    Keyword("hashed", FLAG, "Flag of the scheduler sh."),
+    Keyword("ops", FLAG, "Every UDP packet is scheduled."),
+    Keyword("persistence_engine", One(NAME), "What persistence looks at."),
+    Keyword(
         "persistence_timeout",
         Optional(Integer(1, 31 * 24 * 3600)),
         "Seconds of persistence.",
         fallback="360 where no number is written",
     ),
-    later("persistence_granularity", One(NETMASK), "Mask of persistent clients."),
-    later(
+    Keyword("persistence_granularity", One(NETMASK), "Mask of persistent clients."),
+    Keyword(
         "protocol",
         One(Choice({"TCP": "TCP", "UDP": "UDP", "SCTP": "SCTP"})),
         "Transport protocol.",
@@ -450,7 +450,7 @@ VIRTUAL_SERVER = Table().add(
     Keyword("hysteresis", One(Integer(0, 2**31 - 1)), "Weight that quorum may be off.", "0"),
     Keyword("quorum_up", SCRIPT, "Script run when there is quorum."),
     Keyword("quorum_down", SCRIPT, "Script run when there is none."),
-    later("ip_family", One(FAMILY), "Family of a mark.", "inet", since="1.2.20"),
+    Keyword("ip_family", One(FAMILY), "Family of a mark.", "inet", since="1.2.20"),
     Keyword("sorry_server", SERVER, "Server for when there is no quorum."),
     Keyword("sorry_server_inhibit", FLAG, "Weight 0 instead of removal.", since="1.2.13"),
     Keyword(

@@ -62,7 +62,7 @@ class Kind:
             return self.ports[0] if len(set(self.ports)) == 1 and not self.has_mark else 0
         if method == "NAT":
             return written
-        if not self.ports:
+        if self.has_mark:
             return 0
         others = [port for port in self.ports if port != written]
         return others[0] if others else written
@@ -305,9 +305,9 @@ def _check_ports(
         if not written:
             continue
         port = kind.port(written, method)
-        if port == written and not kind.has_mark:
+        if port == written:
             continue
-        remedy = "no port can be chosen" if port in (0, written) else f"{port} is taken"
+        remedy = "no port can be chosen" if kind.has_mark else f"{port} is taken"
         complaints.warning(
             statement,
             2,

@@ -99,8 +99,15 @@ class Ipvs:
         """`namespace` is a name of ip-netns(8) or the path of a namespace; None is the calling
         thread's. Loads the module where the kernel has no IPVS. Raises OSError where that fails or
         the namespace is missing."""
-        with netns.inside(namespace) if namespace else nullcontext():
-            self._requests = Requests(NETLINK_GENERIC)
+        try:
+            with netns.inside(namespace) if namespace else nullcontext():
+                self._requests = Requests(NETLINK_GENERIC)
+        except FileNotFoundError:
+            raise OSError(
+                errno.ENOENT,
+                f"there is no network namespace {namespace}: make it (ip netns add), or correct"
+                " net_namespace_ipvs",
+            ) from None
         try:
             self._family = self._find_family()
         except OSError:

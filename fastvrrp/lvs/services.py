@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+UNUSABLE = "IPVS cannot be used"
+UNMARKED = "Packets of groups cannot be marked, so their virtual servers get none"
+PLAIN = {method: Forwarding(method) for method in (ForwardingMethod.NAT, ForwardingMethod.DR)}
 RETRY = 30.0
 """Seconds until what the kernel has refused is tried again: a module may have come."""
 
@@ -94,7 +97,9 @@ class Services:
         self._said: dict[str, str] = {}
         """What the log has been told of what cannot be done at all."""
         self._retrying: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_due = False
+        """Whether something has happened by itself that asks for settling."""
+        self._settling: asyncio.Task[None] | None = None
 
     async def adopt(self, configuration: Configuration) -> None:
         """Opens IPVS, empties it where `lvs_flush` wants it, and reads what services there are:
@@ -149,6 +154,8 @@ class Services:
         """Removes the services from the kernel as `lvs_flush_on_stop` says, and ends."""
         if self._retrying is not None:
             self._retrying.cancel()
+        if self._settling is not None:
+            await self._settling
         async with self._lock:
             if self._marking is not None:
                 asyncio.get_running_loop().remove_reader(self._marking.fileno())
@@ -157,7 +164,7 @@ class Services:
                 if self._marking is not None:
                     await self._elsewhere(self._marking.close)
             except OSError as error:
-                self._tell("IPVS cannot be emptied", error)
+                log.error("IPVS cannot be emptied: %s", error.strerror)
         self._thread.shutdown()
 
     async def _elsewhere(self, run: Callable[..., Result], *arguments: object) -> Result:
@@ -169,18 +176,24 @@ class Services:
         """Opens IPVS and sets the timeouts, where that was not done; False where it cannot be."""
         if self._is_configured:
             return True
+        if UNUSABLE in self._said and self._retrying is not None:
+            return False
         definitions = self._configuration.definitions
         lvs = definitions.lvs
         times = (lvs.tcp_timeout, lvs.tcp_fin_timeout, lvs.udp_timeout)
         timeouts = Timeouts(*(None if time is None else time // SECOND for time in times))
         namespace = namespace_of(definitions.namespaces)
         try:
-            await self._elsewhere(self._table.open, namespace, lvs.flushes_at_start, timeouts)
+            await self._elsewhere(self._table.open, namespace, lvs.flushes_at_start)
         except OSError as error:
-            self._tell("IPVS cannot be used", error)
+            self._tell(UNUSABLE, error)
             return False
-        self._said.pop("IPVS cannot be used", None)
+        self._said.pop(UNUSABLE, None)
         self._is_configured = True
+        try:
+            await self._elsewhere(self._table.set_timeouts, timeouts)
+        except OSError as error:
+            log.error("IPVS does not take lvs_timeouts: %s", error.strerror)
         return True
 
     async def _mark(self) -> None:
@@ -192,13 +205,15 @@ class Services:
             try:
                 self._marking = await self._elsewhere(Marking, namespace)
             except OSError as error:
-                self._tell("Packets of groups cannot be marked", error)
+                self._tell(UNMARKED, error)
                 return
             asyncio.get_running_loop().add_reader(self._marking.fileno(), self._on_ruleset)
         try:
             await self._elsewhere(self._marking.settle, self._marks.table, self._marks.marked)
         except OSError as error:
-            self._tell("Packets of groups cannot be marked", error)
+            self._tell(UNMARKED, error)
+        else:
+            self._said.pop(UNMARKED, None)
 
     def _on_ruleset(self) -> None:
         """Somebody changed the ruleset: a firewall that starts anew flushes all of it."""
@@ -238,24 +253,28 @@ class Services:
         self._settle_soon()
 
     def _settle_soon(self) -> None:
-        task = asyncio.get_running_loop().create_task(self.settle())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._is_due = True
+        if self._settling is None or self._settling.done():
+            self._settling = asyncio.get_running_loop().create_task(self._settle_while_due())
+
+    async def _settle_while_due(self) -> None:
+        while self._is_due:
+            self._is_due = False
+            await self.settle()
 
 
 def _fitting(
     key: IpvsServiceKey, destinations: Mapping[IpvsDestinationKey, IpvsDestination]
 ) -> dict[IpvsDestinationKey, IpvsDestination]:
-    """Destinations as a service can have them: behind a mark, which has no port, a packet that is
-    not translated keeps its own."""
-    if not key.mark:
-        return dict(destinations)
+    """Destinations as a service can have them: a packet that is not translated keeps its port,
+    which behind a mark is any. Where two become one the first one stays."""
     fitting: dict[IpvsDestinationKey, IpvsDestination] = {}
-    for destination in destinations.values():
-        own = destination.key
-        if destination.forwarding.method != ForwardingMethod.NAT:
-            own = IpvsDestinationKey(own.address, 0)
-        fitting.setdefault(own, replace(destination, key=own))
+    for own, destination in destinations.items():
+        if own.port == key.port or destination.forwarding.method == ForwardingMethod.NAT:
+            fitting.setdefault(own, destination)
+        else:
+            moved = IpvsDestinationKey(own.address, key.port)
+            fitting.setdefault(moved, replace(destination, key=moved))
     return fitting
 
 
@@ -305,7 +324,7 @@ def _service(server: VirtualServer, key: IpvsServiceKey) -> IpvsService:
 
 def _forwarding(written: Forwarding) -> Forwarding:
     """How packets are forwarded, without what only counts for tunnels."""
-    return written if written.method == ForwardingMethod.TUN else Forwarding(written.method)
+    return PLAIN.get(written.method, written)
 
 
 def _family_of(address: bytes) -> int:

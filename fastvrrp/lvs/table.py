@@ -68,14 +68,18 @@ class KernelTable:
         self._known: dict[IpvsServiceKey, Entry] = {}
         """What the kernel has of what is ours."""
 
-    def open(self, namespace: str | None, is_flushed: bool, timeouts: Timeouts) -> None:
-        """Begins, where that was not done; `is_flushed` removes what others have left. Sets the
-        timeouts. Raises OSError where there is no IPVS, and may then be called again."""
+    def open(self, namespace: str | None, is_flushed: bool) -> None:
+        """Begins, where that was not done; `is_flushed` removes what others have left. Raises
+        OSError where there is no IPVS, and may then be called again."""
         if self._ipvs is None:
             self._ipvs = Ipvs(namespace)
             if is_flushed:
                 self._ipvs.flush()
             self._found = self._ipvs.services()
+
+    def set_timeouts(self, timeouts: Timeouts) -> None:
+        """Sets how long connections are kept. Raises OSError where the kernel refuses that."""
+        assert self._ipvs is not None
         self._ipvs.set_timeouts(timeouts)
 
     def carry_out(self, wanted: Iterable[Wanted]) -> list[Failure]:

@@ -215,13 +215,32 @@ class ServerBuilder:
             inhibits=block.written.get("inhibit_on_failure", virtual.value("inhibit_on_failure"))
             is True,
             upper_threshold=block.number("uthreshold"),
-            lower_threshold=block.number("lthreshold"),
+            lower_threshold=self._lower_threshold(entry, block),
             notify_up=self._users.settled(block.command("notify_up")),
             notify_down=self._users.settled(block.command("notify_down")),
             sends_mail=block.is_on("smtp_alert", self._sends_mail is not False),
             snmp_name=block.text("snmp_name"),
             checkers=tuple(checkers),
         )
+
+    def _lower_threshold(self, entry: Entry, block: Block) -> int:
+        """`lthreshold`, where the kernel takes it: not above `uthreshold`, whose 0 is no limit."""
+        lower, upper = block.number("lthreshold"), block.number("uthreshold")
+        if lower <= upper:
+            return lower
+        statement = next(
+            inner.statement
+            for inner in reversed(entry.entries)
+            if inner.keyword.name == "lthreshold"
+        )
+        self._complaints.warning(
+            statement,
+            1,
+            f"lthreshold {lower} is above uthreshold {upper}, and the kernel would refuse the"
+            " server; it is ignored",
+            is_ours=True,
+        )
+        return 0
 
     def _sorry(self, sound: Sound, block: Block, forwarding: Forwarding) -> SorryServer | None:
         if sound.sorry is None:

@@ -6,8 +6,9 @@ import asyncio
 import errno
 import logging
 import socket
+import subprocess
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,19 @@ def test_timeouts_are_set_and_follow_a_reload(tmp_path: Path) -> None:
     run(story())
 
 
+def test_timeouts_that_the_kernel_refuses_keep_nothing_else_from_going_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        too_long = "global_defs {\n    lvs_timeouts tcp 2147483647\n}\n"
+        services = await loaded(too_long + TWO_SERVERS, tmp_path)
+        assert saved() == TABLE
+        await services.close(FlushOnStop.EACH)
+
+    run(story())
+    assert caplog.text.count("lvs_timeouts: Invalid argument") == 1
+
+
 def test_a_missing_scheduler_is_told_once_with_its_module_and_the_rest_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -340,7 +354,50 @@ def test_ipvs_can_be_that_of_another_namespace(tmp_path: Path) -> None:
         ip("netns del directors")
 
 
-def test_without_ipvs_the_log_names_what_is_missing(
+@pytest.fixture
+def modprobe(tmp_path: Path) -> Iterator[Callable[[str], None]]:
+    """Lets the kernel load modules by a script of that text; there is no module of IPVS then."""
+    setting = Path("/proc/sys/kernel/modprobe")
+    before = setting.read_text()
+    modules = [line.split()[0] for line in Path("/proc/modules").read_text().splitlines()]
+    ours = [name for name in modules if name.startswith("ip_vs")]
+    subprocess.run(["modprobe", "-d", "/run/modules", "-r", *ours], check=True)
+    program = tmp_path / "modprobe"
+
+    def write(text: str) -> None:
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+        setting.write_text(str(program))
+
+    try:
+        yield write
+    finally:
+        setting.write_text(before)
+        subprocess.run(["modprobe", "-d", "/run/modules", "-a", *ours], check=True)
+
+
+def test_modules_are_loaded_when_they_are_needed(
+    modprobe: Callable[[str], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def missing() -> None:
+        services = await loaded(TWO_SERVERS, tmp_path)
+        await services.close(FlushOnStop.EACH)
+
+    async def found() -> None:
+        services = await loaded(TWO_SERVERS, tmp_path)
+        assert saved() == TABLE
+        await services.close(FlushOnStop.EACH)
+
+    modprobe("echo no such module >&2; exit 1")
+    run(missing())
+    assert caplog.text.count("load the module ip_vs (no such module)") == 1
+    caplog.clear()
+    modprobe('exec /sbin/modprobe -d /run/modules "$@"')
+    run(found())
+    assert not caplog.text
+
+
+def test_a_namespace_that_is_missing_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
@@ -349,4 +406,4 @@ def test_without_ipvs_the_log_names_what_is_missing(
         await services.close(FlushOnStop.EACH)
 
     run(story())
-    assert caplog.text.count("IPVS cannot be used") == 1
+    assert caplog.text.count("there is no network namespace nowhere") == 1

@@ -135,6 +135,7 @@ def of_marks() -> str:
 
 
 def of_groups() -> str:
+    ports = (real("10.0.0.1 80"), real("10.0.0.2 8080"), real("10.0.0.3"))
     return """
 virtual_server_group FOUR {
     10.1.0.1 80
@@ -150,6 +151,15 @@ virtual_server_group SIX {
     fd01:3::fffd-fd01:3::ffff 80
     fwmark 8
 }
+virtual_server_group PORTS {
+    10.4.0.1 80
+    10.4.0.2 8080
+}
+virtual_server_group PORTS_AND_MARK {
+    10.5.0.1 80
+    10.5.0.2 8080
+    fwmark 11
+}
 virtual_server_group PAIR {
     10.3.0.1-3 80
 }
@@ -163,6 +173,9 @@ virtual_server_group BOTH {
         server("group FOUR", "protocol TCP", "lvs_method DR", real("10.0.0.1 80"))
         + server("group PAIR", "protocol TCP", "lvs_method NAT", real("10.0.0.1 80"))
         + server("group PAIR", "protocol UDP", "lvs_method NAT", real("10.0.0.1 80"))
+        + server("group PORTS", "protocol TCP", "lvs_method NAT", *ports)
+        + server("group PORTS", "protocol UDP", "lvs_method DR", *ports)
+        + server("group PORTS_AND_MARK", "protocol TCP", "lvs_method DR", *ports)
         + server("group SIX", "protocol TCP", "lvs_method NAT", real("fd00::1 80"))
         + server(
             "group BOTH",
@@ -262,14 +275,27 @@ async def fastvrrp(text: str, folder: Path) -> tuple[list[str], list[str], list[
 
 
 @pytest.mark.keywords(
-    *(f"virtual_server/{name}" for name in ("lvs_sched", "lvs_method", "protocol", "ops")),
-    *("virtual_server/flag-1", "virtual_server/flag-2", "virtual_server/flag-3"),
-    *("virtual_server/sh-port", "virtual_server/sh-fallback", "virtual_server/hashed"),
-    *("virtual_server/mh-port", "virtual_server/mh-fallback", "virtual_server/ip_family"),
-    *("virtual_server/persistence_engine", "virtual_server/persistence_timeout"),
-    *("virtual_server/persistence_granularity", "virtual_server/weight"),
-    *("real_server/lvs_method", "real_server/weight", "virtual_server_group"),
-    *("global_defs/nftables_ipvs", "global_defs/nftables_ipvs_start_fwmark"),
+    "virtual_server/lvs_sched",
+    "virtual_server/lvs_method",
+    "virtual_server/protocol",
+    "virtual_server/ops",
+    "virtual_server/flag-1",
+    "virtual_server/flag-2",
+    "virtual_server/flag-3",
+    "virtual_server/sh-port",
+    "virtual_server/sh-fallback",
+    "virtual_server/mh-port",
+    "virtual_server/mh-fallback",
+    "virtual_server/hashed",
+    "virtual_server/ip_family",
+    "virtual_server/persistence_engine",
+    "virtual_server/persistence_timeout",
+    "virtual_server/persistence_granularity",
+    "virtual_server/weight",
+    "real_server/lvs_method",
+    "real_server/weight",
+    "virtual_server_group",
+    "global_defs/nftables_ipvs",
 )
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_the_table_is_the_same(name: str, tmp_path: Path) -> None:

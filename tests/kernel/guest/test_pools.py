@@ -342,6 +342,7 @@ def test_weights_and_servers_change_at_a_reload(tmp_path: Path) -> None:
     def story(director: Director, servers: Servers) -> None:
         director.write(virtual("10.0.0.1 80", "protocol TCP", real(8001), real(8002)))
         director.start()
+        director.until_table({SERVICE: {8001: 2, 8002: 2}})
         servers[8002].down()
         director.until_table({SERVICE: {8001: 2}})
         director.write(
@@ -377,6 +378,7 @@ def test_dynamic_weights_of_several_checkers(tmp_path: Path) -> None:
     def misc(path: Path) -> str:
         return f"""MISC_CHECK {{
             misc_path "{tmp_path}/exit {path}"
+            misc_timeout 30
             misc_dynamic
         }}"""
 
