@@ -24,6 +24,7 @@ imports the daemon; it is started as a command, as keepalived is.
     load        the load generator
     answers     what a device under test has answered
     flood       hostile load on one daemon, every packet accounted for
+    balancing   health checks, and the table of IPVS
     profile     the functions in which the time is spent
     workspace   folders, and the removal of those that a killed bench has left
     checkout    what needs the source: the same packets in C, micro benchmarks

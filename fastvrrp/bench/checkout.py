@@ -1,7 +1,9 @@
-"""What is measured only in a checkout of the source: the limit in C, and single operations."""
+"""What is measured only in a checkout of the source: the limit in C, single operations, and what
+needs another kernel."""
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import socket
 import subprocess
@@ -82,3 +84,20 @@ def measure_floor(case: Case) -> tuple[float, float] | None:
         received = receiver.stdout.read().split()
         sent = sender.stdout.split()
     return float(sent[1]) / 1000, float(received[1]) / 1000
+
+
+def run_in_guest(command: list[str], results: Path, timeout: float) -> str:
+    """Runs a command in user-mode Linux, a kernel with IPVS, where it may write into the folder
+    `results` as /run/results. Returns its output. Raises DaemonError where there is no checkout, or
+    the command fails."""
+    file = _folder().parent / "tests/kernel/machine.py"
+    specification = importlib.util.spec_from_file_location("fastvrrp_bench_machine", file)
+    assert specification is not None
+    assert specification.loader is not None
+    machine = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = machine  # its dataclass looks itself up
+    specification.loader.exec_module(machine)
+    outcome = machine.run(command, results, memory=2048, timeout=timeout)
+    if outcome.status != 0:
+        raise DaemonError(f"in user-mode Linux: {outcome.output or outcome.console}")
+    return str(outcome.output)

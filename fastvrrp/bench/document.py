@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastvrrp.bench import store
+from fastvrrp.bench import balancing, store
+from fastvrrp.bench.balancing import Balanced
 from fastvrrp.bench.case import Case
-from fastvrrp.bench.checkout import measure_floor
+from fastvrrp.bench.checkout import measure_floor, run_in_guest
 from fastvrrp.bench.compare import measure
 from fastvrrp.bench.figures import METRIC
 from fastvrrp.bench.flood import Flooded, flood
@@ -30,6 +33,9 @@ from fastvrrp.bench.store import Measured
 
 GROWTH = ("sent_cost", "received_cost", "overshoot_p99", "masters")
 PROFILE_SECONDS = 20.0
+BALANCING_SECONDS = 20.0
+GUEST_PATIENCE = 1800.0
+"""Seconds; user-mode Linux is slow."""
 READING_RUNS = 1
 """keepalived takes two minutes for one."""
 FAILURES = (DaemonError, NetworkError, OSError, subprocess.SubprocessError)
@@ -59,7 +65,12 @@ def write(file: Path, only: Sequence[str], say: Say, *, resume: bool, add: bool)
         done[plan.case] = before.joined(measured) if add and before else measured
         store.save(folder / "figures.json", done)
         write_down(file, done)
-    for name, run in (("reading", _reading), ("flood", _flood), ("profile", _profile)):
+    for name, run in (
+        ("reading", _reading),
+        ("balancing", _balancing),
+        ("flood", _flood),
+        ("profile", _profile),
+    ):
         kept = folder / f"{name}.json"
         if is_wanted(name) and not (resume and kept.exists()):
             store.write_whole(kept, {"on": store.today(), "machine": describe(), **run(say)})
@@ -89,6 +100,22 @@ def _reading(say: Say) -> dict[str, Any]:
             found["readings"] += [each.to_json() for each in done]
         except FAILURES as error:
             found["failures"].append(f"{case.name}: {error}")
+    return found
+
+
+def _balancing(say: Say) -> dict[str, Any]:
+    """Checks in this kernel; beside keepalived, and the table, in one that has IPVS."""
+    found: dict[str, Any] = {"balanced": [], "failures": []}
+    try:
+        done = balancing.measure(balancing.CHECKED, "fastvrrp", BALANCING_SECONDS, say)
+        found["balanced"].append(done.to_json())
+        with tempfile.TemporaryDirectory(prefix="fastvrrp-bench-") as folder:
+            say("load balancing beside keepalived, in user-mode Linux")
+            command = [sys.executable, "-m", "fastvrrp", "bench", "balancing", "--beside"]
+            run_in_guest([*command, "--json", "/run/results/f.json"], Path(folder), GUEST_PATIENCE)
+            found["balanced"] += json.loads(Path(folder, "f.json").read_text())
+    except FAILURES as error:
+        found["failures"].append(str(error))
     return found
 
 
@@ -125,9 +152,10 @@ def write_down(file: Path, done: Mapping[Case, Measured]) -> None:
     )
     pictures = [f"{folder.name}/{name}" for name in _draw(measured, folder)]
     readings = _extra(folder / "reading.json", "readings", MeasuredCase.from_json)
+    balanced = _extra(folder / "balancing.json", "balanced", Balanced.from_json)
     flooded = _extra(folder / "flood.json", "daemons", Flooded.from_json)
     profiled = _extra(folder / "profile.json", "profiles", Profile.from_json)
-    file.write_text("\n".join(page(measured, readings, flooded, profiled, pictures)))
+    file.write_text("\n".join(page(measured, readings, balanced, flooded, profiled, pictures)))
 
 
 def _extra(file: Path, key: str, read: Callable[[dict[str, Any]], Any]) -> Extra:

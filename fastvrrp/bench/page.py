@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastvrrp.bench.balancing import CHECKED, verdict
+from fastvrrp.bench.balancing import table as balancing_table
 from fastvrrp.bench.figures import METRIC, METRICS, Figures
 from fastvrrp.bench.flood import flood_rows
 from fastvrrp.bench.goals import FLOODED, GOALS, PROFILED, Goal
@@ -49,12 +51,13 @@ class Extra:
 def page(
     measured: Sequence[Measured],
     readings: Extra,
+    balanced: Extra,
     flooded: Extra,
     profiled: Extra,
     pictures: Sequence[str],
 ) -> Iterator[str]:
-    """The lines of the document; `readings` has MeasuredCase, `flooded` Flooded, `profiled`
-    Profile."""
+    """The lines of the document; `readings` has MeasuredCase, `balanced` Balanced, `flooded`
+    Flooded, `profiled` Profile."""
     yield "# Performance"
     yield ""
     yield "Written by `make bench`; do not edit. Two daemons in two network namespaces, joined by"
@@ -82,6 +85,9 @@ def page(
     yield from _extra_lines(readings)
     yield ""
     yield from reading_table(readings.results)
+    yield ""
+    yield "## Load balancing"
+    yield from _balancing_lines(balanced)
     yield ""
     yield "## Hostile load"
     yield from _flood_lines(flooded)
@@ -123,6 +129,18 @@ def _extra_lines(extra: Extra) -> Iterator[str]:
     for failure in extra.failures:
         yield ""
         yield f"**Failed**: {failure.splitlines()[0]}"
+
+
+def _balancing_lines(balanced: Extra) -> Iterator[str]:
+    yield ""
+    yield "`fastvrrp bench balancing`: TCP_CHECK over loopback, and how long the kernel's IPVS"
+    yield "takes to have a whole table. keepalived does nothing in a kernel without IPVS, so it is"
+    yield "measured in user-mode Linux, where everything is slower: only the ratios mean something."
+    yield from _extra_lines(balanced)
+    yield ""
+    yield f"{CHECKED.name}: {verdict(balanced.results)}."
+    yield ""
+    yield from balancing_table(balanced.results)
 
 
 def _flood_lines(flooded: Extra) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fastvrrp.cli import bench_config, bench_flood, bench_load, bench_profile
+from fastvrrp.cli import bench_balancing, bench_config, bench_flood, bench_load, bench_profile
 from fastvrrp.cli.bench_guard import guarded, refuse
 
 
@@ -18,6 +18,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     kinds = parser.add_subparsers(dest="bench", metavar="WHAT", required=True)
     _register_lab(kinds)
     bench_config.register(kinds)
+    bench_balancing.register(kinds)
     _register_micro(kinds)
     _register_document(kinds)
     bench_load.register(kinds)
@@ -108,8 +109,8 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         metavar="TEXT",
         action="append",
         default=[],
-        help="only the cases with this in their name, 'reading', 'flood' or 'profile'; may be"
-        " repeated. The others stay as they were measured before",
+        help="only the cases with this in their name, 'reading', 'balancing', 'flood' or 'profile';"
+        " may be repeated. The others stay as they were measured before",
     )
     again = document.add_mutually_exclusive_group()
     again.add_argument(

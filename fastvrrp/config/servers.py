@@ -64,8 +64,7 @@ class Kind:
             return written
         if self.has_mark:
             return 0
-        others = [port for port in self.ports if port != written]
-        return others[0] if others else written
+        return written if written in self.ports else self.ports[0]
 
 
 class Sound(NamedTuple):

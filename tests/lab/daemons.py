@@ -110,6 +110,8 @@ class Keepalived(Daemon):
     """Debian's keepalived, its VRRP process and that one's parent."""
 
     kind = "keepalived"
+    parts: ClassVar[tuple[str, ...]] = ("--vrrp",)
+    """Which of its processes it starts; none of these options starts all."""
     # Measured with 2.2.7: it sets the hop limit of multicasts only.
     ipv6_unicast_hop_limit = 64
 
@@ -119,10 +121,11 @@ class Keepalived(Daemon):
             stale.unlink()
         return [
             [
-                *("keepalived", "-n", "-l", "-D", "--vrrp"),
+                *("keepalived", "-n", "-l", "-D", *self.parts),
                 *("-f", str(self.configuration_file)),
                 *("-p", str(self.folder / "parent.pid")),
                 *("-r", str(self.folder / "vrrp.pid")),
+                *("-c", str(self.folder / "checkers.pid")),
             ]
         ]
 
