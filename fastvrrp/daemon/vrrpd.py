@@ -46,6 +46,7 @@ from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.routing import Routing
 from fastvrrp.vrrp.split_brain import SplitBrains
+from fastvrrp.vrrp.sync_daemon import SyncDaemons
 from fastvrrp.vrrp.sync_groups import GroupNews, SyncGroups
 from fastvrrp.vrrp.tracking import Tracking
 from fastvrrp.vrrp.transitions import Transitions
@@ -177,6 +178,12 @@ class Vrrpd:
             split_brains,
             self._daemon_scripts,
             notifier,
+            SyncDaemons(
+                self._roster.instances,
+                lambda index: self._table.state(index) == State.MASTER,
+                self._run_elsewhere,
+                self._loop.call_later,
+            ),
             GroupNews(self._groups),
         )
         self._roster.followers = self._transitions.followers = self._followers

@@ -20,7 +20,9 @@ BOOT = Path(__file__).parent / "boot.sh"
 MODULES = (
     *("dummy", "8021q", "bonding", "vrf", "ipvlan", "macvlan", "veth", "bridge", "sch_netem"),
     *("mpls_iptunnel", "ila"),
-    *("nf_tables", "ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc", "ip_vs_sh"),
+    *("nf_tables", "ipip", "fou", "ip_gre", "ip_vs", "ip_vs_pe_sip"),
+    *(f"ip_vs_{name}" for name in ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh")),
+    *(f"ip_vs_{name}" for name in ("fo", "ovf", "sed", "nq")),
 )
 """What the guest loads; their dependencies come by themselves."""
 

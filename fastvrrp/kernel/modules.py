@@ -1,0 +1,37 @@
+"""Modules of the kernel: which are there, and loading one that is not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+MODPROBE = Path("/proc/sys/kernel/modprobe")
+"""Has the program that the kernel itself loads modules with."""
+
+
+def is_loaded(name: str) -> bool:
+    """Whether a module is loaded, or is a part of the kernel that shows itself as one."""
+    return Path("/sys/module", name).is_dir()
+
+
+def load(name: str) -> str | None:
+    """Has a module loaded; None, or why it could not be, for a person. Blocks while it loads."""
+    program = _program()
+    try:
+        finished = subprocess.run(
+            [program, "-q", name], capture_output=True, text=True, check=False, env={}
+        )
+    except OSError as error:
+        return f"{program}: {error.strerror}"
+    if finished.returncode == 0:
+        return None
+    return finished.stderr.strip() or f"{program} does not find it for Linux {os.uname().release}"
+
+
+def _program() -> str:
+    try:
+        named = MODPROBE.read_text().strip()
+    except OSError:
+        named = ""
+    return named or "/sbin/modprobe"
