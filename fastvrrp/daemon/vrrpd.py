@@ -130,6 +130,7 @@ class Vrrpd:
             self._run_elsewhere,
         )
         self._roster.on_moved = self._transitions.put_again
+        self._transitions.on_lost = self._roster.on_address_lost
         self._roster.on_changed = self._on_roster_changed
         self._links.on_virtual_address_gone = self._transitions.on_address_gone
         split_brains = SplitBrains(

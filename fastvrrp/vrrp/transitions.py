@@ -71,6 +71,8 @@ class Transitions:
         """Who hears of changes of state, in this order."""
         self.on_split_brain: Callable[[Instance, Note], None] = lambda _, __: None
         """Called with notes of that kind."""
+        self.on_lost: Callable[[Instance, int], None] = lambda _, __: None
+        """Called with a master, and an ifindex from which somebody has removed its address."""
         self._standing: dict[int, dict[bytes, int]] = {}
         """Addresses of masters, by ifindex: whose they are."""
         self.addresses = open_queue(self._on_applied)
@@ -121,7 +123,7 @@ class Transitions:
                 self._instances[index].model.name,
                 ip_address(address),
             )
-            self.put_again(self._instances[index])
+            self.on_lost(self._instances[index], ifindex)
 
     def master_of(self, ifindex: int, address: bytes) -> int | None:
         """The index of the master whose address stands on an interface."""
