@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from fastvrrp._driver import Driver
@@ -92,12 +92,7 @@ class Tracking(Follower):
     def configure(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._trackers.configure(configuration)
-        groups = {
-            member: group
-            for group in configuration.sync_groups
-            if group.tracked or group.tracks_for_all
-            for member in group.members
-        }
+        groups = tracking_groups(configuration)
         self._regrouped = {
             name
             for name in groups.keys() | self._groups.keys()
@@ -208,23 +203,13 @@ class Tracking(Follower):
                 del self._users_of[key]
 
     def _tracked_by(self, instance: Instance) -> tuple[Tracked, ...]:
-        """What an instance tracks, by itself and by its group. BFD sessions are none yet."""
+        """What an instance tracks, by itself and by its group."""
         own = instance.model.tracked
         group = self._groups.get(instance.model.name)
         if group is None:
-            if not own:
-                return ()
-            every = [*own]
-        else:
-            every = [*own, *group.tracked]
-            if group.tracks_for_all:
-                for name in group.members:
-                    if name in self._members:
-                        every += self._members[name].model.tracked
-        found = {
-            (each.kind, each.name): each for each in reversed(every) if each.kind != Tracker.BFD
-        }
-        return tuple(reversed(found.values()))
+            return tracked_in_all(own) if own else ()
+        members = [self._members[name].model for name in group.members if name in self._members]
+        return tracked_in_all(own, group, members)
 
     # --- what comes of it ------------------------------------------------------------------------
 
@@ -312,6 +297,30 @@ class Tracking(Follower):
                 for name in names & delays.keys():
                     self._carrier.shorten(name, instance.model)
             yield
+
+
+def tracking_groups(configuration: Configuration) -> dict[str, SyncGroup]:
+    """Groups that track, by the names of their members."""
+    return {
+        member: group
+        for group in configuration.sync_groups
+        if group.tracked or group.tracks_for_all
+        for member in group.members
+    }
+
+
+def tracked_in_all(
+    own: Iterable[Tracked], group: SyncGroup | None = None, members: Iterable[VirtualRouter] = ()
+) -> tuple[Tracked, ...]:
+    """What a virtual router tracks, by itself and by its group, whose members there are. A thing
+    counts once, as it was written first. BFD sessions are none yet."""
+    every = [*own]
+    if group is not None:
+        every += group.tracked
+        if group.tracks_for_all:
+            every += (tracked for member in members for tracked in member.tracked)
+    found = {(each.kind, each.name): each for each in reversed(every) if each.kind != Tracker.BFD}
+    return tuple(reversed(found.values()))
 
 
 def _tracking_of(group: SyncGroup | None) -> object:
