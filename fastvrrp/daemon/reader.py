@@ -28,6 +28,7 @@ from fastvrrp.daemon.reading import (
     in_parts,
 )
 from fastvrrp.model import VirtualRouter
+from fastvrrp.track.credentials import accounts_of
 
 LEVELS = {Severity.WARNING: logging.WARNING, Severity.ERROR: logging.ERROR}
 
@@ -55,7 +56,8 @@ def say(stream: PartWriter, reading: Reading, known: bytes, is_reload: bool) -> 
     configuration = reading.configuration
     models = configuration.virtual_routers
     rest = replace(configuration, virtual_routers=())
-    stream.write(Part.SUMMARY, Summary(rest, reading.has_errors, len(models)))
+    accounts = accounts_of(rest, models)
+    stream.write(Part.SUMMARY, Summary(rest, reading.has_errors, len(models), accounts))
     if not (is_reload and reading.has_errors):
         running = {
             known[start : start + DIGEST_SIZE]: start // DIGEST_SIZE

@@ -28,7 +28,16 @@ from fastvrrp.track.errands import Errands
 from fastvrrp.track.frames import Closed, Frames
 from fastvrrp.track.interpreter import CALLERS_PATH
 from fastvrrp.track.obstacles import found, obstacle, own_credentials
-from fastvrrp.track.script import Command, Inspection, News, Remark, Resident, Tally, Watched
+from fastvrrp.track.script import (
+    Command,
+    Inspection,
+    Moved,
+    News,
+    Remark,
+    Resident,
+    Tally,
+    Watched,
+)
 
 TIMED_OUT = "timed_out"
 """Reason of a failure."""
@@ -70,7 +79,9 @@ class Runner:
         """When a check is run next, and a number that tells apart those of one moment."""
         self._numbers = itertools.count()
         self._is_ending = False
-        self._errands = Errands(spawn, lambda line: self._daemon.send(json.dumps([line]).encode()))
+        self._errands = Errands(
+            spawn, lambda line: self._daemon.send(json.dumps([line]).encode()), self._tell
+        )
 
     def serve(self) -> None:
         """Runs until the daemon closes its end, and no check and no resident runs any more."""
@@ -208,7 +219,7 @@ class Runner:
         if self._tallies.get(tally.check.name) is tally:
             self._tell(Remark(tally.check.name, text))
 
-    def _tell(self, what: News | Remark) -> None:
+    def _tell(self, what: News | Remark | Moved) -> None:
         self._daemon.send(json.dumps(what).encode())
 
     def _milliseconds_left(self) -> int | None:

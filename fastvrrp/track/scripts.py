@@ -12,8 +12,19 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from fastvrrp.track.companion import Companion
+from fastvrrp.track.latecomers import Latecomers
 from fastvrrp.track.runner import TIMED_OUT
-from fastvrrp.track.script import Check, Command, Inspection, News, Remark, Resident, Watched
+from fastvrrp.track.script import (
+    Check,
+    Command,
+    Inspection,
+    Life,
+    Moved,
+    News,
+    Remark,
+    Resident,
+    Watched,
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +42,10 @@ class Scripts:
         self._errands: list[Command | Inspection] = []
         """What is to be done when the other process has been started."""
         self._residents: dict[str, Resident] = {}
+        self._lives: dict[str, Life] = {}
+        """As which processes they run."""
+        self.latecomers = Latecomers(loop)
+        """Those whose user is not known yet."""
         self.on_news: Callable[[str, bool], None] = lambda *_: None
         """Called with the name of a check that has become good or bad."""
 
@@ -78,6 +93,7 @@ class Scripts:
             self._runner.start()
             return
         for name in before.keys() - residents.keys():
+            self._lives.pop(name, None)
             self._runner.send(Resident(name, None))
         for resident in residents.values():
             self._runner.send(resident)
@@ -92,14 +108,15 @@ class Scripts:
     def close(self) -> None:
         """Ends every check and resident that runs, and with them the other process. Commands that
         are run once go on."""
+        self.latecomers.close()
         self._runner.close()
         self._runner.wait()
 
     def _on_start(self) -> None:
         for check in self._checks.values():
             self._say(check)
-        for resident in self._residents.values():
-            self._runner.send(resident)
+        for name, resident in self._residents.items():
+            self._runner.send(resident._replace(before=self._lives.pop(name, None)))
         errands, self._errands = self._errands, []
         for errand in errands:
             self._runner.send(errand)
@@ -111,6 +128,10 @@ class Scripts:
         said = json.loads(message)
         if len(said) == 1:
             log.warning("%s", said[0])
+            return
+        if len(said) == len(Moved._fields):
+            moved = Moved(*said)
+            self._lives[moved.name] = Life(moved.pid, moved.began)
             return
         if said[0] not in self._checks:
             return

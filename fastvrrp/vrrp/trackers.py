@@ -177,8 +177,10 @@ class Trackers:
         kind, name = key
         if kind == Tracker.INTERFACE:
             self._links.unsubscribe(self._on_link, name)
-        elif kind == Tracker.SCRIPT and self._checks.pop(name, None) is not None:
-            self._scripts.forget(name)
+        elif kind == Tracker.SCRIPT:
+            self._scripts.latecomers.forget(key)
+            if self._checks.pop(name, None) is not None:
+                self._scripts.forget(name)
         elif kind == Tracker.FILE and self._paths.pop(name, None) is not None:
             assert self._files is not None
             self._files.forget(name)
@@ -189,7 +191,13 @@ class Trackers:
         try:
             command = as_run(script.command, self._settings)
         except KeyError as error:
-            log.error("vrrp_script %s is not run: %s", script.name, error.args[0])
+            log.error("vrrp_script %s is not run yet: %s", script.name, error.args[0])
+            self._scripts.latecomers.wait(
+                (Tracker.SCRIPT, script.name),
+                script.command,
+                self._settings,
+                lambda: self._run_script(script),
+            )
             return
         self._checks[script.name] = script, self._settings
         self._scripts.watch(
