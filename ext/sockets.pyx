@@ -159,6 +159,11 @@ def interface_number(int place, int32_t ifindex) -> int:
     return -(place << PLACE_SHIFT | ifindex)
 
 
+def place_and_ifindex(int32_t number) -> tuple:
+    """Takes an `interface_number` apart."""
+    return place_of(number), ifindex_of(number)
+
+
 cdef class Alarm:
     """A timerfd on CLOCK_MONOTONIC. `descriptor` is readable when it has fired."""
 

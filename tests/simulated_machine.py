@@ -14,6 +14,7 @@ from fastvrrp.kernel.macvlan import Refusal, Vmacs, Wanted
 from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import Configuration, State, SyncGroup, VirtualAddress, VirtualRouter
 from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.sync_groups import GroupNews, SyncGroups
 from simulation import GROUP4, Router
@@ -72,23 +73,25 @@ class Machine(Router):
         self.now = 0
         self.changes: list[tuple[str, str]] = []
         """What followers hear: names of virtual routers or groups, and states."""
-        self.links = SimulatedLinks()
+        self.place = Place(lambda run, then: None)
+        self.place.links = self.links = SimulatedLinks()
+        self.place.vmacs = NoVmacs(cast(Channel, None), Sysctls())
         for wire in range(wires):
             self.links.set(wire, number, is_up=True)
             self.links.add_address(wire, ip_address(f"10.{wire}.0.{number}").packed)
         self.roster = SimulatedRoster(
             self.table,
             self.engine,
-            self.links,
-            NoVmacs(cast(Channel, None), Sysctls()),
+            lambda _: self.place,
+            lambda _: None,
             lambda: self.now,
-            lambda run, then: None,
         )
         self.groups = SyncGroups(self.engine, self.table, self.roster, lambda: self.now)
         self.groups.on_group_change = lambda group, before, after: self.changes.append(
             (group.name, after.name)
         )
-        self.roster.followers = (self.groups, GroupNews(self.groups))
+        self.followers = (self.groups, GroupNews(self.groups))
+        self.roster.follow(self.followers)
 
     def begin(self, models: Sequence[VirtualRouter], groups: Sequence[SyncGroup]) -> None:
         self.groups.configure(Configuration(sync_groups=tuple(groups)))
@@ -130,7 +133,7 @@ class Machine(Router):
                 instance = self.roster.instances[note.router]
                 if note.before != note.after:
                     self.changes.append((instance.model.name, State(note.after).name))
-                for follower in self.roster.followers:
+                for follower in self.followers:
                     follower.take(instance, note)
             self.engine.flush()
 

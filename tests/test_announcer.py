@@ -10,6 +10,7 @@ import pytest
 from fastvrrp.model import Announcements, GarpGroup, VirtualRouter
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.place import Place
 from simulation import SECOND, Router
 
 MAC = bytes((0, 0, 0x5E, 0, 1, 51))
@@ -39,7 +40,7 @@ class Stage:
                 family=AF_INET,
                 announcements=chosen,
             )
-            self.instances[index] = Instance(model, index)
+            self.instances[index] = Instance(model, index, Place(lambda run, then: None))
             self.aim(index, [(AF_INET, bytes((10, 0, 0, 100 + number)), 7, MAC, False)])
         self.announcer = Announcer(
             self.router.engine,
@@ -295,6 +296,6 @@ def test_who_gets_the_index_of_another_does_not_get_what_waited_for_it() -> None
     stage.announcer.became_master(stage.instances[0])
     stage.sent_until(5 * SECOND)
     model = replace(stage.instances[0].model, announcements=Announcements(master_delay=0))
-    stage.instances[0] = Instance(model, 0)
+    stage.instances[0] = Instance(model, 0, Place(lambda run, then: None))
     stage.announcer.became_master(stage.instances[0])
     assert times(stage.sent_until(100 * SECOND)) == [5] * 5

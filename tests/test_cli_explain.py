@@ -12,7 +12,7 @@ import pytest
 from fastvrrp.cli import explain
 from fastvrrp.cli.explain_facts import facts_of
 from fastvrrp.config import read
-from fastvrrp.kernel.links import Links
+from fastvrrp.vrrp.place import Place
 
 CONFIGURATION = """
 global_defs {
@@ -122,10 +122,10 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def facts(file: Path, name: str, links: Links | None = None) -> dict[str, Any]:
+def facts(file: Path, name: str, place: Place | None = None) -> dict[str, Any]:
     configuration = read(str(file)).configuration
     (router,) = [each for each in configuration.virtual_routers if each.name == name]
-    return facts_of(configuration, router, links)
+    return facts_of(configuration, router, place)
 
 
 def run(*words: str) -> int:
@@ -265,19 +265,19 @@ def test_what_is_a_fault(file: Path) -> None:
 
 def test_what_is_so_on_this_machine(file: Path) -> None:
     configuration = read(str(file)).configuration
-    links = explain.look(configuration)
-    assert links is not None
+    place = explain.look(configuration, configuration.virtual_routers[0])
+    assert place is not None
     try:
-        assert facts(file, "VI_1", links)["now"] == {
+        assert facts(file, "VI_1", place)["now"] == {
             "faults": ["interface nosuch0 does not exist"],
             "source": None,
         }
         assert (
             "key 1 of auth_hmac cannot be used: /nosuch/key cannot be read: No such file or"
-            " directory" in facts(file, "VI_4", links)["now"]["faults"]
+            " directory" in facts(file, "VI_4", place)["now"]["faults"]
         )
     finally:
-        links.close()
+        place.close()
 
 
 def test_what_it_brings_and_who_is_told(file: Path) -> None:

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastvrrp._engine import Note
-from fastvrrp.kernel.links import Links
 from fastvrrp.model import VirtualRouter
 from fastvrrp.vrrp.follower import Follower, Rival
 from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.split_brain import SplitBrains
+from fastvrrp.vrrp.standing import Standing
 from simulation import IFINDEX, SECOND, Link, Router
 from test_simulation import events, router_options
 
@@ -188,13 +189,18 @@ def test_followers_are_told_once_when_it_begins_and_once_when_it_is_over() -> No
     watched = Watched(200, 100)
     high, low = watched.routers
     model = VirtualRouter(name="VI_1", interface="eth0", vrid=51, family=AF_INET)
-    instance, told = Instance(model, 0), Told()
+    place = Place(lambda run, then: None)
+    instance, told = Instance(model, 0, place), Told()
     loop = asyncio.new_event_loop()
     try:
         found = SplitBrains(
-            high.table, Links(), loop, lambda: watched.link.now, {0: instance}, lambda *_: None, ()
+            high.table,
+            loop,
+            lambda: watched.link.now,
+            {0: instance},
+            lambda _: Standing(place, lambda _: None, lambda _: None, lambda: None),
         )
-        found.followers = (found, told)
+        found.follow((found, told))
         watched.run(5)
         watched.deafen(low)
         watched.run(20)

@@ -10,9 +10,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from fastvrrp.kernel.links import Links
 from fastvrrp.kernel.rtsockets import Watch
 from fastvrrp.model import NextHop, Prefix, Route, Rule, VirtualAddress
+from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.upkeep import Thing, Upkeep
 from kernel_namespace import add_veth, inside_namespace, ip, needs_root
 
@@ -41,9 +41,11 @@ class Kept:
         self.lost: list[tuple[Thing, frozenset[Hashable]]] = []
         self.settled: list[tuple[Thing, bool]] = []
         self.watches: list[Watch] = []
-        self.links = Links()
+        place = Place(self.run)
+        place.open()
+        self.links = place.links
         self.links.start()
-        self.upkeep = Upkeep(self.links, self.run)
+        self.upkeep = Upkeep(place)
         self.upkeep.on_lost = lambda thing, owners: self.lost.append((thing, owners))
         self.upkeep.on_settled = lambda thing, _, stands: self.settled.append((thing, stands))
         self.upkeep.on_watch = self.watches.append

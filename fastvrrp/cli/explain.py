@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastvrrp.kernel.links import Links
-    from fastvrrp.model import Configuration
+    from fastvrrp.model import Configuration, VirtualRouter
+    from fastvrrp.vrrp.place import Place
 
     Facts = dict[str, Any]
 
@@ -72,12 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
             text += f"; did you mean {suggestion}?"
         print(f"fastvrrp: {printable(text)}", file=sys.stderr)
         return UNKNOWN
-    links = look(reading.configuration)
+    place = look(reading.configuration, router)
     try:
-        facts = facts_of(reading.configuration, router, links)
+        facts = facts_of(reading.configuration, router, place)
     finally:
-        if links is not None:
-            links.close()
+        if place is not None:
+            place.close()
     if arguments.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
@@ -86,22 +86,30 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def look(configuration: Configuration) -> Links | None:
-    """This machine's links and addresses; None where the kernel does not tell."""
-    from fastvrrp.kernel.links import Links
+def look(configuration: Configuration, router: VirtualRouter) -> Place | None:
+    """The links and addresses of this machine, in the network namespace of a virtual router; None
+    where the kernel does not tell."""
+    from fastvrrp.vrrp.place import Place
 
-    links = Links(
-        {
-            (address.family, address.address)
-            for router in configuration.virtual_routers
-            for address in router.all_addresses
-        }
+    place = Place(lambda run, then: None, router.namespace, 0 if router.namespace is None else 1)
+    place.virtual_addresses.update(
+        (address.family, address.address)
+        for each in configuration.virtual_routers
+        if each.namespace == router.namespace
+        for address in each.all_addresses
     )
     try:
-        links.start()
+        place.open()
+        with place.inside():
+            place.links.open()
+    except FileNotFoundError:
+        return place
     except OSError:
+        place.close()
         return None
-    return links
+    place.links.begin()
+    place.fault = None
+    return place
 
 
 # --- for a person ---------------------------------------------------------------------------------
@@ -109,9 +117,11 @@ def look(configuration: Configuration) -> Links | None:
 
 def lines(facts: Facts) -> Iterator[str]:
     """The facts as text."""
+    namespace = facts["namespace"]
+    where = "" if namespace is None else f" in network namespace {namespace}"
     yield (
         f"{facts['name']}: VRRPv{facts['version']} for {facts['family']}, virtual router"
-        f" {facts['vrid']} on {facts['interface']}"
+        f" {facts['vrid']} on {facts['interface']}{where}"
     )
     for title, body in (
         ("Now, on this machine", _now(facts["now"])),

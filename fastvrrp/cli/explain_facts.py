@@ -14,7 +14,6 @@ from fastvrrp._fsm import Machine
 from fastvrrp.config.arguments import address_text
 from fastvrrp.config.hmac_keys import KeyFault, key_bytes
 from fastvrrp.kernel import routes, rules
-from fastvrrp.kernel.links import Links
 from fastvrrp.model import (
     SECOND,
     Authentication,
@@ -29,6 +28,7 @@ from fastvrrp.model import (
 )
 from fastvrrp.track.priority import MOST_ADDED, OWNER, Contribution, effective, of_state
 from fastvrrp.vrrp.instance import VMAC_IS_COMING, Instance, link_of
+from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.tracking import tracked_in_all, tracking_groups
 
 Facts = dict[str, Any]
@@ -43,15 +43,16 @@ GOOD = {
 FAULT = "FAULT"
 
 
-def facts_of(configuration: Configuration, router: VirtualRouter, links: Links | None) -> Facts:
-    """Everything about one virtual router. `links` is the picture of this machine's, where there
-    is one."""
+def facts_of(configuration: Configuration, router: VirtualRouter, place: Place | None) -> Facts:
+    """Everything about one virtual router. `place` is its network namespace on this machine, where
+    that can be looked at."""
     groups = [group for group in configuration.sync_groups if router.name in group.members]
     tracked = _tracked(configuration, router)
     lowest, highest = _range(router.priority, tracked)
     return {
         "name": router.name,
         "interface": router.interface,
+        "namespace": router.namespace,
         "vrid": router.vrid,
         "version": router.version,
         "family": "IPv6" if router.family == AF_INET6 else "IPv4",
@@ -66,7 +67,7 @@ def facts_of(configuration: Configuration, router: VirtualRouter, links: Links |
         },
         "sync_groups": [group.name for group in groups],
         "faults": [*_faults(router), *_tracked_faults(tracked), *_group_faults(router, groups)],
-        "now": _now(router, links),
+        "now": _now(router, place),
         "brings": {
             "addresses": [_address(router, each, True) for each in router.addresses]
             + [_address(router, each, False) for each in router.excluded_addresses],
@@ -154,9 +155,9 @@ def _tracked(configuration: Configuration, router: VirtualRouter) -> tuple[Track
     """What counts for a virtual router, as the daemon has it."""
     group = tracking_groups(configuration).get(router.name)
     if group is None:
-        return tracked_in_all(router.tracked)
+        return tracked_in_all(router)
     members = [each for each in configuration.virtual_routers if each.name in group.members]
-    return tracked_in_all(router.tracked, group, members)
+    return tracked_in_all(router, group, members)
 
 
 def _contributions(tracked: Tracked) -> tuple[Contribution, Contribution]:
@@ -242,11 +243,12 @@ def _group_faults(router: VirtualRouter, groups: Iterable[SyncGroup]) -> Iterato
             yield f"sync group {group.name}: {' or '.join(others)} is in FAULT"
 
 
-def _now(router: VirtualRouter, links: Links | None) -> Facts | None:
+def _now(router: VirtualRouter, place: Place | None) -> Facts | None:
     """What is so on this machine at this moment; None where nobody could look."""
-    if links is None:
+    if place is None:
         return None
-    instance = Instance(router, 0)
+    links = place.links
+    instance = Instance(router, 0, place)
     instance.vmac_ifindex = VMAC_IS_COMING  # it would be made
     lack = instance.find_lack(links)
     faults = []

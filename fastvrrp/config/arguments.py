@@ -239,6 +239,13 @@ class Matching:
         return word
 
 
+NAMESPACE = Matching(
+    "NAME",
+    r"(?!\.{1,2}$)[^/]{1,255}",
+    "is no name of a network namespace: it is a file in /run/netns",
+)
+
+
 class MulticastAddress:
     """A multicast address of one family, packed."""
 

@@ -133,6 +133,8 @@ class Builder:
             )
         if interface is None or vrid is None:
             return None
+        if "net_namespace" in written.attempted and "net_namespace" not in last:
+            return None  # it would be on an interface of the same name somewhere else
         if len(addresses) > MOST_ADVERTISED_ADDRESSES:
             self._move_excess(name, addresses, excluded)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastvrrp.config.arguments import (
+    NAMESPACE,
     Address,
     Boolean,
     Choice,
@@ -382,7 +383,7 @@ DAEMON = Table().add(
 """Rows of `global_defs` beside those that fastvrrp acts on."""
 
 AT_TOP = (
-    later("net_namespace", One(NAME), "Network namespace to run in.", since="1.2.24"),
+    Keyword("net_namespace", One(NAMESPACE), "Network namespace to run in.", since="1.2.24"),
     later(
         "net_namespace_ipvs",
         Optional(NAME),

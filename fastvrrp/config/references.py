@@ -108,6 +108,8 @@ class References:
     """Everything named and used so far."""
 
     complaints: Complaints
+    _namespaces: dict[str, str] = field(default_factory=dict)
+    """Of instances that are in another network namespace than the daemon's."""
     _instances: dict[str, str] = field(default_factory=dict)
     """Names of instances, and the interface of each that counts by itself, or nothing."""
     _dropped: set[str] = field(default_factory=set)
@@ -181,6 +183,8 @@ class References:
             return
         router = draft.router
         self._instances[name] = router.interface if router.tracks_interface else ""
+        if router.namespace is not None:
+            self._namespaces[name] = router.namespace
         tracked = _tracked(entry)
         if tracked:
             self._uses.append(_Uses(name, tracked, self._missing(tracked), draft))
@@ -376,6 +380,7 @@ class References:
                     keyword == "track_interface"
                     and reference.namespace is None
                     and self._instances[member] == reference.name
+                    and member not in self._namespaces
                 ):
                     self.complaints.warning(
                         statement,
@@ -474,6 +479,16 @@ class References:
             for member, line, index in members:
                 if member in self._instances:
                     kept.append(member)
+                    if member in self._namespaces:
+                        self.complaints.warning(
+                            line,
+                            index,
+                            f"vrrp_instance {member} of track_group {name} does not track it:"
+                            " static addresses, routes and rules are in the daemon's network"
+                            f" namespace, and {member} is in {self._namespaces[member]}; take it"
+                            " out of the group",
+                            is_ours=True,
+                        )
                 elif member not in self._dropped:
                     self.complaints.error(
                         line,

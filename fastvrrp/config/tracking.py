@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastvrrp.config.arguments import Integer
+from fastvrrp.config.arguments import NAMESPACE, Integer
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.syntax import ignore_rest, read_word
@@ -56,7 +56,8 @@ class TrackedLine:
                 if index == len(words):
                     complaints.error(statement, index, f"{word} of {words[0]} needs a name")
                     break
-                namespace = words[index]
+                name = read_word(statement, index, NAMESPACE, complaints, word)
+                namespace = name if isinstance(name, str) else None
             else:
                 complaints.error(
                     statement, index, f"{word} is unknown after {words[0]}; write weight or reverse"

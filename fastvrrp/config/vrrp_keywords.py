@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from fastvrrp.config.arguments import (
+    NAMESPACE,
     Address,
     Boolean,
     Choice,
@@ -393,9 +394,9 @@ INSTANCE = Table().add(
         since="1.2.1",
     ),
     Keyword("debug", One(Integer(0, 4)), "Level of debugging; without effect.", "0"),
-    later(
+    Keyword(
         "net_namespace",
-        One(Text("NAME")),
+        One(NAMESPACE),
         "Network namespace that it is in, if not in the daemon's.",
         is_ours=True,
     ),

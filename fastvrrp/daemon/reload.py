@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
@@ -22,6 +22,7 @@ from fastvrrp._driver import Driver
 from fastvrrp._engine import Engine
 from fastvrrp._table import Table
 from fastvrrp.config.diff import Identity, differences, identities
+from fastvrrp.daemon.places import Places
 from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError, Summary
 from fastvrrp.model import Configuration, State, VirtualRouter
 from fastvrrp.track.credentials import learn
@@ -36,6 +37,8 @@ SLICE = 2_000_000
 """Nanoseconds of one slice, as of transitions.py: a fifth of the shortest advert interval."""
 UNKNOWN = b"\xff" * DIGEST_SIZE
 """Instead of a digest: what runs at this index is not what any configuration says."""
+PlacedAddress = tuple[str | None, tuple[int, bytes]]
+"""A network namespace, and the family and address of a virtual address in it."""
 GROWTH = 8
 """When the table has to grow, there is room for one in so many more than is needed."""
 
@@ -52,13 +55,10 @@ class Running:
         driver: Driver,
         roster: Roster,
         transitions: Transitions,
-        virtual_addresses: set[tuple[int, bytes]],
-        listen: Callable[[VirtualRouter], None],
+        places: Places,
         followers: Sequence[Follower],
     ) -> None:
-        """`configuration` has no virtual routers; `digests` are by the table's index,
-        `virtual_addresses` is the set that the links ask, and `listen` opens the sockets that a
-        virtual router needs."""
+        """`configuration` has no virtual routers; `digests` are by the table's index."""
         self.configuration = configuration
         self.digests = digests
         self.table = table
@@ -66,8 +66,7 @@ class Running:
         self.driver = driver
         self.roster = roster
         self.transitions = transitions
-        self.virtual_addresses = virtual_addresses
-        self.listen = listen
+        self.places = places
         self.followers = followers
 
     def set_digest(self, index: int, digest: bytes) -> None:
@@ -272,27 +271,30 @@ class Reloads:
 
     def _announce(self, plan: _Plan, old: VirtualRouter | None, new: VirtualRouter) -> None:
         """Says what else has to know of a virtual router before it is there."""
-        addresses = {(address.family, address.address) for address in new.all_addresses}
-        self._running.virtual_addresses.update(addresses)
         if old is not None:
-            before = {(address.family, address.address) for address in old.all_addresses}
-            plan.lost_addresses.update(before - addresses)
-        self._running.listen(new)
+            plan.lost_addresses.update(set(_addresses(old)) - set(_addresses(new)))
+        self._running.places.expect(new)
 
     def _forget_addresses(self, plan: _Plan) -> Iterator[None]:
         """Addresses that no virtual router has any more are like all others."""
         for instance in plan.removed:
-            for address in instance.model.all_addresses:
-                plan.lost_addresses.add((address.family, address.address))
+            plan.lost_addresses.update(_addresses(instance.model))
         if not plan.lost_addresses:
             return
         leaving = set(plan.removed)
         for instance in list(self._running.roster.instances.values()):
             if instance not in leaving:
-                for address in instance.model.all_addresses:
-                    plan.lost_addresses.discard((address.family, address.address))
+                plan.lost_addresses.difference_update(_addresses(instance.model))
             yield
-        self._running.virtual_addresses -= plan.lost_addresses
+        for place in self._running.places:
+            place.virtual_addresses -= {
+                address for name, address in plan.lost_addresses if name == place.name
+            }
+
+
+def _addresses(model: VirtualRouter) -> Iterator[PlacedAddress]:
+    for address in model.all_addresses:
+        yield model.namespace, (address.family, address.address)
 
 
 class _Plan:
@@ -302,7 +304,7 @@ class _Plan:
         self.removed: list[Instance] = []
         self.changed: list[tuple[Instance, VirtualRouter, bytes]] = []
         self.added: list[tuple[VirtualRouter, bytes]] = []
-        self.lost_addresses: set[tuple[int, bytes]] = set()
+        self.lost_addresses: set[PlacedAddress] = set()
 
     def pair(self, news: News, instances: dict[int, Instance]) -> Iterator[None]:
         """Finds out which of the new goes on as which of those that run otherwise."""

@@ -1,17 +1,16 @@
 """The process that speaks VRRP: one event loop, all virtual routers of a configuration.
 
-Here the rooms are put together; each of them knows only those below it. The loop watches four kinds
-of descriptors: the engine's alarm, its receivers, the links' monitor, and signals (uvloop's own).
+Here the rooms are put together; each of them knows only those below it. The loop watches the
+engine's alarm, its receivers, what the kernel tells of links, routes and the ruleset, and signals
+(uvloop's own); followers watch what is theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -24,24 +23,21 @@ import uvloop
 
 from fastvrrp._driver import Driver
 from fastvrrp._engine import Engine, Note
-from fastvrrp._rtnetlink import Channel
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
+from fastvrrp.daemon.places import Places, claim_namespace
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
-from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
-from fastvrrp.kernel.links import Links
-from fastvrrp.kernel.macvlan import Vmacs
-from fastvrrp.kernel.rtsockets import Watch
-from fastvrrp.kernel.sysctl import Sysctls
-from fastvrrp.model import SECOND, Authentication, Configuration, State, VirtualRouter, Vrrp
+from fastvrrp.model import SECOND, Configuration, State, Vrrp
 from fastvrrp.notify.daemon_scripts import DaemonScripts
 from fastvrrp.notify.notifier import Notifier
 from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.announcer import Announcer
+from fastvrrp.vrrp.apart import Apart
 from fastvrrp.vrrp.filtering import Filter
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.keys import Keys
+from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.routing import Routing
@@ -57,7 +53,6 @@ log = logging.getLogger(__name__)
 
 PROTO_VRRP = 112
 PROTO_AH = 51
-PRIORITY_OWNER = 255
 SWITCH_INTERVAL = 0.0002
 """Seconds: a fiftieth of the shortest advert interval."""
 ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -85,35 +80,22 @@ class Vrrpd:
         models = read.configuration.virtual_routers
         self._read = read
         self._loop = uvloop.new_event_loop()
-        self._sysctl_file = segment.with_suffix(".sysctl")
-        self._sysctls = Sysctls(_originals(self._sysctl_file))
-        self._channel = Channel()
-        virtual_addresses = {
-            (address.family, address.address) for model in models for address in model.all_addresses
-        }
-        self._links = Links(virtual_addresses)
         self._table = Table(segment, len(models), max(ROOM, len(models)))
         self._sender = SocketSender()
-        self._listening: set[tuple[int, int]] = set()
-        """Families and protocols that are heard."""
         self._engine = Engine(self._table, self._sender, 0)
         self._driver = Driver(self._engine, self._on_notes)
         clock = self._driver.now
         self._kernel_thread = ThreadPoolExecutor(1, "kernel")
-        self._roster = Roster(
-            self._table,
-            self._engine,
-            self._links,
-            Vmacs(self._channel, self._sysctls),
-            clock,
-            self._run_elsewhere,
+        self._places = places = Places(
+            self._loop, self._driver, self._sender, self._run_elsewhere, segment
         )
+        self._roster = Roster(self._table, self._engine, places.use, places.release, clock)
         definitions = read.configuration.definitions
         self._announcer = Announcer(
             self._engine,
             self._roster.instances,
             clock,
-            self._name_of,
+            places.name_of,
         )
         self._announcer.pace(
             definitions.garp_interval,
@@ -124,36 +106,28 @@ class Vrrpd:
             self._engine,
             self._roster.instances,
             self._announcer,
-            lambda on_applied: AddressQueue(self._channel, on_applied),
             clock,
             self._wake,
-            self._run_elsewhere,
         )
         self._roster.on_moved = self._transitions.put_again
         self._transitions.on_lost = self._roster.on_address_lost
         self._roster.on_changed = self._on_roster_changed
-        self._links.on_virtual_address_gone = self._transitions.on_address_gone
         split_brains = SplitBrains(
             self._table,
-            self._links,
             self._loop,
             clock,
             self._roster.instances,
-            self._transitions.master_of,
-            virtual_addresses,
+            self._transitions.standing,
         )
         self._transitions.on_split_brain = split_brains.heard
-        self._upkeep = Upkeep(self._links, self._run_elsewhere)
-        self._upkeep.on_watch = self._on_watch
-        self._links.on_static_address_gone = self._upkeep.address_gone
         self._groups = SyncGroups(self._engine, self._table, self._roster, clock)
         self._scripts = Scripts(self._loop)
         tracking = Tracking(
             self._loop,
             self._roster,
-            self._links,
+            places.use,
+            places.release,
             self._scripts,
-            self._run_elsewhere,
             self._driver,
         )
         self._daemon_scripts = DaemonScripts(definitions.scripts, ENDING)
@@ -161,21 +135,25 @@ class Vrrpd:
             self._loop, self._scripts, self._roster.instances, self._table.state, clock
         )
         self._groups.on_group_change = notifier.on_group_change
-        self._filter = Filter(
-            self._sysctls,
-            lambda index: self._table.state(index) == State.MASTER,
-            self._run_elsewhere,
-            self._remember_sysctls,
+        filters = Apart(
+            lambda place: Filter(
+                place,
+                lambda index: self._table.state(index) == State.MASTER,
+                self._loop,
+                places.note,
+            )
         )
-        self._links.on_compared = self._on_compared
+        self._routings = Apart(
+            lambda place: Routing(place, self._roster, self._loop, self._on_removals)
+        )
         self._followers: tuple[Follower, ...] = (
             tracking,
             self._groups,
             Keys(self._engine, self._roster),
-            UnknownVrids(self._engine, self._links),
-            ReceiveBuffers(self._roster, self._links, self._resize),
-            self._filter,
-            Routing(self._upkeep, self._roster, self._links, self._sysctls, self._loop.call_later),
+            UnknownVrids(self._engine, places.name_of),
+            ReceiveBuffers(self._roster, places.resize),
+            filters,
+            self._routings,
             split_brains,
             self._daemon_scripts,
             notifier,
@@ -187,25 +165,23 @@ class Vrrpd:
             ),
             GroupNews(self._groups),
         )
-        self._roster.followers = self._transitions.followers = self._followers
-        split_brains.followers = self._followers
-        self._reloads = Reloads(
-            self._loop,
-            str(path),
-            config_id,
-            Running(
-                replace(read.configuration, virtual_routers=()),
-                read.digests,
-                self._table,
-                self._engine,
-                self._driver,
-                self._roster,
-                self._transitions,
-                virtual_addresses,
-                self._listen,
-                self._followers,
-            ),
+        self._roster.follow(self._followers)
+        self._transitions.follow(self._followers)
+        split_brains.follow(self._followers)
+        places.roster, places.transitions = self._roster, self._transitions
+        places.followers, places.apart = self._followers, (filters, self._routings)
+        self._running = Running(
+            replace(read.configuration, virtual_routers=()),
+            read.digests,
+            self._table,
+            self._engine,
+            self._driver,
+            self._roster,
+            self._transitions,
+            places,
+            self._followers,
         )
+        self._reloads = Reloads(self._loop, str(path), config_id, self._running)
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None
@@ -244,40 +220,35 @@ class Vrrpd:
     def _start(self, ending: ExitStack) -> None:
         """Begins everything; how each thing ends is put on `ending`, so that it does although
         another one fails. What is begun last ends first: the adverts that say that we leave."""
-        ending.callback(self._channel.close)
-        self._links.start()
-        ending.callback(self._links.close)
+        ending.callback(self._places.close)
         ending.callback(self._sender.close)
-        ending.callback(self._restore_sysctls)
-        self._remove_leftovers()
         ending.callback(self._driver.close)
-        for model in self._read.configuration.virtual_routers:
-            self._listen(model)
+        self._places.start(
+            self._read.configuration.virtual_routers,
+            self._read.configuration.static_addresses,
+        )
         self._loop.add_reader(self._driver.alarm.descriptor, self._driver.on_alarm)
-        self._loop.add_reader(self._links.fileno(), self._on_links)
-        ruleset = self._filter.watch()
-        if ruleset is not None:
-            self._loop.add_reader(ruleset, self._filter.on_ruleset)
-        ending.callback(self._roster.close)
+        ending.callback(self._places.clear)
         for follower in self._followers:
             ending.callback(follower.stop)
         ending.callback(self._transitions.finish)
-        ending.callback(self._upkeep.finish)
+        ending.callback(self._routings.finish)
         ending.callback(self._kernel_thread.shutdown)
         ending.callback(self._driver.settle)
         ending.callback(self._roster.stop)
         ending.callback(self._reloads.close)
-        rest = replace(self._read.configuration, virtual_routers=())
-        self._delay_masters(rest.definitions.vrrp)
+        self._delay_masters(self._running.configuration.definitions.vrrp)
         for follower in self._followers:
-            follower.configure(rest)
+            follower.configure(self._running.configuration)
         self._roster.add(self._read.configuration.virtual_routers)
         for follower in self._followers:
             for _ in follower.settle():
                 pass
         # Reloads change what there is: nobody must keep what there was.
         self._read.configuration = Configuration()
-        self._remember_sysctls()
+        self._places.is_running = True
+        for place in self._places:
+            self._places.note(place)
         self._driver.settle()
         # What was made until now lives as long as the process: the collector need not look at it
         # again, least of all while an advert is due.
@@ -294,85 +265,17 @@ class Vrrpd:
             log.info("Delaying startup for %g seconds", delay / SECOND)
             self._engine.open_at(self._driver.now() + delay)
 
-    def _remember_sysctls(self) -> None:
-        """Keeps what others' kernel parameters were, for a successor if we crash."""
-        if self._sysctls.originals:
-            self._sysctl_file.write_text(json.dumps(dict(self._sysctls.originals)))
-
-    def _restore_sysctls(self) -> None:
-        self._sysctls.restore()
-        self._sysctl_file.unlink(missing_ok=True)
-
-    def _on_roster_changed(self) -> None:
-        self._remember_sysctls()
+    def _on_roster_changed(self, place: Place) -> None:
+        self._places.note(place)
         self._driver.settle()
-
-    def _listen(self, model: VirtualRouter) -> None:
-        """Opens the sockets that a virtual router needs, where no other has needed them."""
-        if model.unicast_peers:
-            self._sender.open_unicast(model.family)
-        wanted = [(model.family, PROTO_VRRP)]
-        if model.authentication == Authentication.AH:
-            wanted.append((socket.AF_INET, PROTO_AH))
-        for each in wanted:
-            if each not in self._listening:
-                receiver = self._driver.listen(*each)
-                self._listening.add(each)
-                self._loop.add_reader(receiver.descriptor, self._driver.on_packets, receiver)
-
-    def _resize(self, family: int, size: int | None) -> None:
-        """Gives the receivers of a family buffers of that size."""
-        for receiver in self._driver.receivers:
-            if receiver.family == family:
-                receiver.resize(size)
-
-    def _remove_leftovers(self) -> None:
-        """Virtual addresses that an earlier daemon, ours or keepalived, has left behind."""
-        unmarked = set()
-        for model in self._read.configuration.virtual_routers:
-            if model.priority == PRIORITY_OWNER:
-                continue  # its addresses may be the interface's own
-            for address in model.all_addresses:
-                link = self._links.by_name(address.interface or model.interface)
-                if link is not None:
-                    unmarked.add(
-                        Placed(link.index, address.family, address.address, address.prefixlen)
-                    )
-        wanted = set()
-        for address in self._read.configuration.static_addresses:
-            link = self._links.by_name(address.interface or "")
-            if link is not None:
-                wanted.add(Placed(link.index, address.family, address.address, address.prefixlen))
-        requests = leftovers(wanted, self._channel.dump_addresses(), unmarked)
-        if requests:
-            log.info("removing %d virtual addresses that were left behind", len(requests))
-            self._channel.apply(requests, 0, 60_000_000_000)
-            self._channel.take_errors()
 
     def _on_notes(self, notes: list[Note]) -> None:
         self._transitions.take(self._groups.react(notes))
 
-    def _name_of(self, ifindex: int) -> str | None:
-        link = self._links.by_index(ifindex)
-        return link.name if link is not None else None
-
-    def _on_links(self) -> None:
-        self._links.read()
-        self._roster.catch_up()
-        self._driver.settle()
-
-    def _on_compared(self, addresses: set[tuple[int, bytes]]) -> None:
-        self._transitions.compare(addresses)
-        self._upkeep.compare_addresses(addresses)
-
-    def _on_watch(self, watch: Watch) -> None:
-        """There are routes or rules, whose removal is to be heard."""
-        self._loop.add_reader(watch.fileno(), self._on_removals)
-
-    def _on_removals(self) -> None:
+    def _on_removals(self, place: Place, upkeep: Upkeep) -> None:
         # A link that goes down takes routes with it: what is told of it comes first.
-        self._on_links()
-        self._upkeep.read_removals()
+        self._places.on_links(place)
+        upkeep.read_removals()
         self._driver.settle()
 
     def _run_elsewhere(self, run: Callable[[], None], then: Callable[[], None]) -> None:
@@ -421,27 +324,3 @@ class Vrrpd:
 def startup_delay(vrrp: Vrrp, since_boot: int) -> int:
     """How long nobody becomes master, at `since_boot` of the machine; both in nanoseconds."""
     return max(vrrp.startup_delay, vrrp.delay_after_boot - since_boot, 0)
-
-
-def claim_namespace() -> socket.socket:
-    """Holds this network namespace until it is closed: two daemons would take each other's VMACs
-    and addresses for what a crash has left. Raises OSError where another one holds it."""
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        claim.bind("\0fastvrrp")  # an abstract name is one of the network namespace
-    except OSError as error:
-        claim.close()
-        raise OSError(
-            error.errno,
-            "another fastvrrp runs in this network namespace: stop it, or run this one in another",
-        ) from None
-    return claim
-
-
-def _originals(path: Path) -> dict[str, str]:
-    """What a daemon that crashed had changed in the kernel's parameters of others."""
-    try:
-        found = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return {str(name): str(value) for name, value in found.items()}

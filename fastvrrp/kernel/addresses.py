@@ -211,10 +211,10 @@ class AddressQueue:
     `drain` does both. One span is on its way at a time.
     """
 
-    def __init__(self, channel: Channel, on_applied: Callable[[Applied], None]) -> None:
+    def __init__(self, channel: Channel | None, on_applied: Callable[[Applied], None]) -> None:
         """`on_applied` hears of every batch that was carried out, once, from within `finish`; it
-        may `put` more."""
-        self._channel = channel
+        may `put` more. Without a channel there is nothing to be put but what is empty."""
+        self.channel = channel
         self._on_applied = on_applied
         self._entries: dict[Hashable, _Entry] = {}
         self._gates: dict[Hashable, tuple[_Entry, tuple[str, ...]]] = {}
@@ -249,7 +249,10 @@ class AddressQueue:
         All gates come before the first address. Linux walks every IPv6 route when IPv6 is enabled
         on a link: for 4,080 that takes 0.3 s, and with the addresses in between 1.4 s.
         """
-        span = Span(self._channel)
+        if not self._entries:
+            return None
+        assert self.channel is not None
+        span = Span(self.channel)
         if self._gates:
             for key in list(islice(self._gates, limit)):
                 span.gates.append(self._gates.pop(key))

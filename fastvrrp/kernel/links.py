@@ -140,7 +140,7 @@ def by_flags(link: Link) -> bool:
 
 
 class Links:
-    """Every link and address of the namespace in which `start` is called."""
+    """Every link and address of the namespace in which `start`, or `open`, is called."""
 
     def __init__(self, virtual_addresses: Collection[Address] = frozenset()) -> None:
         """`virtual_addresses` are never primary. The collection is asked at every address event and
@@ -168,8 +168,16 @@ class Links:
 
     def start(self) -> None:
         """Opens the sockets and reads the first picture; every link is told as APPEARED."""
+        self.open()
+        self.begin()
+
+    def open(self) -> None:
+        """Opens the sockets, in the namespace of the calling thread."""
         self._monitor = Monitor()
         self._channel = Channel()
+
+    def begin(self) -> None:
+        """Reads the first picture, by the open sockets."""
         self._compare()
 
     def close(self) -> None:
@@ -178,6 +186,11 @@ class Links:
             self._monitor.close()
             self._channel.close()
         self._monitor = self._channel = None
+
+    def forget(self) -> None:
+        """Knows no link any more: every one is told as VANISHED. To be called after `close`."""
+        for link in list(self._by_index.values()):
+            self._vanish(link)
 
     def fileno(self) -> int:
         """The descriptor that is readable when `read` has something to do; -1 when not started."""

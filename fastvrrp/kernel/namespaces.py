@@ -52,6 +52,19 @@ class Namespaces:
         self._known = {name: self._known.get(name) for name in names}
         return self._look()
 
+    def add(self, name: str) -> bool:
+        """Watches one more name; whether it has a namespace now."""
+        now = self._known[name] = self._identity(name)
+        return now is not None
+
+    def exists(self, name: str) -> bool:
+        """Whether a name that is watched had a namespace when it was last looked at."""
+        return self._known[name] is not None
+
+    def forget(self, name: str) -> None:
+        """Watches a name no more."""
+        del self._known[name]
+
     def read(self) -> list[Change]:
         """What has come and gone since it was last asked."""
         self._inotify.read(timeout=0)

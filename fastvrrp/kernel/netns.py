@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -30,19 +32,60 @@ def ip(*arguments: str) -> str:
     return finished.stdout
 
 
+class Namespace:
+    """A network namespace that is held: it is the same one, and there, until it is closed, whatever
+    becomes of its name. Raises OSError where no namespace has the name, or the right is missing."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._there = os.open(NAMESPACES / name, os.O_RDONLY | os.O_CLOEXEC)
+
+    def enter(self) -> None:
+        """Has this thread, and those that it starts, be in the namespace. Raises OSError."""
+        _enter(self._there, f"cannot enter the network namespace {self.name}")
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Makes what this thread opens meanwhile belong to the namespace. Raises OSError."""
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.enter()
+            try:
+                yield
+            finally:
+                _enter(home, "cannot leave the network namespace again")
+        finally:
+            os.close(home)
+
+    @property
+    def inode(self) -> int:
+        """What tells it from another namespace, while it is there."""
+        return os.fstat(self._there).st_ino
+
+    def close(self) -> None:
+        os.close(self._there)
+
+
+def _enter(descriptor: int, failing: str) -> None:
+    if _libc().setns(descriptor, CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{failing}: {os.strerror(number)}")
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 @contextmanager
 def inside(name: str) -> Iterator[None]:
     """Makes what this thread opens meanwhile belong to a namespace. Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    home_path = Path("/proc/thread-self/ns/net")
-    with home_path.open("rb") as home, (NAMESPACES / name).open("rb") as there:
-        if libc.setns(there.fileno(), CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), f"cannot enter the network namespace {name}")
-        try:
+    namespace = Namespace(name)
+    try:
+        with namespace.inside():
             yield
-        finally:
-            if libc.setns(home.fileno(), CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), "cannot leave the network namespace again")
+    finally:
+        namespace.close()
 
 
 @contextmanager

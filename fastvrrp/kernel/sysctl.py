@@ -67,6 +67,10 @@ class Sysctls:
         be kept where it survives a crash."""
         return self._originals
 
+    def take_over(self, originals: Mapping[str, str]) -> None:
+        """What a process that crashed had changed is to be restored too."""
+        self._originals.update(originals)
+
     def change(self, path: str, value: str) -> bool:
         """Sets a parameter and remembers what it was, unless that is remembered already; False
         where it does not exist. OSError where it is refused."""

@@ -45,7 +45,7 @@ class _Waiting(NamedTuple):
 class Announcer:
     """Announces for every master among `instances`, which are looked up by table index.
 
-    `name_of` gives the name of an interface by its ifindex, or None.
+    `name_of` gives the name of an interface by the engine's number of it, or None.
     """
 
     def __init__(

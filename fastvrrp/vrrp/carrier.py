@@ -13,8 +13,9 @@ import socket
 from collections.abc import Callable, Mapping
 
 from fastvrrp.kernel.linkbeat import QUESTIONS, Unsupported, choose
-from fastvrrp.kernel.links import IFF_UP, Link, Links, by_flags
+from fastvrrp.kernel.links import IFF_UP, Link, by_flags
 from fastvrrp.model import SECOND, InterfaceDelay, LinkPolling, Nanoseconds, VirtualRouter
+from fastvrrp.vrrp.place import Place
 
 log = logging.getLogger(__name__)
 
@@ -25,20 +26,15 @@ SOFTWARE = ("macvlan", "ipvlan")
 
 
 class Carrier:
-    """Delays and questions, by the names of interfaces."""
+    """Delays and questions, by the names of interfaces of one network namespace."""
 
     def __init__(
-        self,
-        links: Links,
-        loop: asyncio.AbstractEventLoop,
-        run_elsewhere: Callable[[Callable[[], None], Callable[[], None]], None],
-        settle: Callable[[], None],
+        self, place: Place, loop: asyncio.AbstractEventLoop, settle: Callable[[], None]
     ) -> None:
-        """`run_elsewhere(run, then)` calls `run` in another thread, then `then` in the loop;
-        `settle` is called after the links' subscribers were told of something."""
-        self._links = links
+        """`settle` is called after the links' subscribers were told of something."""
+        self._place = place
+        self._links = place.links
         self._loop = loop
-        self._run_elsewhere = run_elsewhere
         self._settle = settle
         self._delays: dict[str, InterfaceDelay] = {}
         self._alarms: dict[str, asyncio.TimerHandle] = {}
@@ -95,9 +91,22 @@ class Carrier:
             del self._answers[name]
             self._review(name)
         self._choose_judge()
-        if self._polled and self._asking is None:
-            self._asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.resume()
+
+    def resume(self) -> None:
+        """Asks, where something is to be asked and the namespace is there."""
+        if self._polled and self._asking is None and self._place.is_open:
+            with self._place.inside():
+                self._asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._ask()
+
+    def pause(self) -> None:
+        """Asks no more until it is to `resume`."""
+        if self._next_poll is not None:
+            self._next_poll.cancel()
+        if self._asking is not None:
+            self._asking.close()
+            self._asking = None
 
     def close(self) -> None:
         """Lets every link count as what it is, and asks no more."""
@@ -105,11 +114,7 @@ class Carrier:
         for alarm in self._alarms.values():
             alarm.cancel()
         self._alarms.clear()
-        if self._next_poll is not None:
-            self._next_poll.cancel()
-        if self._asking is not None:
-            self._asking.close()
-            self._asking = None
+        self.pause()
 
     def _choose_judge(self) -> None:
         self._links.judge = self._judge if self._delays or self._polled else by_flags
@@ -174,10 +179,12 @@ class Carrier:
                     # It has gone, or another one has its name now: netlink says which.
                     log.debug("%s cannot be asked for its link: %s", name, error)
 
-        self._run_elsewhere(ask, lambda: self._on_answers(found))
+        self._place.run_elsewhere(ask, lambda: self._on_answers(asking, found))
 
-    def _on_answers(self, found: Mapping[str, tuple[LinkPolling, bool]]) -> None:
-        if self._asking is None:
+    def _on_answers(
+        self, asking: socket.socket, found: Mapping[str, tuple[LinkPolling, bool]]
+    ) -> None:
+        if self._asking is not asking:
             return
         for name in self._polled:
             if name not in found:
@@ -195,8 +202,7 @@ class Carrier:
         if self._polled:
             self._next_poll = self._loop.call_later(POLL_INTERVAL, self._ask)
         else:
-            self._asking.close()
-            self._asking = None
+            self.pause()
 
     def _say_what_is_asked(self, name: str, question: LinkPolling) -> None:
         wish = self._polled[name]

@@ -12,6 +12,7 @@ Without nftables the daemon goes on, and says once what that means.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from errno import ENOENT
@@ -29,10 +30,10 @@ from fastvrrp.kernel.nftables import (
     refused,
     solicits_nothing,
 )
-from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import Configuration, State, VirtualRouter
-from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.apart import Local
 from fastvrrp.vrrp.instance import Instance, link_of
+from fastvrrp.vrrp.place import Place
 
 log = logging.getLogger(__name__)
 
@@ -40,22 +41,23 @@ LOCAL_REPORTS = "ipv4/igmp_link_local_mcast_reports"
 """Whether the kernel reports groups of 224.0.0.0/24 (Linux, ip-sysctl)."""
 
 
-class Filter(Follower):
+class Filter(Local):
     """Keeps the table of nftables in step with the virtual routers of one network namespace."""
 
     def __init__(
         self,
-        sysctls: Sysctls,
+        place: Place,
         is_master: Callable[[int], bool],
-        run_elsewhere: Callable[[Callable[[], None], Callable[[], None]], None],
-        on_sysctls_changed: Callable[[], None],
+        loop: asyncio.AbstractEventLoop,
+        on_sysctls_changed: Callable[[Place], None],
     ) -> None:
-        """`is_master` answers for an index of the table. `run_elsewhere(run, then)` calls `run` in
-        the one other thread, then `then` in ours."""
-        self._sysctls = sysctls
+        """`is_master` answers for an index of the table."""
+        self._place = place
+        self._sysctls = place.sysctls
         self._is_master = is_master
-        self._run_elsewhere = run_elsewhere
+        self._loop = loop
         self._on_sysctls_changed = on_sysctls_changed
+        self._is_open = False
         self._table = PacketFilter()
         self._shape: Shape | None = None
         self._disables_local_igmp = False
@@ -84,14 +86,33 @@ class Filter(Follower):
     def configure(self, configuration: Configuration) -> None:
         shape = _shape_of(configuration)
         disables = configuration.definitions.vrrp.disables_local_igmp
-        if self._shape is None:
+        if not self._is_open:
+            pass
+        elif self._shape is None:
             # The first group is joined, and reported, as soon as the first instance begins.
-            self._settle_igmp(disables)
+            with self._place.inside():
+                self._settle_igmp(disables)
         elif disables != self._disables_local_igmp:
-            self._run_elsewhere(lambda: self._settle_igmp(disables), self._on_sysctls_changed)
+            self._place.run_elsewhere(
+                lambda: self._settle_igmp(disables),
+                lambda: self._on_sysctls_changed(self._place),
+            )
         if shape != self._shape or self._is_broken:
             self._made = None
         self._shape, self._disables_local_igmp, self._is_broken = shape, disables, False
+
+    def arrive(self, place: Place) -> None:
+        self._is_open = True
+        self._watch()
+        if self._shape is not None:
+            with place.inside():
+                self._settle_igmp(self._disables_local_igmp)
+            self._make()
+
+    def depart(self, place: Place) -> None:
+        self._is_open = False
+        self._unwatch()
+        place.run_elsewhere(self._remove, lambda: None)
 
     def enter(self, instance: Instance) -> None:
         self._add(instance.model)
@@ -108,7 +129,7 @@ class Filter(Follower):
         self._withdraw(instance.model)
 
     def settle(self) -> Iterator[None]:
-        if self._made != (bool(self._refused), bool(self._vmacs)):
+        if self._is_open and self._made != (bool(self._refused), bool(self._vmacs)):
             self._make()
         elif self._changes:
             self._ask()
@@ -124,22 +145,29 @@ class Filter(Follower):
             if self._made is not None:
                 self._ask()
 
-    def watch(self) -> int | None:
-        """The descriptor that is readable when the ruleset has changed, for `on_ruleset`; None
-        where the kernel cannot say."""
+    def _watch(self) -> None:
+        """Hears of changes of the ruleset, where the kernel says."""
+        self._unwatch()
         try:
-            self._monitor = RulesetMonitor()
+            with self._place.inside():
+                self._monitor = RulesetMonitor()
         except OSError:
-            return None
-        return self._monitor.fileno()
+            return
+        self._loop.add_reader(self._monitor.fileno(), self._on_ruleset)
 
-    def on_ruleset(self) -> None:
+    def _unwatch(self) -> None:
+        if self._monitor is not None:
+            self._loop.remove_reader(self._monitor.fileno())
+            self._monitor.close()
+            self._monitor = None
+
+    def _on_ruleset(self) -> None:
         """Somebody, or we, changed the ruleset: a firewall that starts anew flushes all of it."""
         if self._monitor is not None:
             self._monitor.read()
             if self._made is not None and not self._is_looking:
                 self._is_looking = True
-                self._run_elsewhere(self._look, self._look_back)
+                self._place.run_elsewhere(self._look, self._look_back)
 
     def _look(self) -> None:
         """In the other thread."""
@@ -148,8 +176,13 @@ class Filter(Follower):
             self._failure = OSError(ENOENT, "nftables: somebody removed the table")
 
     def stop(self) -> None:
-        if self._monitor is not None:
-            self._monitor.close()
+        self._unwatch()
+        if self._is_open:
+            with self._place.inside():
+                self._remove()
+
+    def _remove(self) -> None:
+        """Takes the table away."""
         try:
             self._table.remove()
         except OSError as error:
@@ -199,9 +232,9 @@ class Filter(Follower):
 
     def _ask(self) -> None:
         """Lets the other thread take what has changed, once for all until it does."""
-        if not self._is_asked_for and not self._is_broken:
+        if not self._is_asked_for and not self._is_broken and self._is_open:
             self._is_asked_for = True
-            self._run_elsewhere(self._apply, self._look_back)
+            self._place.run_elsewhere(self._apply, self._look_back)
 
     def _apply(self) -> None:
         """In the other thread."""
@@ -213,7 +246,7 @@ class Filter(Follower):
 
     def _look_back(self) -> None:
         failure, self._failure = self._failure, None
-        if failure is not None and not self._is_broken:
+        if failure is not None and not self._is_broken and self._is_open:
             log.warning("%s; the table is made anew", failure)
             self._make()
 
@@ -228,7 +261,7 @@ class Filter(Follower):
             *(idle(vmac) for vmac in self._vmacs if vmac not in self._open),
         ]
         shape = self._shape or Shape()
-        self._run_elsewhere(
+        self._place.run_elsewhere(
             lambda: self._try(lambda: self._table.make(shape, elements)), self._give_up
         )
 
@@ -244,7 +277,9 @@ class Filter(Follower):
             means.append(f"the addresses of {self._refusing} {routers} with no_accept answer")
         if self._vmacs:
             means.append("what is sent to the VMACs of backups comes in")
-        log.error("Packets cannot be filtered: %s. So %s", failure.strerror, ", and ".join(means))
+        where = "" if self._place.is_own else f" in {self._place.where}"
+        means_what = ", and ".join(means)
+        log.error("Packets cannot be filtered%s: %s. So %s", where, failure.strerror, means_what)
 
     def _try(self, change: Callable[[], None]) -> None:
         try:

@@ -3,12 +3,13 @@ state or goes, besides what every virtual router does."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from fastvrrp._engine import Note
 from fastvrrp.model import Configuration, VirtualRouter
 from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.place import Place
 
 
 class Rival(NamedTuple):
@@ -36,6 +37,17 @@ class Follower:
         """Everything but the virtual routers is like this from now on: at the start before the
         first instance enters, and at a reload before the instances change. The configuration's
         `virtual_routers` are empty."""
+
+    def arrive(self, place: Place) -> None:
+        """A network namespace can be used from now on; its links are not known yet. At the start
+        that is so before `configure`."""
+
+    def depart(self, place: Place) -> None:
+        """A network namespace is about to be let go of: its instances have failed, or have gone,
+        and their addresses too. It may come again."""
+
+    def drop(self, place: Place) -> None:
+        """Nobody uses that network namespace any more."""
 
     def enter(self, instance: Instance) -> None:
         """One more, in state INIT: it is started, or fails, afterwards."""
@@ -72,3 +84,12 @@ class Follower:
     def stop(self) -> None:
         """The daemon ends: every instance has stopped, its notes were taken and its addresses are
         gone."""
+
+
+def hearers(followers: Iterable[Follower], hook: str) -> tuple[Callable[..., None], ...]:
+    """The methods `hook` of those followers that have something to do there, in their order."""
+    return tuple(
+        getattr(follower, hook)
+        for follower in followers
+        if getattr(type(follower), hook) is not getattr(Follower, hook)
+    )

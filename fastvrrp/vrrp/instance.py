@@ -20,6 +20,7 @@ from fastvrrp.kernel.links import Link, Links
 from fastvrrp.kernel.macvlan import ipv6_gate
 from fastvrrp.kernel.sysctl import path_of, read
 from fastvrrp.model import AddressVmac, VirtualAddress, VirtualRouter
+from fastvrrp.vrrp.place import Place
 
 PRIORITY_OWNER = 255  # RFC 9568 section 5.2.4
 
@@ -27,8 +28,10 @@ PRIORITY_OWNER = 255  # RFC 9568 section 5.2.4
 class Lack(Enum):
     """Why a virtual router cannot take part."""
 
+    NAMESPACE = "{namespace}"
     INTERFACE = "interface {interface} does not exist"
     DOWN = "interface {interface} is down"
+    NUMBER = "the ifindex of interface {interface} is above 1048575, too high for fastvrrp"
     MAC = "interface {interface} is not an Ethernet interface"
     ADDRESS = "interface {interface} has no {kind} address to send from"
     SOURCE = "src address {source} not configured"
@@ -85,6 +88,7 @@ class Instance:
         "lack",
         "listens_on",
         "model",
+        "place",
         "priority",
         "quiet_until",
         "standing",
@@ -93,8 +97,10 @@ class Instance:
         "vmac_is_down",
     )
 
-    def __init__(self, model: VirtualRouter, index: int) -> None:
+    def __init__(self, model: VirtualRouter, index: int, place: Place) -> None:
         self.model = model
+        self.place = place
+        """The network namespace where it is."""
         self.index = index
         """In the table."""
         self.is_coming = True
@@ -129,7 +135,8 @@ class Instance:
         if self.lack is None:
             return "nothing is missing"
         return self.lack.value.format(
-            interface=self.model.interface,
+            interface=self.place.called(self.model.interface),
+            namespace=self.place.fault,
             faults="; ".join(self.faults.values()),
             source=ip_address(self.model.source_address or b"\0\0\0\0"),
             kind="link-local" if self.model.family == AF_INET6 else "IPv4",
@@ -156,11 +163,15 @@ class Instance:
         """What the router lacks now; None where it can take part."""
         if self.model.options.faults_without_peer and not self.model.unicast_peers:
             return Lack.PEER
+        if self.place.fault is not None:
+            return Lack.NAMESPACE
         link = links.by_name(self.model.interface)
         if link is None:
             return Lack.INTERFACE
         if not link.is_up and self.model.tracks_interface:
             return Lack.DOWN
+        if not self.place.has_number(link.index):
+            return Lack.NUMBER
         if len(link.mac) != 6:
             return Lack.MAC
         if self.model.vmac is not None and self.vmac_ifindex == 0:
@@ -204,9 +215,9 @@ class Instance:
             raise ValueError(f"({self.model.name}) {self.describe_lack()}")
         vmac = self.model.vmac
         mac = link.mac if vmac is None or vmac.transmit_on_parent else vmac.mac
-        engine.attach(self.index, link.index, mac, source)
+        engine.attach(self.index, self.place.number_of(link.index), mac, source)
 
-    def place(self, engine: Engine, links: Links) -> None:
+    def settle_addresses(self, engine: Engine, links: Links) -> None:
         """Finds the interface of every address, for adding and announcing; an address whose
         interface is missing is left out until it appears."""
         placed: list[VirtualAddress] = []
@@ -221,7 +232,7 @@ class Instance:
                 continue
             placed.append(address)
             ifindexes.append(ifindex)
-            if len(mac) != 6:
+            if len(mac) != 6 or not self.place.has_number(link.index):
                 continue
             if ifindex != own and (self.model.announcements.extra_interface_all or on_vmac):
                 # One frame is enough for the switch to remember where the MAC is.
@@ -230,9 +241,9 @@ class Instance:
                 (
                     6 if address.family == AF_INET6 else 4,
                     address.address,
-                    link.index,
+                    self.place.number_of(link.index),
                     mac,
-                    address.family == AF_INET6 and _forwards_ipv6(link.name),
+                    address.family == AF_INET6 and self._forwards_ipv6(link.name),
                 )
             )
         self.batch = AddressBatch(
@@ -244,6 +255,10 @@ class Instance:
         )
         self.extra_targets = tuple(extra.values())
         engine.set_targets(self.index, targets)
+
+    def _forwards_ipv6(self, link: str) -> bool:
+        with self.place.inside():
+            return read(path_of("ipv6", link, "forwarding")) not in (None, "0")
 
     def _own_ifindex(self, links: Links) -> int:
         """Of the link that has the addresses for which nothing else is said."""
@@ -281,7 +296,3 @@ class Instance:
 def _is_down(links: Links, name: str) -> bool:
     link = links.by_name(name)
     return link is None or not link.is_up
-
-
-def _forwards_ipv6(link: str) -> bool:
-    return read(path_of("ipv6", link, "forwarding")) not in (None, "0")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import NamedTuple
 
+from fastvrrp._sockets import place_and_ifindex
 from fastvrrp.model import GarpGroup
 
 MOST_WAITING = 10
@@ -85,7 +86,7 @@ class Lane:
 
 
 class Pacing:
-    """All lanes. `name_of` gives the name of an interface by its ifindex, or None."""
+    """All lanes. `name_of` gives the name of an interface by the engine's number of it, or None."""
 
     def __init__(self, name_of: Callable[[int], str | None]) -> None:
         self._name_of = name_of
@@ -93,8 +94,9 @@ class Pacing:
         """Gap by family, 4 or 6."""
         self._groups: dict[str, tuple[int, GarpGroup]] = {}
         """By interface: a group and its number."""
-        self._by_place: dict[tuple[int, int], Lane] = {}
-        """By family, and ifindex or the negative number of a group."""
+        self._by_place: dict[tuple[int, int | tuple[int, int]], Lane] = {}
+        """By family, and the engine's number of an interface, or a group's number and that of a
+        network namespace."""
         self._lanes: dict[int, Lane] = {}
         """By number, which no other lane gets."""
         self._numbers = count()
@@ -124,12 +126,15 @@ class Pacing:
     def lane_of(self, family: int, ifindex: int) -> Lane | None:
         """Where announcements of a family, 4 or 6, on an interface wait; None where they need
         not."""
-        place, gap = ifindex, self._general[family]
+        place: int | tuple[int, int] = ifindex
+        gap = self._general[family]
         if self._groups:
             found = self._groups.get(self._name_of(ifindex) or "")
             if found is not None:
                 number, group = found
-                place, gap = -number, group.garp_interval if family == 4 else group.gna_interval
+                # Interfaces of one name in two network namespaces are two, and have a group each.
+                place = number, place_and_ifindex(ifindex)[0]
+                gap = group.garp_interval if family == 4 else group.gna_interval
         if not gap:
             return None
         lane = self._by_place.get((family, place))

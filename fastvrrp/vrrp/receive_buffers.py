@@ -4,6 +4,7 @@ heard may wait until it is read.
 The sizes are keepalived's, which has a socket an interface, and adds up the virtual routers that
 share it. One socket hears a whole family here, so all virtual routers of the family share it. Where
 nothing is written the buffer is large (ext/sockets.pyx); memory is taken only by what waits.
+Each network namespace has sockets of its own.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from socket import AF_INET, AF_INET6
 
-from fastvrrp.kernel.links import Links
 from fastvrrp.model import BufferPolicy, Buffers, Configuration, VirtualRouter
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.roster import Roster
 
 LEAST = 2048
@@ -28,19 +29,18 @@ STRIDE = 500
 
 
 class ReceiveBuffers(Follower):
-    """Gives the receivers of a family the size that its virtual routers want.
+    """Gives the receivers of a family, in each network namespace, the size that its virtual routers
+    want.
 
-    `resize(family, size)` sets them, in bytes; None is the size where nothing is written.
+    `resize(place, family, size)` sets them, in bytes; None is the size where nothing is written.
     """
 
     def __init__(
         self,
         roster: Roster,
-        links: Links,
-        resize: Callable[[int, int | None], None],
+        resize: Callable[[Place, int, int | None], None],
     ) -> None:
         self._roster = roster
-        self._links = links
         self._resize = resize
         self._buffers = Buffers()
         self._is_stale = False
@@ -64,34 +64,34 @@ class ReceiveBuffers(Follower):
         if not self._is_stale:
             return
         self._is_stale = False
-        wanted = {AF_INET: 0, AF_INET6: 0}
+        wanted: dict[tuple[Place, int], int] = {}
         are_any = self._buffers.adverts != BufferPolicy.SYSTEM
         instances = iter(list(self._roster.instances.values()))
         while some := list(islice(instances, STRIDE)):
             for instance in some:
                 if self._roster.is_leaving(instance):
                     continue
-                wanted[AF_INET6 if instance.model.family == AF_INET6 else AF_INET] += max(
-                    self._size(instance.model), LEAST
-                )
+                key = instance.place, AF_INET6 if instance.model.family == AF_INET6 else AF_INET
+                wanted[key] = wanted.get(key, 0) + max(self._size(instance), LEAST)
                 are_any |= self._is_written(instance.model)
             yield
-        for family, size in wanted.items():
-            self._resize(family, size if are_any and size else None)
+        for (place, family), size in wanted.items():
+            self._resize(place, family, size if are_any else None)
 
     def _is_written(self, model: VirtualRouter) -> bool:
         return (
             model.options.receive_buffer is not None or self._buffers.adverts != BufferPolicy.SYSTEM
         )
 
-    def _size(self, model: VirtualRouter) -> int:
+    def _size(self, instance: Instance) -> int:
         """Bytes for one virtual router; 0 where nothing is written."""
+        model = instance.model
         if model.options.receive_buffer is not None:
             return model.options.receive_buffer
         if self._buffers.adverts == BufferPolicy.BYTES:
             return self._buffers.adverts_size or 0
         if self._buffers.adverts == BufferPolicy.MTU:
-            link = self._links.by_name(model.interface)
+            link = instance.place.links.by_name(model.interface)
             mtu = USUAL_MTU if link is None else link.mtu
             return mtu * self._buffers.adverts_multiplier
         if self._buffers.adverts == BufferPolicy.ADVERT:

@@ -1,8 +1,9 @@
-"""All virtual routers of one network namespace, and whether each can take part.
+"""All virtual routers, and whether each can take part.
 
 The links' changes come in here. A router whose interface goes down or disappears fails at once;
 when everything it needs is back it starts again. What depends on an interface (frames, the places
-of addresses, the multicast membership, the VMAC) is made anew when the interface changes.
+of addresses, the multicast membership, the VMAC) is made anew when the interface changes. What is
+of one network namespace is in its `Branch`.
 
 A reload comes in here too, one virtual router at a time: `enter`, `change`, `remove` and, when the
 addresses are gone, `forget`. VMACs are settled once, after all of that (`settle_vmacs`).
@@ -17,13 +18,12 @@ from socket import AF_INET6
 
 from fastvrrp._engine import Engine
 from fastvrrp._table import Table
-from fastvrrp.kernel.links import IFF_UP, Change, Link, Links
-from fastvrrp.kernel.macvlan import Refusal, Vmacs, Wanted
-from fastvrrp.kernel.memberships import Memberships
-from fastvrrp.model import HmacMode, State, VirtualRouter, Vmac
-from fastvrrp.vrrp.follower import Follower
+from fastvrrp.kernel.links import IFF_UP, Change, Link
+from fastvrrp.model import HmacMode, State, VirtualRouter
+from fastvrrp.vrrp.branch import Branch, made_of
+from fastvrrp.vrrp.follower import Follower, hearers
 from fastvrrp.vrrp.instance import NO_FAULTS, PRIORITY_OWNER, VMAC_IS_COMING, Instance, Lack
-from fastvrrp.vrrp.own_links import wanted_by
+from fastvrrp.vrrp.place import Place
 
 log = logging.getLogger(__name__)
 
@@ -35,44 +35,43 @@ class Roster:
         self,
         table: Table,
         engine: Engine,
-        links: Links,
-        vmacs: Vmacs,
+        use: Callable[[str | None], Place],
+        release: Callable[[Place], None],
         clock: Callable[[], int],
-        run_elsewhere: Callable[[Callable[[], None], Callable[[], None]], None],
     ) -> None:
-        """`run_elsewhere(run, then)` calls `run` in the one other thread, then `then` in ours."""
+        """`use` gives the network namespace of a name, which stays until `release` is called with
+        it as often."""
         self.instances: dict[int, Instance] = {}
         self._table = table
         self._engine = engine
-        self._links = links
-        self._vmacs = vmacs
+        self._use = use
         self._clock = clock
-        self._run_elsewhere = run_elsewhere
-        self._memberships = Memberships()
+        self._release = release
         self.on_moved: Callable[[Instance], None] = lambda _: None
         """Called when the addresses of a master have got other places."""
-        self.followers: Sequence[Follower] = ()
-        """Who hears of instances that come, change and go, in this order."""
-        self.reporter: Callable[[str], str] = lambda _: "Netlink"
+        self.follow(())
+        self.reporter: Callable[[Place, str], str] = lambda _, __: "Netlink"
         """Who says whether the link of that name is up, for the log."""
-        self.on_changed: Callable[[], None] = lambda: None
-        """Called when instances were started or failed outside of a call to the roster."""
-        self._vmacs_are_stale = False
-        self._vmacs_are_settling = False
-        self._vmacs_are_asked_for = False
-        """Somebody waits for them to be settled once more."""
-        self._refused_vmacs: set[Refusal] = set()
-        """What is said already."""
+        self.on_changed: Callable[[Place], None] = lambda _: None
+        """Called when instances were started or failed outside of a call to the roster, with the
+        place where that came from."""
         self._leaving: set[int] = set()
         """Indexes of instances that were removed, and whose addresses are not gone yet."""
-        self._by_link: dict[str, list[Instance]] = {}
-        """Instances that use an interface of that name, for adverts or for an address."""
+        self._branches: dict[Place, Branch] = {}
+
+    def follow(self, followers: Sequence[Follower]) -> None:
+        """Tells these, in this order, of instances that come, change and go."""
+        self._hear_enter = hearers(followers, "enter")
+        self._hear_change = hearers(followers, "change")
+        self._hear_lacks = hearers(followers, "lacks")
+        self._hear_leave = hearers(followers, "leave")
+        self._hear_moved = hearers(followers, "moved")
 
     def add(self, models: Collection[VirtualRouter]) -> None:
         """Adds virtual routers: afterwards each is BACKUP, MASTER or FAULT."""
         added = [self._enter(model) for model in models]
-        # Also where none is wanted: a crash may have left some.
-        self._take_vmacs(self._vmacs.settle(self._wanted_vmacs()))
+        for branch in self._branches.values():
+            branch.make_vmacs()
         for instance in added:
             self._look_around(instance)
         for instance in added:
@@ -84,7 +83,7 @@ class Roster:
         instance = self._enter(model)
         if model.vmac is not None:
             instance.vmac_ifindex = VMAC_IS_COMING
-        self._vmacs_are_stale |= model.has_vmacs
+        self._branches[instance.place].vmacs_are_stale |= model.has_vmacs
         self._look_around(instance)
         return instance
 
@@ -106,26 +105,26 @@ class Roster:
         self._table.update(instance.index, model.name, model.priority, instance.priority)
         self._configure(instance)
         self._attach_again(instance)
-        for follower in self.followers:
-            follower.change(instance, old)
+        for change in self._hear_change:
+            change(instance, old)
         is_other_ipvlan = model.options.ipvlan != old.options.ipvlan
         if model.vmac != old.vmac or is_other_ipvlan:
             if model.vmac is None:
                 instance.vmac_ifindex = 0
-            elif old.vmac is None or is_other_ipvlan or _made_of(model.vmac) != _made_of(old.vmac):
+            elif old.vmac is None or is_other_ipvlan or made_of(model.vmac) != made_of(old.vmac):
                 # The adverts need no VMAC: they go on while it is made.
                 instance.vmac_ifindex = VMAC_IS_COMING
             instance.vmac_is_down = False
-        self._vmacs_are_stale |= model.has_vmacs or old.has_vmacs
-        instance.place(self._engine, self._links)
+        self._branches[instance.place].vmacs_are_stale |= model.has_vmacs or old.has_vmacs
+        instance.settle_addresses(self._engine, instance.place.links)
         self.review(instance)
         self._engine.hurry(instance.index, self._clock())
         return _looks(model) != _looks(old)
 
-    @property
-    def interfaces(self) -> Set[str]:
-        """Names of the interfaces that instances use; their changes are logged."""
-        return self._by_link.keys()
+    def interfaces(self, place: Place) -> Set[str]:
+        """Names of the interfaces that instances use in a place; their changes are logged."""
+        branch = self._branches.get(place)
+        return branch.by_link.keys() if branch is not None else frozenset()
 
     def set_priority(self, instance: Instance, priority: int) -> None:
         """Gives an instance another effective priority (1-254) until its model changes. Its next
@@ -139,8 +138,8 @@ class Roster:
             )
             before, instance.priority = instance.priority, priority
             self._engine.set_priority(instance.index, priority)
-            for follower in self.followers:
-                follower.moved(instance, before)
+            for moved in self._hear_moved:
+                moved(instance, before)
 
     def hold(self, instance: Instance, cause: str, why: str | None) -> None:
         """Lets an instance fail, for as long as any cause holds it; with None that cause is over.
@@ -166,7 +165,7 @@ class Roster:
     def on_address_lost(self, instance: Instance, ifindex: int) -> None:
         """Somebody has removed an address that a master tracks: it resigns, and whoever wins the
         election has all addresses. Where that came with its link, that is all that counts."""
-        link = self._links.by_index(ifindex)
+        link = instance.place.links.by_index(ifindex)
         if link is not None and link.is_up:
             self.resign(instance)
         else:
@@ -174,27 +173,54 @@ class Roster:
 
     def remove(self, instance: Instance) -> None:
         """Ends an instance: a master resigns. It is to be forgotten when its addresses are gone."""
-        for follower in self.followers:
-            follower.leave(instance)
+        for leave in self._hear_leave:
+            leave(instance)
         self._engine.stop(instance.index, self._clock())
         self._engine.detach(instance.index)
         self._unwatch(instance)
         self._listen(instance, 0)
         self._leaving.add(instance.index)
-        self._vmacs_are_stale |= instance.model.has_vmacs
+        self._branches[instance.place].vmacs_are_stale |= instance.model.has_vmacs
 
     def forget(self, index: int) -> None:
         """Gives back what a removed instance had in the table and in the engine."""
         self._leaving.discard(index)
         self._engine.forget(index)
         self._table.remove(index)
-        del self.instances[index]
+        self._release(self.instances.pop(index).place)
 
     def settle_vmacs(self) -> None:
         """Makes and removes VMACs in the other thread, where a change made that necessary."""
-        if self._vmacs_are_stale:
-            self._vmacs_are_asked_for = True
-            self.catch_up()
+        for branch in self._branches.values():
+            branch.ask_for_vmacs(self._on_vmacs_settled)
+
+    def arrive(self, place: Place) -> None:
+        """A network namespace has come, and its links are known."""
+        branch = self._branch(place)
+        branch.vmacs_are_stale = True  # also where none is wanted: a crash may have left some
+        for instance in list(branch):
+            instance.vmac_is_down = False
+            if not instance.is_coming:
+                instance.settle_addresses(self._engine, place.links)
+                self.review(instance)
+        branch.catch_up(self._on_vmacs_settled)
+
+    def depart(self, place: Place) -> None:
+        """Nothing can be done in a network namespace any more, or not yet: `fault` says why."""
+        for instance in list(self._branch(place)):
+            instance.vmac_ifindex = 0
+            if not instance.is_coming:
+                self.review(instance)
+
+    def drop(self, place: Place) -> None:
+        """Nobody uses a network namespace any more."""
+        self._branches.pop(place, None)
+
+    def _branch(self, place: Place) -> Branch:
+        branch = self._branches.get(place)
+        if branch is None:
+            branch = self._branches[place] = Branch(place, self._on_link)
+        return branch
 
     def review(self, instance: Instance) -> None:
         """Compares what the router needs with what there is, and starts or fails it."""
@@ -210,15 +236,16 @@ class Roster:
 
     def _attach_again(self, instance: Instance) -> None:
         """Gives one that takes part its frames back, so that it can resign if it fails now."""
-        link = self._links.by_name(instance.model.interface)
+        links = instance.place.links
+        link = links.by_name(instance.model.interface)
         if instance.lack is not None or link is None or len(link.mac) != 6:
             return
-        if instance.source(self._links, link) is not None:
-            instance.attach(self._engine, self._links)
+        if instance.source(links, link) is not None:
+            instance.attach(self._engine, links)
 
     def _find_lack(self, instance: Instance) -> Lack | None:
         """What it lacks; None where that only keeps it from beginning, and it has begun."""
-        lack = instance.find_lack(self._links)
+        lack = instance.find_lack(instance.place.links)
         if lack is Lack.HELD and instance.only_waits:
             has_begun = self._table.state(instance.index) in (State.BACKUP, State.MASTER)
             return None if has_begun else lack
@@ -226,11 +253,11 @@ class Roster:
 
     def _take_part(self, instance: Instance) -> bool:
         """Starts one that lacks nothing. False where its group cannot be joined."""
-        link = self._links.by_name(instance.model.interface)
+        link = instance.place.links.by_name(instance.model.interface)
         assert link is not None
         if not self._listen(instance, link.index):
             return False
-        instance.attach(self._engine, self._links)
+        instance.attach(self._engine, instance.place.links)
         if self._table.state(instance.index) in (State.INIT, State.FAULT):
             self._engine.start(instance.index, self._clock())
         return True
@@ -245,68 +272,48 @@ class Roster:
         if state != State.FAULT:
             self._engine.fail(instance.index, self._clock())
         self._engine.detach(instance.index)
-        if instance.lack is Lack.INTERFACE:
+        if instance.lack in (Lack.INTERFACE, Lack.NAMESPACE):
             self._listen(instance, 0)
 
     def _tell_of_lack(self, instance: Instance) -> None:
-        for follower in self.followers:
-            follower.lacks(instance)
+        for lacks in self._hear_lacks:
+            lacks(instance)
 
     def is_leaving(self, instance: Instance) -> bool:
         """Whether it was removed, and is there only until its addresses are gone."""
         return instance.index in self._leaving
 
-    def catch_up(self) -> None:
-        """Makes anew what links took with them, once for many links that changed together."""
-        if self._vmacs_are_stale and not self._vmacs_are_settling:
-            self._vmacs_are_stale, self._vmacs_are_settling = False, True
-            self._vmacs_are_asked_for = False
-            wanted = self._wanted_vmacs()
-            refusals: list[Refusal] = []
+    def catch_up(self, place: Place) -> None:
+        """Makes anew what links of a place took with them, once for many that changed together."""
+        branch = self._branches.get(place)
+        if branch is not None:
+            branch.catch_up(self._on_vmacs_settled)
 
-            def settle() -> None:
-                try:
-                    refusals.extend(self._vmacs.settle(wanted))
-                except OSError as error:
-                    # The links change faster than they can be read: their next change brings us
-                    # here again.
-                    log.warning("the VMACs could not be settled: %s", error)
-                    self._vmacs_are_stale = True
-
-            made = {(vmac.name, vmac.mac) for vmac in wanted}
-            self._run_elsewhere(settle, lambda: self._on_vmacs_settled(refusals, made))
-
-    def _on_vmacs_settled(self, refusals: list[Refusal], made: set[tuple[str, bytes]]) -> None:
-        self._vmacs_are_settling = False
-        for instance in self._take_vmacs(refusals, made):
-            instance.place(self._engine, self._links)
+    def _on_vmacs_settled(self, branch: Branch, changed: list[Instance]) -> None:
+        for instance in changed:
+            instance.settle_addresses(self._engine, branch.place.links)
             self.review(instance)
             if self._table.state(instance.index) == State.MASTER:
                 self.on_moved(instance)
-        self.on_changed()
-        if self._vmacs_are_asked_for:
-            self.catch_up()
+        self.on_changed(branch.place)
 
     def stop(self) -> None:
         """Ends every virtual router: masters resign."""
         for instance in self.instances.values():
             self._engine.stop(instance.index, self._clock())
 
-    def close(self) -> None:
-        """Takes VMACs and memberships back, after the addresses are gone."""
-        self._vmacs.settle(())
-        self._memberships.close()
-
     def _enter(self, model: VirtualRouter) -> Instance:
         is_ipv6 = model.family == AF_INET6
         index = self._table.add(
             model.name, model.interface, 0, 6 if is_ipv6 else 4, model.vrid, model.priority
         )
-        instance = Instance(model, index)
+        place = self._use(model.namespace)
+        instance = Instance(model, index, place)
         self.instances[index] = instance
+        self._watch(instance)
         self._configure(instance)
-        for follower in self.followers:
-            follower.enter(instance)
+        for enter in self._hear_enter:
+            enter(instance)
         return instance
 
     def _configure(self, instance: Instance) -> None:
@@ -341,65 +348,21 @@ class Roster:
 
     def _look_around(self, instance: Instance) -> None:
         """Finds what there is for it, and what it will lack when it begins."""
-        instance.place(self._engine, self._links)
-        self._watch(instance)
+        instance.settle_addresses(self._engine, instance.place.links)
         self.review(instance)
 
     def _watch(self, instance: Instance) -> None:
-        """Hears of changes of every link that concerns it."""
-        for name in _interfaces(instance.model):
-            if name not in self._by_link:
-                self._links.subscribe(self._on_link, name)
-                self._by_link[name] = []
-            self._by_link[name].append(instance)
+        """Hears of what concerns it."""
+        self._branch(instance.place).watch(instance)
         if instance.expected_source is not None:
-            self._links.expect(
+            instance.place.links.expect(
                 instance.expected_source, instance.index, lambda: self.review(instance)
             )
 
     def _unwatch(self, instance: Instance) -> None:
         if instance.expected_source is not None:
-            self._links.expect_no_more(instance.expected_source, instance.index)
-        for name in _interfaces(instance.model):
-            watching = self._by_link[name]
-            watching.remove(instance)
-            if not watching:
-                del self._by_link[name]
-                self._links.unsubscribe(self._on_link, name)
-
-    def _wanted_vmacs(self) -> list[Wanted]:
-        """The VMACs of every instance whose interface exists."""
-        wanted: list[Wanted] = []
-        for instance in self.instances.values():
-            if instance.index in self._leaving:
-                continue
-            wanted += wanted_by(instance.model, self._links)
-        return wanted
-
-    def _take_vmacs(
-        self, refusals: list[Refusal], made: set[tuple[str, bytes]] | None = None
-    ) -> list[Instance]:
-        """Tells the instances what VMACs there are; returns those for whom that is news. `made` are
-        the names and MACs of those that were wanted when they were settled, if not all of now."""
-        if refusals:
-            # Where the parent has just gone, its own message says what is wrong.
-            wanted = {each.name for each in self._wanted_vmacs()}
-            for refusal in refusals:
-                if refusal.name in wanted and refusal not in self._refused_vmacs:
-                    log.error("%s", refusal.reason)
-        self._refused_vmacs = set(refusals)
-        changed: list[Instance] = []
-        for instance in self.instances.values():
-            if instance.model.vmac is None or instance.index in self._leaving:
-                continue
-            ifindex = self._vmacs.indexes.get(instance.model.vmac.name, 0)
-            is_coming = instance.vmac_ifindex == VMAC_IS_COMING
-            if is_coming and made is not None and _made_of(instance.model.vmac) not in made:
-                continue  # this was not the time when it was made
-            if ifindex != instance.vmac_ifindex:
-                instance.vmac_ifindex = ifindex
-                changed.append(instance)
-        return changed
+            instance.place.links.expect_no_more(instance.expected_source, instance.index)
+        self._branches[instance.place].unwatch(instance)
 
     def _listen(self, instance: Instance, ifindex: int) -> bool:
         """Hears adverts on an interface; 0 is on none. False where that cannot be: the interface
@@ -410,22 +373,29 @@ class Roster:
         if not instance.model.unicast_peers:
             if ifindex:
                 try:
-                    self._memberships.join(group, ifindex)
+                    with instance.place.inside():
+                        instance.place.memberships.join(group, ifindex)
                 except OSError as error:
                     log.warning("(%s) cannot join its group: %s", instance.model.name, error)
                     return False
             if instance.listens_on:
-                self._memberships.leave(group, instance.listens_on)
-        self._table.move(instance.index, ifindex)
+                instance.place.memberships.leave(group, instance.listens_on)
+        self._table.move(instance.index, instance.place.number_of(ifindex))
         instance.listens_on = ifindex
         return True
 
-    def _on_link(self, change: Change, link: Link) -> None:
-        instances = self._by_link.get(link.name, [])
+    def _on_link(self, branch: Branch, change: Change, link: Link) -> None:
+        place = branch.place
+        instances = branch.by_link.get(link.name, [])
         if change in (Change.UP, Change.DOWN):
-            log.info("%s reports %s %s", self.reporter(link.name), link.name, change.value)
+            log.info(
+                "%s reports %s %s",
+                self.reporter(place, link.name),
+                place.called(link.name),
+                change.value,
+            )
         if change in (Change.APPEARED, Change.VANISHED):
-            self._vmacs_are_stale |= any(each.model.has_vmacs for each in instances)
+            branch.vmacs_are_stale |= any(each.model.has_vmacs for each in instances)
         for instance in instances:
             vmac = instance.model.vmac
             if vmac is not None and vmac.name == link.name and instance.vmac_ifindex == link.index:
@@ -435,30 +405,14 @@ class Roster:
                 if change is Change.VANISHED:
                     instance.vmac_ifindex = 0
             if change in (Change.APPEARED, Change.VANISHED, Change.MAC):
-                instance.place(self._engine, self._links)
+                instance.settle_addresses(self._engine, instance.place.links)
                 if self._table.state(instance.index) == State.MASTER:
                     self.on_moved(instance)
             if link.name in instance.essential_links:
                 self.review(instance)
 
 
-def _interfaces(model: VirtualRouter) -> set[str]:
-    """Every link whose changes concern a virtual router."""
-    names = {model.interface, *(vmac.name for vmac in model.options.address_vmacs)}
-    if model.vmac is not None:
-        names.add(model.vmac.name)
-    for address in model.all_addresses:
-        if address.interface is not None:
-            names.add(address.interface)
-    return names
-
-
 def _looks(model: VirtualRouter) -> tuple[object, ...]:
     """Where a master's addresses are, and how they are announced."""
     links = (model.vmac, model.options.address_vmacs, model.options.ipvlan)
     return model.all_addresses, model.announcements, links
-
-
-def _made_of(vmac: Vmac) -> tuple[str, bytes]:
-    """What cannot be changed without making it anew."""
-    return vmac.name, vmac.mac

@@ -4,8 +4,7 @@ A master's routes and rules are added after its addresses and removed before the
 tracked holds its instance: in FAULT while its interface is down or missing, and when somebody else
 removes it the instance leaves MASTER, as it does under keepalived, and comes back by an election,
 which puts everything back. With `no_track` neither happens, and it is put back when the instance
-becomes master the next time. The interface of a tracked virtual address (`dev`) holds its instance
-in the same way.
+becomes master the next time.
 
 What stays (`static_ipaddress`, `static_routes`, `static_rules`) is put back at once when somebody
 removes it, and when its interface comes up. Where it has a `track_group`, the instances of that are
@@ -14,16 +13,19 @@ in FAULT while its interface is down or missing, and while it cannot be put back
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastvrrp._engine import Note
-from fastvrrp.kernel.links import Change, Link, Links
-from fastvrrp.kernel.sysctl import Sysctls, path_of
+from fastvrrp.kernel.links import Change, Link
+from fastvrrp.kernel.rtsockets import Watch
+from fastvrrp.kernel.sysctl import path_of
 from fastvrrp.model import Configuration, TrackGroup, VirtualAddress, VirtualRouter
-from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.apart import Local
 from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.upkeep import Thing, Upkeep, describe, interfaces_of, tracked_interfaces
 
@@ -52,23 +54,27 @@ class _Watched:
         return bool(self.needed_by or self.promoted_for or self.things)
 
 
-class Routing(Follower):
-    """Keeps routes and rules, and what is static, as the configuration and the masters want it."""
+class Routing(Local):
+    """Keeps routes and rules of one network namespace, and what is static in the daemon's own, as
+    the configuration and the masters want it."""
 
     def __init__(
         self,
-        upkeep: Upkeep,
+        place: Place,
         roster: Roster,
-        links: Links,
-        sysctls: Sysctls,
-        call_later: Callable[[float, Callable[[], None]], object],
+        loop: asyncio.AbstractEventLoop,
+        on_removals: Callable[[Place, Upkeep], None],
     ) -> None:
-        """`call_later` is the event loop's."""
-        self._upkeep = upkeep
+        """`on_removals` is called when the kernel tells of things that were removed, which are to
+        be read (`Upkeep.read_removals`) after what it tells of links."""
+        self._place = place
+        self._upkeep = upkeep = Upkeep(place)
         self._roster = roster
-        self._links = links
-        self._sysctls = sysctls
-        self._call_later = call_later
+        self._links = place.links
+        self._sysctls = place.sysctls
+        self._loop = loop
+        self._on_removals = on_removals
+        self._watching = -1
         self._is_starting = True
         self._static: tuple[Thing, ...] = ()
         """What stays, in the order in which it is added."""
@@ -79,8 +85,6 @@ class Routing(Follower):
         """What stays and is tracked, by the names of instances."""
         self._members: dict[int, str] = {}
         """By instance in a track group: its name."""
-        self._leaving: set[int] = set()
-        """Instances that were removed and whose addresses are not gone yet."""
         self._missing: dict[Thing, None] = {}
         """What stays, is tracked by a group, and is not there."""
         self._is_retrying = False
@@ -95,16 +99,40 @@ class Routing(Follower):
         self._stale: dict[int, bool] = {}
         """Masters whose things a reload has changed; True where their addresses are put on again,
         which is waited for."""
+        upkeep.on_watch = self._on_watch
+        self._links.on_static_address_gone = upkeep.address_gone
         upkeep.on_lost = self._on_lost
         upkeep.on_settled = self._on_settled
 
+    def finish(self) -> None:
+        if self._upkeep.is_busy and self._place.is_open:
+            with self._place.inside():
+                self._upkeep.finish()
+
+    @property
+    def is_busy(self) -> bool:
+        return self._upkeep.is_busy
+
+    def compare_addresses(self, found: set[tuple[int, bytes]]) -> None:
+        self._upkeep.compare_addresses(found)
+
+    def arrive(self, place: Place) -> None:
+        self._upkeep.resume()
+
+    def depart(self, place: Place) -> None:
+        self._close()
+
     def configure(self, configuration: Configuration) -> None:
+        if not self._place.is_own:
+            configuration = replace(
+                configuration, static_addresses=(), static_routes=(), static_rules=()
+            )
         self._coming = configuration
         if self._is_starting:
             for _ in self._renew(configuration):
                 pass
             # Adverts may leave from an address that stays.
-            self._upkeep.finish()
+            self.finish()
             self._links.read()
 
     def enter(self, instance: Instance) -> None:
@@ -120,7 +148,6 @@ class Routing(Follower):
             )
 
     def leave(self, instance: Instance) -> None:
-        self._leaving.add(instance.index)
         self._members.pop(instance.index, None)
         self._depend(instance, frozenset(), None)
 
@@ -143,16 +170,25 @@ class Routing(Follower):
             self._upkeep.remove(instance.index, reversed(self._owned.pop(instance.index)))
 
     def applied(self, instance: Instance, added: bool) -> None:
-        if not added:
-            self._leaving.discard(instance.index)
-        elif _has_own(instance.model) or instance.index in self._owned:
+        if added and (_has_own(instance.model) or instance.index in self._owned):
             _tell(instance, "setting")
             self._put(instance)
 
     def stop(self) -> None:
         self._upkeep.remove(STATIC, reversed(self._static))
-        self._upkeep.finish()
+        self.finish()
+        self._close()
+
+    def _close(self) -> None:
+        if self._watching != -1:
+            self._loop.remove_reader(self._watching)
+            self._watching = -1
         self._upkeep.close()
+
+    def _on_watch(self, watch: Watch) -> None:
+        """There are routes or rules, whose removal is to be heard."""
+        self._watching = watch.fileno()
+        self._loop.add_reader(self._watching, self._on_removals, self._place, self._upkeep)
 
     def _put(self, instance: Instance) -> None:
         """Has a master's things where they belong, also those that went with an address."""
@@ -192,7 +228,7 @@ class Routing(Follower):
         yield from self._upkeep.replace(STATIC, old, self._static)
         for instance in list(self._roster.instances.values()):
             tracks = instance.index in self._members or instance.model.name in self._tracked
-            if tracks and instance.index not in self._leaving:
+            if tracks and not self._roster.is_leaving(instance):
                 self._join(instance)
             yield
 
@@ -247,7 +283,10 @@ class Routing(Follower):
             watched = self._watched[promoted_before]
             watched.promoted_for.discard(index)
             if not watched.promoted_for:
-                self._sysctls.restore([path_of("ipv4", promoted_before, "promote_secondaries")])
+                path = path_of("ipv4", promoted_before, "promote_secondaries")
+                if path in self._sysctls.originals:
+                    with self._place.inside():
+                        self._sysctls.restore([path])
             self._ignore(promoted_before)
 
     def _hold(self, instance: Instance) -> None:
@@ -282,8 +321,11 @@ class Routing(Follower):
             self._links.unsubscribe(self._on_link, name)
 
     def _promote(self, name: str) -> None:
+        if self._links.by_name(name) is None:
+            return  # it is done when it comes
         try:
-            self._sysctls.change(path_of("ipv4", name, "promote_secondaries"), "1")
+            with self._place.inside():
+                self._sysctls.change(path_of("ipv4", name, "promote_secondaries"), "1")
         except OSError as error:
             log.warning("promote_secondaries cannot be set on %s: %s", name, error.strerror)
 
@@ -338,7 +380,7 @@ class Routing(Follower):
         for index, name in tuple(self._members.items()):
             if thing in self._tracked.get(name, ()):
                 self._hold(self._roster.instances[index])
-        self._roster.on_changed()
+        self._roster.on_changed(self._place)
 
     def _retry(self) -> None:
         """Tries what instances wait for again: what it needs may have come without a word."""
@@ -350,7 +392,7 @@ class Routing(Follower):
     def _retry_later(self) -> None:
         if not self._is_retrying:
             self._is_retrying = True
-            self._call_later(RETRY, self._retry)
+            self._loop.call_later(RETRY, self._retry)
 
 
 _CAUSE = "routing:"
@@ -386,16 +428,14 @@ def _own(model: VirtualRouter) -> tuple[Thing, ...]:
 
 
 def _needs(model: VirtualRouter, tracked: list[Thing]) -> frozenset[str]:
-    """The interfaces of everything that it tracks, without those that hold it in any case."""
+    """The interfaces of the routes and rules that it tracks, without those that hold it in any
+    case."""
     names: set[str] = set()
     for thing in tracked:
         names |= tracked_interfaces(thing)
     if _has_own(model):
         for thing in _own(model):
             names |= tracked_interfaces(thing)
-    for address in model.all_addresses:
-        if address.interface not in (None, model.interface) and address.is_tracked:
-            names.add(str(address.interface))
     if model.vmac is not None:
         names.discard(model.vmac.name)
     if model.tracks_interface:

@@ -15,17 +15,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from fastvrrp._engine import Note
 from fastvrrp._table import Table
-from fastvrrp.kernel.claims import Blocks, Claim, ClaimSocket, blocks_of
-from fastvrrp.kernel.links import Links
+from fastvrrp.kernel.claims import Claim
 from fastvrrp.model import SECOND, State, VirtualRouter
-from fastvrrp.vrrp.follower import Follower, Rival
+from fastvrrp.vrrp.follower import Follower, Rival, hearers
+from fastvrrp.vrrp.hearing import Hearing
 from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.place import Place
+from fastvrrp.vrrp.standing import Standing
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,6 @@ PROBES = 3
 """Unanswered ones after which nobody claims the address any more (RFC 5227 section 1.1)."""
 BETWEEN_PROBES = 10 * SECOND
 """While the conflict stands: DEFEND_INTERVAL of RFC 5227 section 1.1."""
-NOTHING = Blocks(0, ())
 TICK = 1.0
 """Seconds between two looks at what is suspected."""
 
@@ -60,36 +61,29 @@ class SplitBrains(Follower):
     def __init__(
         self,
         table: Table,
-        links: Links,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], int],
         instances: Mapping[int, Instance],
-        master_of: Callable[[int, bytes], int | None],
-        virtual_addresses: Collection[tuple[int, bytes]],
+        standing: Callable[[Place], Standing],
     ) -> None:
-        """`instances` are all, by index; `master_of(ifindex, address)` is the index of the master
-        whose address stands there; `virtual_addresses` change only in a reload, and not while it
-        settles."""
+        """`instances` are all, by index; `standing` has the addresses of masters."""
         self._table = table
-        self._links = links
         self._loop = loop
         self._clock = clock
         self._instances = instances
-        self._master_of = master_of
-        self._virtual_addresses = virtual_addresses
-        self.followers: Sequence[Follower] = ()
-        """Who is told."""
+        self._standing = standing
+        self.follow(())
         self._by_adverts: dict[int, Rival] = {}
         """By the table's index, as all of these."""
         self._suspects: dict[int, _Suspect] = {}
         self._told: dict[int, Rival] = {}
-        self._masters = 0
-        """How many virtual routers are master."""
-        self._blocks: dict[int, Blocks] = {}
-        self._sockets: dict[int, ClaimSocket] = {}
-        """By family; those that cannot be opened are not tried again."""
-        self._refused: set[int] = set()
+        self._hearing: dict[Place, Hearing] = {}
+        """In places where there are masters, or were."""
         self._tick: asyncio.TimerHandle | None = None
+
+    def follow(self, followers: Sequence[Follower]) -> None:
+        """Tells these, in this order."""
+        self._hear = hearers(followers, "split_brain")
 
     def heard(self, instance: Instance, note: Note) -> None:
         """The engine notes that a split brain begins or is over."""
@@ -102,67 +96,60 @@ class SplitBrains(Follower):
     def take(self, instance: Instance, note: Note) -> None:
         was_master, is_master = note.before == State.MASTER, note.after == State.MASTER
         if is_master and not was_master:
-            self._masters += 1
-            self._listen(instance)
+            hearing = self._hearing_in(instance.place)
+            hearing.masters += 1
+            hearing.listen(instance.model)
         elif was_master and not is_master:
-            self._masters -= 1
+            hearing = self._hearing_in(instance.place)
+            hearing.masters -= 1
             if self._suspects.pop(instance.index, None) is not None:
                 self._tell(instance)
-            if not self._masters:
-                self._stop_listening()
+            if not hearing.masters:
+                hearing.stop()
 
     def change(self, instance: Instance, old: VirtualRouter) -> None:
-        if self._sockets and self._table.state(instance.index) == State.MASTER:
-            self._listen(instance)
+        hearing = self._hearing.get(instance.place)
+        if hearing is not None and self._table.state(instance.index) == State.MASTER:
+            hearing.listen(instance.model)
+
+    def arrive(self, place: Place) -> None:
+        hearing = self._hearing_in(place)
+        hearing.refused.clear()
+        if not place.is_own:
+            for _ in hearing.settle():
+                pass
+
+    def drop(self, place: Place) -> None:
+        hearing = self._hearing.pop(place, None)
+        if hearing is not None:
+            hearing.stop()
 
     def settle(self) -> Iterator[None]:
         """Lets the kernel hear claims of all addresses that there are now."""
-        for found in blocks_of(self._virtual_addresses):
-            if found is not None:
-                self._blocks = found
-            yield
-        for family, opened in self._sockets.items():
-            opened.take(self._blocks.get(family, NOTHING))
+        for hearing in list(self._hearing.values()):
+            yield from hearing.settle()
 
     def stop(self) -> None:
-        self._stop_listening()
+        for hearing in self._hearing.values():
+            hearing.stop()
         if self._tick is not None:
             self._tick.cancel()
 
     # --- claims -----------------------------------------------------------------------------------
 
-    def _listen(self, instance: Instance) -> None:
-        """Opens what hears claims of the addresses of a master."""
-        if len(self._sockets) + len(self._refused) >= len(self._blocks):
-            return
-        for family in {address.family for address in instance.model.all_addresses}:
-            if family in self._sockets or family in self._refused or family not in self._blocks:
-                continue
-            try:
-                opened = ClaimSocket(family, self._blocks[family])
-            except OSError as error:
-                log.warning("claims of virtual addresses cannot be heard: %s", error.strerror)
-                self._refused.add(family)
-                continue
-            self._sockets[family] = opened
-            self._loop.add_reader(opened.fileno(), self._on_readable, opened)
+    def _hearing_in(self, place: Place) -> Hearing:
+        hearing = self._hearing.get(place)
+        if hearing is None:
+            hearing = self._hearing[place] = Hearing(place, self._loop, self._on_claim)
+        return hearing
 
-    def _stop_listening(self) -> None:
-        for opened in self._sockets.values():
-            self._loop.remove_reader(opened.fileno())
-            opened.close()
-        self._sockets.clear()
-
-    def _on_readable(self, opened: ClaimSocket) -> None:
-        for claim in opened.receive():
-            self._on_claim(claim)
-
-    def _on_claim(self, claim: Claim) -> None:
-        link = self._links.by_name(claim.interface)
-        index = self._master_of(link.index, claim.address) if link is not None else None
+    def _on_claim(self, place: Place, claim: Claim) -> None:
+        link = place.links.by_name(claim.interface)
+        standing = self._standing(place)
+        index = standing.master_of(link.index, claim.address) if link is not None else None
         if link is None or index is None or claim.mac == link.mac:
             return
-        if any(each.mac == claim.mac for each in self._links):
+        if any(each.mac == claim.mac for each in place.links):
             return  # our machine's, by another of its interfaces
         now = self._clock()
         suspect = self._suspects.get(index)
@@ -199,18 +186,8 @@ class SplitBrains(Follower):
             suspect.unanswered += 1
             between = BETWEEN_PROBES if suspect.is_proven else _patience(suspect.instance)
             suspect.next_probe = now + between
-            self._probe(suspect.claim)
+            self._hearing_in(suspect.instance.place).probe(suspect.claim)
         self._look_later()
-
-    def _probe(self, claim: Claim) -> None:
-        link = self._links.by_name(claim.interface)
-        opened = self._sockets.get(claim.family)
-        if link is None or opened is None:
-            return
-        try:
-            opened.probe(claim.interface, link.mac, claim.address)
-        except OSError as error:
-            log.debug("no probe leaves %s: %s", claim.interface, error.strerror)
 
     # --- who is told ------------------------------------------------------------------------------
 
@@ -236,8 +213,8 @@ class SplitBrains(Follower):
             self._told[index] = rival
             self._table.set_split(index, rival.since)
             log.warning("(%s) Split brain: %s", instance.model.name, _describe(rival))
-        for follower in self.followers:
-            follower.split_brain(instance, is_over, who)
+        for split_brain in self._hear:
+            split_brain(instance, is_over, who)
 
 
 def _describe(rival: Rival) -> str:

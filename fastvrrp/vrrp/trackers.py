@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from fastvrrp.kernel.links import Change, Link, Links
+from fastvrrp.kernel.links import Change, Link
 from fastvrrp.model import (
     Configuration,
     Tracked,
@@ -28,11 +29,30 @@ from fastvrrp.track.priority import Contribution, of_number, of_state
 from fastvrrp.track.processes import Processes
 from fastvrrp.track.script import Check
 from fastvrrp.track.scripts import Scripts
+from fastvrrp.vrrp.place import Place
 
 log = logging.getLogger(__name__)
 
-Key: TypeAlias = tuple[Tracker, str]
-"""What tells tracked things apart."""
+
+class Key(NamedTuple):
+    """What tells tracked things apart."""
+
+    kind: Tracker
+    name: str
+    namespace: str = ""
+    """Of an interface: its network namespace, where that is not the daemon's own."""
+
+    @classmethod
+    def of(cls, tracked: Tracked) -> Key:
+        return cls(tracked.kind, tracked.name, tracked.namespace or "")
+
+
+@dataclass(slots=True)
+class _Interface:
+    """An interface that is tracked."""
+
+    place: Place
+    hear: Callable[[Change, Link], None]
 
 
 class Trackers:
@@ -41,15 +61,19 @@ class Trackers:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        links: Links,
+        use: Callable[[str | None], Place],
+        release: Callable[[Place], None],
         scripts: Scripts,
-        log_link: Callable[[Change, Link], None],
+        log_link: Callable[[Place, Change, Link], None],
         on_change: Callable[[Key], None],
     ) -> None:
         """`on_change` is called when a state has changed, or is known at last; `log_link` when an
-        interface that is tracked has, before that."""
+        interface that is tracked has, before that. `use` gives the network namespace of a name,
+        which stays until `release` is called with it."""
         self._loop = loop
-        self._links = links
+        self._use = use
+        self._release = release
+        self._interfaces: dict[Key, _Interface] = {}
         self._scripts = scripts
         self._log_link = log_link
         self._on_change = on_change
@@ -61,18 +85,20 @@ class Trackers:
         self._paths: dict[str, str] = {}
         """Where each file is looked for."""
         self._files: Files | None = None
-        self._processes = Processes(loop, lambda name, _: self._on_change((Tracker.PROCESS, name)))
+        self._processes = Processes(
+            loop, lambda name, _: self._on_change(Key(Tracker.PROCESS, name))
+        )
         self._is_running = False
         """The first ones have begun, and nobody waits for others."""
-        scripts.on_news = lambda name, _: self._on_change((Tracker.SCRIPT, name))
+        scripts.on_news = lambda name, _: self._on_change(Key(Tracker.SCRIPT, name))
 
     def configure(self, configuration: Configuration) -> None:
         """What the names of trackers mean from now on."""
         self._settings = configuration.definitions.scripts
         self._definitions = {
-            **{(Tracker.SCRIPT, each.name): each for each in configuration.track_scripts},
-            **{(Tracker.FILE, each.name): each for each in configuration.track_files},
-            **{(Tracker.PROCESS, each.name): each for each in configuration.track_processes},
+            **{Key(Tracker.SCRIPT, each.name): each for each in configuration.track_scripts},
+            **{Key(Tracker.FILE, each.name): each for each in configuration.track_files},
+            **{Key(Tracker.PROCESS, each.name): each for each in configuration.track_processes},
         }
         if not self._is_running and configuration.track_processes:
             self._processes.count(configuration.track_processes)
@@ -83,11 +109,18 @@ class Trackers:
         if key in self._begun:
             return
         self._begun.add(key)
-        kind, name = key
+        kind, name, namespace = key
         if kind == Tracker.INTERFACE:
-            self._links.subscribe(self._on_link, name)
-            if self._links.by_name(name) is None:
-                log.info("Interface %s is tracked and does not exist - will use if created", name)
+            place = self._use(namespace or None)
+            interface = self._interfaces[key] = _Interface(
+                place, lambda change, link: self._on_link(key, place, change, link)
+            )
+            place.links.subscribe(interface.hear, name)
+            if place.links.by_name(name) is None:
+                log.info(
+                    "Interface %s is tracked and does not exist - will use if created",
+                    place.called(name),
+                )
         elif kind == Tracker.FILE:
             definition = self._definitions.get(key)
             if isinstance(definition, TrackFile):
@@ -99,8 +132,8 @@ class Trackers:
         for key in self._begun - set(wanted):
             self._end(key)
             yield
-        for kind, name in list(self._begun):
-            definition = self._definitions.get((kind, name))
+        for key in list(self._begun):
+            definition = self._definitions.get(key)
             if isinstance(definition, TrackScript):
                 self._run_script(definition)
                 yield
@@ -143,6 +176,11 @@ class Trackers:
         state = self._state(tracked)
         name = tracked.name
         if tracked.kind == Tracker.INTERFACE:
+            interface = self._interfaces.get(Key.of(tracked))
+            if interface is not None:
+                if interface.place.fault is not None:
+                    return f"tracked interface {name} is down: {interface.place.fault}"
+                name = interface.place.called(name)
             return f"tracked interface {name} is {'up' if state else 'down'}"
         if tracked.kind == Tracker.SCRIPT:
             if state is None:
@@ -160,11 +198,12 @@ class Trackers:
         """Whether it is good, or the number in a file; None where that is not known."""
         kind, name = tracked.kind, tracked.name
         if kind == Tracker.INTERFACE:
-            link = self._links.by_name(name)
+            interface = self._interfaces.get(Key.of(tracked))
+            link = interface.place.links.by_name(name) if interface is not None else None
             return link is not None and link.is_up
         if kind == Tracker.SCRIPT:
             known = self._scripts.known.get(name)
-            definition = self._definitions.get((kind, name))
+            definition = self._definitions.get(Key(kind, name))
             if known is None and isinstance(definition, TrackScript) and definition.fails_at_first:
                 return False
             return known
@@ -174,11 +213,13 @@ class Trackers:
 
     def _end(self, key: Key) -> None:
         self._begun.discard(key)
-        kind, name = key
+        kind, name, _ = key
         if kind == Tracker.INTERFACE:
-            self._links.unsubscribe(self._on_link, name)
+            interface = self._interfaces.pop(key)
+            interface.place.links.unsubscribe(interface.hear, name)
+            self._release(interface.place)
         elif kind == Tracker.SCRIPT:
-            self._scripts.latecomers.forget(key)
+            self._scripts.latecomers.forget(("vrrp_script", name))
             if self._checks.pop(name, None) is not None:
                 self._scripts.forget(name)
         elif kind == Tracker.FILE and self._paths.pop(name, None) is not None:
@@ -193,7 +234,7 @@ class Trackers:
         except KeyError as error:
             log.error("vrrp_script %s is not run yet: %s", script.name, error.args[0])
             self._scripts.latecomers.wait(
-                (Tracker.SCRIPT, script.name),
+                ("vrrp_script", script.name),
                 script.command,
                 self._settings,
                 lambda: self._run_script(script),
@@ -231,7 +272,7 @@ class Trackers:
     def _opened_files(self) -> Files | None:
         if self._files is None:
             try:
-                self._files = Files(lambda name: self._on_change((Tracker.FILE, name)))
+                self._files = Files(lambda name: self._on_change(Key(Tracker.FILE, name)))
             except OSError as error:
                 log.error("no file can be tracked: inotify: %s", error.strerror)
                 return None
@@ -245,7 +286,7 @@ class Trackers:
         if self._files.is_behind:
             self._loop.call_soon(self._read_files)
 
-    def _on_link(self, change: Change, link: Link) -> None:
+    def _on_link(self, key: Key, place: Place, change: Change, link: Link) -> None:
         if change in (Change.APPEARED, Change.VANISHED, Change.UP, Change.DOWN):
-            self._log_link(change, link)
-            self._on_change((Tracker.INTERFACE, link.name))
+            self._log_link(place, change, link)
+            self._on_change(key)

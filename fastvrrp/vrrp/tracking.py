@@ -11,10 +11,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from fastvrrp._driver import Driver
-from fastvrrp.kernel.links import Change, Link, Links
+from fastvrrp.kernel.links import Change, Link
 from fastvrrp.model import (
     Configuration,
     InterfaceDelay,
@@ -29,6 +30,7 @@ from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.carrier import Carrier
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance, Pending
+from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.trackers import Key, Trackers
 
@@ -52,7 +54,7 @@ class _User:
         self.tracked = tracked
 
     def things(self) -> set[Key]:
-        return {(each.kind, each.name) for each in self.tracked}
+        return {Key.of(each) for each in self.tracked}
 
 
 class Tracking(Follower):
@@ -62,17 +64,25 @@ class Tracking(Follower):
         self,
         loop: asyncio.AbstractEventLoop,
         roster: Roster,
-        links: Links,
+        use: Callable[[str | None], Place],
+        release: Callable[[Place], None],
         scripts: Scripts,
-        run_elsewhere: Callable[[Callable[[], None], Callable[[], None]], None],
         driver: Driver,
     ) -> None:
+        """`use` and `release` are as the roster's."""
         self._loop = loop
         self._roster = roster
         self._driver = driver
-        self._carrier = Carrier(links, loop, run_elsewhere, driver.settle)
-        roster.reporter = self._carrier.reporter
-        self._trackers = Trackers(loop, links, scripts, self._log_link, self._on_change)
+        self._carriers: dict[Place, Carrier] = {}
+        roster.reporter = lambda place, name: self._carrier(place).reporter(name)
+        self._trackers = Trackers(
+            loop,
+            use,
+            release,
+            scripts,
+            self._log_link,
+            self._on_change,
+        )
         self._users: dict[int, _User] = {}
         """By the instance's index."""
         self._users_of: dict[Key, dict[int, _User]] = {}
@@ -86,8 +96,27 @@ class Tracking(Follower):
         """Whom to look at."""
         self._next_slice: asyncio.Handle | None = None
         self._configuration = Configuration()
-        self._polling: dict[int, str] = {}
-        """Interfaces with `linkbeat_use_polling`, by index of the instance."""
+        self._polling: dict[int, Instance] = {}
+        """Instances with `linkbeat_use_polling`, by their index."""
+
+    def arrive(self, place: Place) -> None:
+        self._carrier(place).resume()
+
+    def depart(self, place: Place) -> None:
+        if place in self._carriers:
+            self._carriers[place].pause()
+
+    def drop(self, place: Place) -> None:
+        carrier = self._carriers.pop(place, None)
+        if carrier is not None:
+            carrier.close()
+
+    def _carrier(self, place: Place) -> Carrier:
+        """What says whether a place's links are up."""
+        carrier = self._carriers.get(place)
+        if carrier is None:
+            carrier = self._carriers[place] = Carrier(place, self._loop, self._driver.settle)
+        return carrier
 
     def configure(self, configuration: Configuration) -> None:
         self._configuration = configuration
@@ -104,7 +133,7 @@ class Tracking(Follower):
         if instance.model.name in self._groups:
             self._members[instance.model.name] = instance
         if instance.model.options.polls_link:
-            self._polling[instance.index] = instance.model.interface
+            self._polling[instance.index] = instance
         self._follow_with_group(instance)
 
     def change(self, instance: Instance, old: VirtualRouter) -> None:
@@ -132,14 +161,15 @@ class Tracking(Follower):
                 self._members.pop(name, None)
         self._regrouped = set()
         yield from self._trackers.settle(self._users_of.keys())
-        yield from self._settle_carrier()
+        yield from self._settle_carriers()
 
     def stop(self) -> None:
         self._queue.clear()
         if self._next_slice is not None:
             self._next_slice.cancel()
         self._trackers.stop()
-        self._carrier.close()
+        for carrier in self._carriers.values():
+            carrier.close()
 
     # --- who tracks what -------------------------------------------------------------------------
 
@@ -204,12 +234,12 @@ class Tracking(Follower):
 
     def _tracked_by(self, instance: Instance) -> tuple[Tracked, ...]:
         """What an instance tracks, by itself and by its group."""
-        own = instance.model.tracked
-        group = self._groups.get(instance.model.name)
+        model = instance.model
+        group = self._groups.get(model.name)
         if group is None:
-            return tracked_in_all(own) if own else ()
+            return tracked_in_all(model) if model.tracked else ()
         members = [self._members[name].model for name in group.members if name in self._members]
-        return tracked_in_all(own, group, members)
+        return tracked_in_all(model, group, members)
 
     # --- what comes of it ------------------------------------------------------------------------
 
@@ -262,40 +292,59 @@ class Tracking(Follower):
 
     # --- interfaces ------------------------------------------------------------------------------
 
-    def _log_link(self, change: Change, link: Link) -> None:
-        if link.name in self._roster.interfaces:
+    def _log_link(self, place: Place, change: Change, link: Link) -> None:
+        if link.name in self._roster.interfaces(place):
             return  # the roster says it
+        name = place.called(link.name)
         if change in (Change.UP, Change.DOWN):
-            log.info("%s reports %s %s", self._carrier.reporter(link.name), link.name, change.value)
+            reporter = self._carrier(place).reporter(link.name)
+            log.info("%s reports %s %s", reporter, name, change.value)
         else:
             what = "added" if change is Change.APPEARED else "deleted"
-            log.info("Interface %s %s", link.name, what)
+            log.info("Interface %s %s", name, what)
 
-    def _settle_carrier(self) -> Iterator[None]:
-        """Lets interfaces be delayed and asked as it is written."""
+    def _settle_carriers(self) -> Iterator[None]:
+        """Lets interfaces be delayed and asked as it is written, in whatever namespace they are."""
         configuration = self._configuration
         delays = {each.interface: each for each in configuration.interface_delays}
-        self._carrier.delay(delays)
+        for carrier in self._carriers.values():
+            carrier.delay(delays)
         if delays:
             yield from self._shorten_delays(delays)
-        polled = dict.fromkeys(self._polling.values(), LinkPolling.ANY)
-        if configuration.definitions.vrrp.polls_links:
-            polled.update(dict.fromkeys(self._roster.interfaces, LinkPolling.ANY))
-            tracked = (name for kind, name in self._users_of if kind == Tracker.INTERFACE)
-            polled.update(dict.fromkeys(tracked, LinkPolling.ANY))
-        polled.update({each.interface: each.polling for each in configuration.linkbeat_interfaces})
-        self._carrier.poll(polled)
+        asked = {each.interface: each.polling for each in configuration.linkbeat_interfaces}
+        for place, carrier in list(self._carriers.items()):
+            polled = {
+                each.model.interface: LinkPolling.ANY
+                for each in self._polling.values()
+                if each.place is place
+            }
+            if configuration.definitions.vrrp.polls_links:
+                tracked = (
+                    key.name
+                    for key in self._users_of
+                    if key.kind == Tracker.INTERFACE and key.namespace == (place.name or "")
+                )
+                names = (*self._roster.interfaces(place), *tracked)
+                polled.update(dict.fromkeys(names, LinkPolling.ANY))
+            polled.update(asked)
+            carrier.poll(polled)
 
     def _shorten_delays(self, delays: dict[str, InterfaceDelay]) -> Iterator[None]:
         instances = iter(list(self._roster.instances.values()))
         while some := list(islice(instances, STEP)):
             for instance in some:
                 user = self._users.get(instance.index)
-                names = {instance.model.interface}
+                used = {(instance.model.namespace or "", instance.model.interface)}
                 if user is not None:
-                    names |= {name for kind, name in user.things() if kind == Tracker.INTERFACE}
-                for name in names & delays.keys():
-                    self._carrier.shorten(name, instance.model)
+                    used |= {
+                        (key.namespace, key.name)
+                        for key in user.things()
+                        if key.kind == Tracker.INTERFACE
+                    }
+                for place, carrier in self._carriers.items():
+                    for namespace, name in used:
+                        if name in delays and namespace == (place.name or ""):
+                            carrier.shorten(name, instance.model)
             yield
 
 
@@ -310,17 +359,29 @@ def tracking_groups(configuration: Configuration) -> dict[str, SyncGroup]:
 
 
 def tracked_in_all(
-    own: Iterable[Tracked], group: SyncGroup | None = None, members: Iterable[VirtualRouter] = ()
+    model: VirtualRouter, group: SyncGroup | None = None, members: Iterable[VirtualRouter] = ()
 ) -> tuple[Tracked, ...]:
     """What a virtual router tracks, by itself and by its group, whose members there are. A thing
     counts once, as it was written first. BFD sessions are none yet."""
-    every = [*own]
+    every = [*_placed(model)]
     if group is not None:
         every += group.tracked
         if group.tracks_for_all:
-            every += (tracked for member in members for tracked in member.tracked)
-    found = {(each.kind, each.name): each for each in reversed(every) if each.kind != Tracker.BFD}
+            every += (tracked for member in members for tracked in _placed(member))
+    found = {Key.of(each): each for each in reversed(every) if each.kind != Tracker.BFD}
     return tuple(reversed(found.values()))
+
+
+def _placed(model: VirtualRouter) -> tuple[Tracked, ...]:
+    """What a virtual router tracks, with the network namespace of each interface."""
+    if model.namespace is None:
+        return model.tracked
+    return tuple(
+        replace(each, namespace=model.namespace)
+        if each.kind == Tracker.INTERFACE and each.namespace is None
+        else each
+        for each in model.tracked
+    )
 
 
 def _tracking_of(group: SyncGroup | None) -> object:

@@ -18,11 +18,13 @@ from socket import AF_INET
 from typing import NamedTuple
 
 from fastvrrp._engine import Engine, Note
-from fastvrrp.kernel.addresses import AddressBatch, AddressQueue, Applied, Span
+from fastvrrp.kernel.addresses import Applied
 from fastvrrp.model import GarpGroup, State
 from fastvrrp.vrrp.announcer import Announcer
-from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.follower import Follower, hearers
 from fastvrrp.vrrp.instance import NO_ADDRESSES, Instance, link_of
+from fastvrrp.vrrp.place import Place
+from fastvrrp.vrrp.standing import Standing
 
 log = logging.getLogger(__name__)
 
@@ -51,31 +53,48 @@ class Transitions:
         engine: Engine,
         instances: dict[int, Instance],
         announcer: Announcer,
-        open_queue: Callable[[Callable[[Applied], None]], AddressQueue],
         clock: Callable[[], int],
         wake: Callable[[], None],
-        run_elsewhere: Callable[[Callable[[], None], Callable[[], None]], None],
     ) -> None:
-        """`run_elsewhere(run, then)` calls `run` in the one other thread, then `then` in ours."""
         self._engine = engine
         self._instances = instances
         self._announcer = announcer
         self._clock = clock
         self._wake = wake
-        self._run_elsewhere = run_elsewhere
         self._notes: deque[Note | _End] = deque()
         self._ends: dict[int, _End] = {}
         self._moves = count()
-        self._on_its_way: Span | None = None
-        self.followers: Sequence[Follower] = ()
-        """Who hears of changes of state, in this order."""
+        self.follow(())
         self.on_split_brain: Callable[[Instance, Note], None] = lambda _, __: None
         """Called with notes of that kind."""
         self.on_lost: Callable[[Instance, int], None] = lambda _, __: None
         """Called with a master, and an ifindex from which somebody has removed its address."""
-        self._standing: dict[int, dict[bytes, int]] = {}
-        """Addresses of masters, by ifindex: whose they are."""
-        self.addresses = open_queue(self._on_applied)
+        self._standing: dict[Place, Standing] = {}
+        self._unsent: dict[Standing, None] = {}
+        """Those with something for the kernel."""
+
+    def standing(self, place: Place) -> Standing:
+        """The addresses of masters in a network namespace."""
+        found = self._standing.get(place)
+        if found is None:
+            found = self._standing[place] = Standing(
+                place, self._on_applied, self._on_queued, self._wake
+            )
+        return found
+
+    def arrive(self, place: Place) -> None:
+        """A network namespace has come."""
+        self.standing(place).queue.channel = place.channel
+
+    def drop(self, place: Place) -> None:
+        """Nobody uses a network namespace any more."""
+        self._standing.pop(place, None)
+
+    def follow(self, followers: Sequence[Follower]) -> None:
+        """Tells these, in this order, of changes of state."""
+        self._hear_lower_priority = hearers(followers, "heard_lower_priority")
+        self._hear_take = hearers(followers, "take")
+        self._hear_applied = hearers(followers, "applied")
 
     def take(self, notes: list[Note]) -> None:
         """Queues the engine's notes."""
@@ -98,15 +117,16 @@ class Transitions:
         from one master to another, every `take_off` has to come before the first `put_on`."""
         moved = instance.standing.without(instance.batch)
         if moved.addresses:
-            self._unregister(instance.index, moved)
+            standing = self.standing(instance.place)
+            standing.forget(instance.index, moved)
             # A key of its own: what is moved later leaves this undone no more.
-            self.addresses.put((instance.index, next(self._moves)), moved, add=False)
+            standing.put((instance.index, next(self._moves)), moved, add=False)
             self._wake()
 
     def put_on(self, instance: Instance) -> None:
         """Adds a master's addresses where they belong now, and announces them."""
         instance.batch.follow(instance.standing)
-        self._stand(instance)
+        self.standing(instance.place).stand(instance)
         self._wake()
 
     def pace(self, garp_interval: int, gna_interval: int, groups: Iterable[GarpGroup]) -> None:
@@ -114,9 +134,9 @@ class Transitions:
         self._announcer.pace(garp_interval, gna_interval, groups)
         self._wake()
 
-    def on_address_gone(self, ifindex: int, family: int, address: bytes) -> None:
+    def on_address_gone(self, place: Place, ifindex: int, family: int, address: bytes) -> None:
         """An address has left the kernel. Where a master has it, somebody else removed it."""
-        index = self.master_of(ifindex, address)
+        index = self.standing(place).master_of(ifindex, address)
         if index is not None:
             log.info(
                 "(%s) Netlink reflector reports IP %s removed",
@@ -125,21 +145,11 @@ class Transitions:
             )
             self.on_lost(self._instances[index], ifindex)
 
-    def master_of(self, ifindex: int, address: bytes) -> int | None:
-        """The index of the master whose address stands on an interface."""
-        return self._standing.get(ifindex, {}).get(address)
-
-    def compare(self, found: set[tuple[int, bytes]]) -> None:
-        """Notifications were lost, and these are the addresses, with their ifindex, that there are.
-        What is on its way to the kernel need not be there yet."""
-        gone = [
-            (ifindex, address)
-            for ifindex, addresses in self._standing.items()
-            for address, index in addresses.items()
-            if (ifindex, address) not in found and index not in self.addresses
-        ]
-        for ifindex, address in gone:
-            self.on_address_gone(ifindex, 0, address)
+    def compare(self, place: Place, found: set[tuple[int, bytes]]) -> None:
+        """Notifications were lost, and these are the addresses, with their ifindex, that there
+        are."""
+        for ifindex, address in self.standing(place).gone(found):
+            self.on_address_gone(place, ifindex, 0, address)
 
     @property
     def has_notes(self) -> bool:
@@ -153,31 +163,24 @@ class Transitions:
             self._carry_on(self._notes.popleft())
             if self._clock() >= until:
                 return True
-        self._send_addresses()
+        while self._unsent:
+            self._unsent.popitem()[0].send()
+            if self._unsent and self._clock() >= until:
+                return True
         return self._announcer.work(max(until - self._clock(), 1))
 
     def finish(self) -> None:
         """Does everything that is queued, however long it takes: the daemon is stopping, and the
         other thread has ended."""
-        if self._on_its_way is not None:
-            self.addresses.finish(self._on_its_way)
+        for standing in self._standing.values():
+            standing.take_back()
         while self._notes:
             self._carry_on(self._notes.popleft())
-        while self.addresses.drain(SLICE):
-            pass
+        for standing in self._standing.values():
+            standing.finish()
 
-    def _send_addresses(self) -> None:
-        """Hands the next addresses to the other thread, one span at a time."""
-        if self._on_its_way is None:
-            self._on_its_way = self.addresses.take()
-            if self._on_its_way is not None:
-                self._run_elsewhere(self._on_its_way.run, self._take_back)
-
-    def _take_back(self) -> None:
-        span, self._on_its_way = self._on_its_way, None
-        if span is not None:
-            self.addresses.finish(span)
-        self._wake()
+    def _on_queued(self, standing: Standing) -> None:
+        self._unsent[standing] = None
 
     def _carry_on(self, note: Note | _End) -> None:
         instance = self._instances.get(note.router)
@@ -186,55 +189,37 @@ class Transitions:
         if isinstance(note, _End):
             # Behind everything that is queued for it. What is gone already is no error.
             self._ends[note.router] = note
-            self._forget(instance)
-            self.addresses.put((note.router, "end"), instance.standing, add=False)
+            standing = self.standing(instance.place)
+            standing.forget(instance.index, instance.standing)
+            standing.put((note.router, "end"), instance.standing, add=False)
             return
         if note.event in SPLIT_BRAINS:
             self.on_split_brain(instance, note)
             return
         if note.reannounces:
-            self._each(instance, lambda follower: follower.heard_lower_priority(instance))
+            _tell(self._hear_lower_priority, instance)
         if note.reannounces and not self._announcer.heard_lower_priority(instance):
             return
         _log_change(instance, note)
-        self._each(instance, lambda follower: follower.take(instance, note))
+        _tell(self._hear_take, instance, note)
         if note.acquires:
             log.debug("(%s) setting VIPs.", instance.model.name)
             instance.batch.follow(instance.standing)  # some may not be gone yet
-            self._stand(instance)
+            self.standing(instance.place).stand(instance)
         elif note.releases:
             log.debug("(%s) removing VIPs.", instance.model.name)
             self._announcer.released(instance)
             # What stands is to go, also where its link has another name or index by now.
-            self._forget(instance)
-            self.addresses.put(note.router, instance.standing, add=False)
-
-    def _stand(self, instance: Instance) -> None:
-        """Adds a master's addresses, and knows them from now on."""
-        self._forget(instance)
-        instance.standing = instance.batch
-        for address, ifindex in instance.standing.placed:
-            if address.is_tracked:
-                self._standing.setdefault(ifindex, {})[address.address] = instance.index
-        self.addresses.put(instance.index, instance.batch, add=True)
-
-    def _forget(self, instance: Instance) -> None:
-        self._unregister(instance.index, instance.standing)
-
-    def _unregister(self, index: int, batch: AddressBatch) -> None:
-        """Knows the addresses of a batch no more as those of a master."""
-        for address, ifindex in batch.placed:
-            # Another one may have taken it over meanwhile.
-            standing = self._standing.get(ifindex, {})
-            if standing.get(address.address) == index:
-                del standing[address.address]
+            standing = self.standing(instance.place)
+            standing.forget(instance.index, instance.standing)
+            standing.put(note.router, instance.standing, add=False)
 
     def _on_applied(self, applied: Applied) -> None:
         if not isinstance(applied.key, int):
             assert isinstance(applied.key, tuple)
             index, why = applied.key
             if why == "end":
-                self._tell(self._instances[index], added=False)
+                _tell(self._hear_applied, self._instances[index], False)
                 self._ends.pop(index).then(index)
             return  # what moved elsewhere is a matter of the new place
         instance = self._instances[applied.key]
@@ -253,19 +238,7 @@ class Transitions:
             if log.isEnabledFor(logging.DEBUG):
                 self._log_announcements(instance)
             self._announcer.became_master(instance)
-        self._tell(instance, applied.added)
-
-    def _tell(self, instance: Instance, added: bool) -> None:
-        self._each(instance, lambda follower: follower.applied(instance, added))
-
-    def _each(self, instance: Instance, tell: Callable[[Follower], None]) -> None:
-        """Tells every follower. An error in one of them must not cost an instance its addresses, or
-        the others their news."""
-        for follower in self.followers:
-            try:
-                tell(follower)
-            except Exception:
-                log.exception("(%s) %s failed", instance.model.name, type(follower).__name__)
+        _tell(self._hear_applied, instance, applied.added)
 
     def _log_announcements(self, instance: Instance) -> None:
         for address in instance.standing.addresses:
@@ -276,6 +249,16 @@ class Transitions:
                 link_of(instance.model, address),
                 ip_address(address.address),
             )
+
+
+def _tell(hearing: Iterable[Callable[..., None]], instance: Instance, *what: object) -> None:
+    """Tells followers. An error in one of them must not cost an instance its addresses, or the
+    others their news."""
+    for hear in hearing:
+        try:
+            hear(instance, *what)
+        except Exception:
+            log.exception("(%s) %s failed", instance.model.name, hear.__qualname__)
 
 
 def _log_change(instance: Instance, note: Note) -> None:

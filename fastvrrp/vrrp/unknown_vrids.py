@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from ipaddress import ip_address
 
 from fastvrrp._engine import Engine
-from fastvrrp.kernel.links import Links
 from fastvrrp.model import Configuration
 from fastvrrp.vrrp.follower import Follower
 
@@ -17,19 +17,19 @@ class UnknownVrids(Follower):
     """Says of each VRID that is nobody's that it is heard on an interface; once, where keepalived
     does it with every advert. All of them are counted in the state segment, logged or not."""
 
-    def __init__(self, engine: Engine, links: Links) -> None:
+    def __init__(self, engine: Engine, name_of: Callable[[int], str | None]) -> None:
+        """`name_of` gives the name of an interface by the engine's number."""
         self._engine = engine
-        self._links = links
+        self._name_of = name_of
 
     def configure(self, configuration: Configuration) -> None:
         is_wanted = configuration.definitions.vrrp.logs_unknown_vrids
         self._engine.on_unknown = self._tell if is_wanted else None
 
     def _tell(self, ifindex: int, family: int, vrid: int, source: bytes) -> None:
-        link = self._links.by_index(ifindex)
         log.info(
             "Unknown VRID(%d) received on interface(%s) from %s. ignoring...",
             vrid,
-            ifindex if link is None else link.name,
+            self._name_of(ifindex) or ifindex,
             ip_address(source),
         )

@@ -34,11 +34,11 @@ from fastvrrp.kernel.routes import RTM_DELROUTE
 from fastvrrp.kernel.rtsockets import Requests, Watch
 from fastvrrp.kernel.rules import RTM_DELRULE
 from fastvrrp.model import Placement, Route, Rule, VirtualAddress
+from fastvrrp.vrrp.place import Place
 
 log = logging.getLogger(__name__)
 
 Thing: TypeAlias = Route | Rule | VirtualAddress
-RunElsewhere = Callable[[Callable[[], None], Callable[[], None]], None]
 
 _ALREADY = {True: (EEXIST,), False: (ESRCH, ENOENT, ENODEV, EADDRNOTAVAIL)}
 """Answers that mean that a thing is as it should be, by whether it is added."""
@@ -90,10 +90,9 @@ class _Change:
 class Upkeep:
     """Adds things, keeps them and removes them; speaks to one network namespace."""
 
-    def __init__(self, links: Links, run_elsewhere: RunElsewhere) -> None:
-        """`run_elsewhere(run, then)` calls `run` in the one other thread, then `then` in ours."""
-        self._links = links
-        self._run_elsewhere = run_elsewhere
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._links = place.links
         self._entries: dict[Thing, _Entry] = {}
         self._by_key: dict[Hashable, Thing] = {}
         self._queue: deque[_Change] = deque()
@@ -203,6 +202,10 @@ class Upkeep:
         self._has_begun = True
         self._pump()
 
+    def resume(self) -> None:
+        """The namespace has come: what has been asked for meanwhile is carried out."""
+        self._pump()
+
     def compare_addresses(self, found: set[tuple[int, bytes]]) -> None:
         """Notifications of addresses were lost; these are there, with the ifindex of their link."""
         for key, thing in list(self._by_key.items()):
@@ -222,8 +225,13 @@ class Upkeep:
             batch.run()
             self._settle(batch)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is still to be carried out."""
+        return bool(self._queue) or self._out is not None
+
     def close(self) -> None:
-        """Closes the sockets."""
+        """Closes the sockets; they are opened again when there is something to do."""
         for opened in (self._watch, self._requests):
             if opened is not None:
                 opened.close()
@@ -264,19 +272,21 @@ class Upkeep:
             del self._by_key[entry.key]
 
     def _pump(self) -> None:
-        if self._has_begun and self._out is None and self._queue:
+        if self._has_begun and self._out is None and self._queue and self._place.is_open:
             self._out = self._next_batch()
-            self._run_elsewhere(self._out.run, self._take_back)
+            self._place.run_elsewhere(self._out.run, self._take_back)
 
     def _next_batch(self) -> _Batch:
         if self._requests is None:
-            self._requests = Requests()
+            with self._place.inside():
+                self._requests = Requests()
         batch = _Batch(self._requests, self._links)
         while self._queue and len(batch.changes) < _BATCH:
             change = self._queue.popleft()
             batch.changes.append(change)
             if self._watch is None and not isinstance(change.thing, VirtualAddress):
-                self._watch = Watch()
+                with self._place.inside():
+                    self._watch = Watch()
                 self.on_watch(self._watch)
         return batch
 
@@ -357,7 +367,7 @@ class Upkeep:
                 if found and key not in found and self._by_key.get(key) == thing:
                     self._lose(thing)
 
-        self._run_elsewhere(read, compare)
+        self._place.run_elsewhere(read, compare)
 
 
 @dataclass(slots=True)

@@ -137,17 +137,18 @@ class VmacBuilder:
     ) -> str:
         """The name that was written, where it can be had, or one that is chosen."""
         fault = ""
+        place = _namespace(written)
         if name is not None and name == interface:
             fault = f"is the interface of {written.name} itself"
-        elif name is not None and self._names.owner(name) not in (None, written.name):
-            fault = f"is the VMAC of {self._names.owner(name)}"
+        elif name is not None and self._names.owner(name, place) not in (None, written.name):
+            fault = f"is the VMAC of {self._names.owner(name, place)}"
         if fault:
             self._complaints.error(
                 entry.statement, 1, f"{keyword} {name} {fault}; a name is chosen instead"
             )
         if name is None or fault:
-            return self._names.choose(vrid, written.family == AF_INET6, written.name)
-        self._names.take(name, written.name)
+            return self._names.choose(vrid, written.family == AF_INET6, written.name, place)
+        self._names.take(name, written.name, place)
         return name
 
     def _of_addresses(
@@ -181,7 +182,9 @@ class VmacBuilder:
                 mac = _mac(given, is_ipv6, vrid)
                 name = by_mac.get((link, mac))
                 if name is None:
-                    name = self._names.choose(vrid, is_ipv6, written.name, self._address_prefix)
+                    name = self._names.choose(
+                        vrid, is_ipv6, written.name, _namespace(written), self._address_prefix
+                    )
                     by_mac[link, mac] = name
                 made[link, address.family] = AddressVmac(name, link, address.family, mac)
         return tuple(vmac for vmac in made.values() if own is None or vmac.name != own.name)
@@ -191,3 +194,9 @@ def _mac(given: bytes | None, is_ipv6: bool, vrid: int) -> bytes:
     """Six bytes; of five that were given, or none, the VRID is the last one."""
     start = given or (VMAC_IPV6 if is_ipv6 else VMAC_IPV4)
     return (start + bytes((vrid,)))[:6]
+
+
+def _namespace(written: Written) -> str | None:
+    """The network namespace of an instance, which its VMACs are in too."""
+    entry = written.last.get("net_namespace")
+    return entry.value if entry is not None and isinstance(entry.value, str) else None

@@ -1,0 +1,486 @@
+"""The network namespaces of a daemon: opened when they come, left when they go or nobody uses them.
+
+The daemon's own is there from the start to the end. Another one is opened when the first virtual
+router, or tracked interface, in it enters, or as soon as a namespace has its name (ip-netns(8)).
+When the name is removed, the virtual routers there fail; the namespace itself lives for as long as
+we hold it, so masters resign, addresses and all else that is ours are removed as ever, and then it
+is let go. A reload after which nobody uses one does the same. Nothing of it is kept: a namespace
+that gets the name later is another one.
+
+What is ours in a namespace is noted in a file beside the state segment, with the kernel parameters
+that were changed: so it is cleaned after a crash also where the next configuration has no such
+namespace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import resource
+import socket
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from fastvrrp._driver import Driver
+from fastvrrp._sockets import Receiver, SocketSender, place_and_ifindex
+from fastvrrp.kernel.addresses import Placed, leftovers
+from fastvrrp.kernel.namespaces import RETRY, Namespaces
+from fastvrrp.model import Authentication, VirtualAddress, VirtualRouter
+from fastvrrp.vrrp.apart import Apart
+from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.instance import PRIORITY_OWNER
+from fastvrrp.vrrp.place import Place, RunElsewhere
+from fastvrrp.vrrp.roster import Roster
+from fastvrrp.vrrp.transitions import Transitions
+
+log = logging.getLogger(__name__)
+
+PROTO_VRRP = 112
+PROTO_AH = 51
+ATTEMPT = 2.0
+"""Seconds between two attempts to open a namespace that cannot be used."""
+REST = 0.01
+"""Seconds between two looks at whether what is to be removed in a namespace has been."""
+LIMIT_NS = 60_000_000_000
+DESCRIPTORS = 16
+"""That a namespace takes at most, in the ordinary case."""
+
+
+class _Phase(Enum):
+    ABSENT = "absent"
+    OPEN = "open"
+    LEAVING = "leaving"
+
+
+class _Room:
+    """A place, and the sockets that are heard and sent by in it."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.phase = _Phase.ABSENT
+        self.wanted: set[tuple[int, int]] = set()
+        """Families and protocols to be heard."""
+        self.unicast: set[int] = set()
+        """Families in which routed packets are sent."""
+        self.receivers: dict[tuple[int, int], Receiver] = {}
+        self.claim: socket.socket | None = None
+        self.attempt: asyncio.TimerHandle | None = None
+
+
+class Places:
+    """All network namespaces in use, by name; None is the daemon's own."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        driver: Driver,
+        sender: SocketSender,
+        run_elsewhere: RunElsewhere,
+        segment: Path,
+    ) -> None:
+        """`segment` is the path of the state segment. `roster`, `transitions`, `followers` and
+        `apart` are to be set before anything else is done."""
+        self._loop = loop
+        self._driver = driver
+        self._sender = sender
+        self._run_elsewhere = run_elsewhere
+        self._segment = segment
+        self._notes = segment.with_suffix(".namespaces")
+        """A file for each namespace other than the daemon's own, under its name."""
+        self.own = Place(run_elsewhere)
+        self._rooms: dict[str | None, _Room] = {None: _Room(self.own)}
+        self._by_number: dict[int, Place] = {0: self.own}
+        self._watcher: Namespaces | None = None
+        self._next_look: asyncio.TimerHandle | None = None
+        self.roster: Roster
+        self.transitions: Transitions
+        self.followers: Sequence[Follower] = ()
+        self.apart: Sequence[Apart[Any]] = ()
+        """Those of the followers that are one for each place."""
+        self.is_running = False
+        """The virtual routers of the start have begun."""
+
+    def __iter__(self) -> Iterator[Place]:
+        """Every place in use, open or not."""
+        return iter([room.place for room in self._rooms.values()])
+
+    def name_of(self, number: int) -> str | None:
+        """The name of an interface by the engine's number of it."""
+        place_number, ifindex = place_and_ifindex(number)
+        place = self._by_number.get(place_number)
+        link = place.links.by_index(ifindex) if place is not None else None
+        return link.name if link is not None else None
+
+    # --- who uses them ----------------------------------------------------------------------------
+
+    def use(self, name: str | None) -> Place:
+        """The place of a name, which is opened if it is there; it stays until it is released."""
+        room = self._room(name)
+        room.place.users += 1
+        if room.place.users == 1 and room.phase is _Phase.ABSENT and not room.place.is_own:
+            self._open(room)
+        return room.place
+
+    def release(self, place: Place) -> None:
+        """Undoes one `use`."""
+        place.users -= 1
+        if not place.users and not place.is_own:
+            self._leave_unused(self._rooms[place.name])
+
+    def expect(self, model: VirtualRouter) -> None:
+        """Says what has to be known of a virtual router before it enters, or changes: its addresses
+        and the sockets that it needs, which are opened where no other has needed them."""
+        room = self._room(model.namespace)
+        room.place.virtual_addresses.update(
+            (address.family, address.address) for address in model.all_addresses
+        )
+        self._listen(room, model)
+
+    def _room(self, name: str | None) -> _Room:
+        room = self._rooms.get(name)
+        if room is None:
+            assert name is not None
+            number = next(n for n in range(len(self._by_number) + 1) if n not in self._by_number)
+            place = Place(self._run_elsewhere, name, number)
+            room = self._rooms[name] = _Room(place)
+            self._by_number[number] = place
+            self._connect(place)
+            _have_descriptors(DESCRIPTORS * len(self._rooms))
+            if self._watcher is None:
+                self._watcher = Namespaces()
+                self._loop.add_reader(self._watcher.fileno(), self._look)
+                self._loop.add_reader(self._driver.crowd.fileno(), self._driver.on_crowd)
+            self._watcher.add(name)
+        return room
+
+    def _connect(self, place: Place) -> None:
+        """Has what the links tell reach those who want to know."""
+        links, transitions = place.links, self.transitions
+        links.on_virtual_address_gone = lambda *what: transitions.on_address_gone(place, *what)
+        links.on_compared = lambda found: self._on_compared(place, found)
+
+    def _on_compared(self, place: Place, found: set[tuple[int, bytes]]) -> None:
+        self.transitions.compare(place, found)
+        for each in self.apart:
+            each.of(place).compare_addresses(found)
+
+    def _listen(self, room: _Room, model: VirtualRouter) -> None:
+        wanted = [(model.family, PROTO_VRRP)]
+        if model.authentication == Authentication.AH:
+            wanted.append((socket.AF_INET, PROTO_AH))
+        is_unicast = bool(model.unicast_peers) and model.family not in room.unicast
+        if is_unicast:
+            room.unicast.add(model.family)
+        if is_unicast or not room.wanted.issuperset(wanted):
+            room.wanted.update(wanted)
+            if room.phase is _Phase.OPEN:
+                self._open_sockets(room)
+
+    def _open_sockets(self, room: _Room) -> None:
+        place = room.place
+        with place.inside():
+            for family in room.unicast:
+                self._sender.open_unicast(family, place.number)
+            for each in room.wanted - room.receivers.keys():
+                receiver = self._driver.listen(*each, place.number)
+                room.receivers[each] = receiver
+                if place.is_own:
+                    self._loop.add_reader(receiver.descriptor, self._driver.on_packets, receiver)
+
+    def resize(self, place: Place, family: int, size: int | None) -> None:
+        """Gives the receivers of a family buffers of that size."""
+        for (each, _), receiver in self._rooms[place.name].receivers.items():
+            if each == family:
+                receiver.resize(size)
+
+    # --- the start and the end --------------------------------------------------------------------
+
+    def start(
+        self, models: Iterable[VirtualRouter], static_addresses: Iterable[VirtualAddress]
+    ) -> None:
+        """Opens the daemon's own namespace and all others in which virtual routers are to be, and
+        removes what a crash has left there. Raises OSError for the daemon's own."""
+        self._connect(self.own)
+        by_name: dict[str | None, list[VirtualRouter]] = {None: []}
+        for model in models:
+            by_name.setdefault(model.namespace, []).append(model)
+            self.expect(model)
+        own = self._rooms[None]
+        self._begin(own, by_name[None], static_addresses)
+        for name, those in by_name.items():
+            if name is not None:
+                self._open(self._rooms[name], those)
+        for path in self._notes.glob("*"):
+            if path.name not in self._rooms:
+                # What a crashed daemon has left where no virtual router is to be any more.
+                room = self._room(path.name)
+                self._open(room)
+                if room.phase is _Phase.ABSENT:
+                    path.unlink()
+                self._leave_unused(room)
+
+    def clear(self) -> None:
+        """Takes VMACs, memberships and kernel parameters back, after the addresses are gone."""
+        for room in self._rooms.values():
+            if room.place.is_open:
+                with room.place.inside():
+                    _clear(room.place)
+                self._note_path(room.place).unlink(missing_ok=True)
+        if self._notes.is_dir() and not any(self._notes.iterdir()):
+            self._notes.rmdir()
+
+    def close(self) -> None:
+        """Lets go of all."""
+        if self._watcher is not None:
+            self._watcher.close()
+        for room in self._rooms.values():
+            room.place.close()
+            if room.claim is not None:
+                room.claim.close()
+
+    # --- one that comes ---------------------------------------------------------------------------
+
+    def _open(self, room: _Room, models: Iterable[VirtualRouter] = ()) -> None:
+        """Opens a namespace other than the daemon's own, if there is one."""
+        place = room.place
+        assert place.name is not None
+        try:
+            self._begin(room, models, ())
+        except FileNotFoundError:
+            self._shut(room)
+            place.missing()
+        except OSError as error:
+            self._shut(room)
+            fault = f"{place.where} cannot be used: {error.strerror or error}"
+            if fault != place.fault:
+                log.error("%s", fault)
+            place.fault = fault
+            room.attempt = self._loop.call_later(ATTEMPT, self._open_again, room)
+        else:
+            if self.is_running:
+                self.roster.arrive(place)
+                self._driver.settle()
+
+    def _begin(
+        self,
+        room: _Room,
+        models: Iterable[VirtualRouter],
+        static_addresses: Iterable[VirtualAddress],
+    ) -> None:
+        place = room.place
+        place.open()
+        with place.inside():
+            if not place.is_own:
+                room.claim = claim_namespace()
+                self._sender.open(place.number)
+            self._recall(place)
+            place.links.open()
+        room.phase, place.fault = _Phase.OPEN, None
+        self._open_sockets(room)
+        self.transitions.arrive(place)
+        for follower in self.followers:
+            follower.arrive(place)
+        place.links.begin()
+        self._loop.add_reader(place.links.fileno(), self.on_links, place)
+        _remove_leftovers(place, models, static_addresses)
+
+    def _open_again(self, room: _Room) -> None:
+        room.attempt = None
+        if room.phase is _Phase.ABSENT and self._rooms.get(room.place.name) is room:
+            self._open(room)
+
+    def on_links(self, place: Place) -> None:
+        """The kernel tells of links or addresses."""
+        place.links.read()
+        self.roster.catch_up(place)
+        self._driver.settle()
+
+    # --- one that goes ----------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """A name has come or gone."""
+        assert self._watcher is not None
+        for change in self._watcher.read():
+            room = self._rooms.get(change.name)
+            if room is None:
+                continue
+            if change.exists and room.phase is _Phase.ABSENT:
+                log.info("Network namespace %s has come", change.name)
+                self._open(room)
+            elif not change.exists and room.phase is _Phase.OPEN:
+                log.warning("Network namespace %s has gone", change.name)
+                room.place.missing()
+                self._leave(room)
+            elif not change.exists and room.phase is _Phase.ABSENT:
+                room.place.missing()
+        if self._watcher.is_unfinished and self._next_look is None:
+            self._next_look = self._loop.call_later(RETRY, self._look_again)
+
+    def _look_again(self) -> None:
+        self._next_look = None
+        self._look()
+
+    def _leave_unused(self, room: _Room) -> None:
+        """Nobody uses it."""
+        if room.phase is _Phase.OPEN:
+            room.place.fault = f"{room.place.where} is not used"
+            self._leave(room)
+        elif room.phase is _Phase.ABSENT:
+            self._drop(room)
+
+    def _leave(self, room: _Room) -> None:
+        """Lets go of a namespace when everything of ours in it is gone."""
+        room.phase = _Phase.LEAVING
+        self.roster.depart(room.place)
+        self._driver.settle()
+        self._leave_at_rest(room)
+
+    def _leave_at_rest(self, room: _Room) -> None:
+        place = room.place
+        is_busy = (
+            self.transitions.has_notes
+            or not self.transitions.standing(place).is_idle
+            or any(each.is_busy(place) for each in self.apart)
+        )
+        if is_busy:
+            self._loop.call_later(REST, self._leave_at_rest, room)
+            return
+        for follower in self.followers:
+            follower.depart(place)
+        place.run_elsewhere(lambda: _clear(place), lambda: self._left(room))
+
+    def _left(self, room: _Room) -> None:
+        place = room.place
+        self._note_path(place).unlink(missing_ok=True)
+        self._shut(room)
+        assert self._watcher is not None
+        assert place.name is not None
+        if not place.users:
+            self._drop(room)
+        elif self._watcher.exists(place.name):
+            self._open(room)
+        else:
+            place.missing()
+
+    def _shut(self, room: _Room) -> None:
+        """Closes all sockets of a namespace."""
+        place = room.place
+        room.phase = _Phase.ABSENT
+        if place.links.fileno() != -1:
+            self._loop.remove_reader(place.links.fileno())
+        for receiver in room.receivers.values():
+            self._driver.unlisten(receiver)
+        room.receivers.clear()
+        self._sender.close_place(place.number)
+        place.close()
+        place.links.forget()
+        if room.claim is not None:
+            room.claim.close()
+            room.claim = None
+
+    def _drop(self, room: _Room) -> None:
+        place = room.place
+        assert self._watcher is not None
+        assert place.name is not None
+        if room.attempt is not None:
+            room.attempt.cancel()
+        self._watcher.forget(place.name)
+        del self._rooms[place.name]
+        del self._by_number[place.number]
+        for follower in self.followers:
+            follower.drop(place)
+        self.transitions.drop(place)
+        self.roster.drop(place)
+
+    # --- what a crash must not lose ---------------------------------------------------------------
+
+    def _note_path(self, place: Place) -> Path:
+        if place.name is None:
+            return self._segment.with_suffix(".sysctl")
+        return self._notes / place.name
+
+    def note(self, place: Place) -> None:
+        """Keeps what others' kernel parameters were, for a successor if we crash; of a namespace
+        other than the daemon's own also that we are there."""
+        if place.is_own and not place.sysctls.originals:
+            return
+        known = {"namespace": place.inode, "originals": dict(place.sysctls.originals)}
+        path = self._note_path(place)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(known))
+
+    def _recall(self, place: Place) -> None:
+        """Takes over what a daemon that crashed had changed."""
+        try:
+            known = json.loads(self._note_path(place).read_text())
+            if known["namespace"] == place.inode:
+                place.sysctls.take_over(
+                    {str(path): str(value) for path, value in known["originals"].items()}
+                )
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        self.note(place)
+
+
+def _clear(place: Place) -> None:
+    """Takes back VMACs, memberships and kernel parameters."""
+    if place.vmacs is not None:
+        place.vmacs.settle(())
+    # While it is still as the configuration wants it whether the kernel reports that we leave.
+    place.memberships.close()
+    place.sysctls.restore()
+
+
+def _remove_leftovers(
+    place: Place, models: Iterable[VirtualRouter], static_addresses: Iterable[VirtualAddress]
+) -> None:
+    """Removes virtual addresses that an earlier daemon, ours or keepalived, has left behind."""
+    unmarked = {
+        placed
+        for model in models
+        if model.priority != PRIORITY_OWNER  # whose addresses may be the interface's own
+        for placed in _placed(place, model.all_addresses, model.interface)
+    }
+    wanted = set(_placed(place, static_addresses, ""))
+    channel = place.channel
+    assert channel is not None
+    requests = leftovers(wanted, channel.dump_addresses(), unmarked)
+    if requests:
+        log.info("removing %d virtual addresses that were left behind", len(requests))
+        channel.apply(requests, 0, LIMIT_NS)
+        channel.take_errors()
+
+
+def _placed(
+    place: Place, addresses: Collection[VirtualAddress] | Iterable[VirtualAddress], interface: str
+) -> Iterator[Placed]:
+    for address in addresses:
+        link = place.links.by_name(address.interface or interface)
+        if link is not None:
+            yield Placed(link.index, address.family, address.address, address.prefixlen)
+
+
+def _have_descriptors(needed: int) -> None:
+    """Lets the process open so many files, if it may."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if needed > now // 2 and now < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def claim_namespace() -> socket.socket:
+    """Holds the network namespace of this thread until it is closed: two daemons would take each
+    other's VMACs and addresses for what a crash has left. Raises OSError where another one holds
+    it."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind("\0fastvrrp")  # an abstract name is one of the network namespace
+    except OSError as error:
+        claim.close()
+        raise OSError(
+            error.errno,
+            "another fastvrrp runs in this network namespace: stop it, or run this one in another",
+        ) from None
+    return claim

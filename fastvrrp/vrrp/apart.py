@@ -1,0 +1,95 @@
+"""A follower for each network namespace, where what it does is the matter of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from fastvrrp._engine import Note
+from fastvrrp.model import Configuration, VirtualRouter
+from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.place import Place
+
+
+class Local(Follower):
+    """A follower that hears of the virtual routers of one place only."""
+
+    def finish(self) -> None:
+        """The other thread has ended, and what it has not done yet is to be done."""
+
+    def compare_addresses(self, found: set[tuple[int, bytes]]) -> None:
+        """Notifications of addresses were lost; these are there, with the ifindex of their link."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is still to be done there that instances which have gone have left."""
+        return False
+
+
+Kind = TypeVar("Kind", bound=Local)
+
+
+class Apart(Follower, Generic[Kind]):
+    """Makes a follower for every place, and tells each of what happens there."""
+
+    def __init__(self, make: Callable[[Place], Kind]) -> None:
+        self._make = make
+        self._of: dict[Place, Kind] = {}
+        self._configuration: Configuration | None = None
+
+    def of(self, place: Place) -> Kind:
+        """The one of a place."""
+        found = self._of.get(place)
+        if found is None:
+            found = self._of[place] = self._make(place)
+            if self._configuration is not None:
+                found.configure(self._configuration)
+        return found
+
+    def finish(self) -> None:
+        """See Local."""
+        for each in self._of.values():
+            each.finish()
+
+    def is_busy(self, place: Place) -> bool:
+        """See Local."""
+        return place in self._of and self._of[place].is_busy
+
+    def arrive(self, place: Place) -> None:
+        self.of(place).arrive(place)
+
+    def depart(self, place: Place) -> None:
+        if place in self._of:
+            self._of[place].depart(place)
+
+    def drop(self, place: Place) -> None:
+        self._of.pop(place, None)
+
+    def configure(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        for each in self._of.values():
+            each.configure(configuration)
+
+    def enter(self, instance: Instance) -> None:
+        self.of(instance.place).enter(instance)
+
+    def change(self, instance: Instance, old: VirtualRouter) -> None:
+        self._of[instance.place].change(instance, old)
+
+    def leave(self, instance: Instance) -> None:
+        self._of[instance.place].leave(instance)
+
+    def settle(self) -> Iterator[None]:
+        for each in list(self._of.values()):
+            yield from each.settle()
+
+    def take(self, instance: Instance, note: Note) -> None:
+        self._of[instance.place].take(instance, note)
+
+    def applied(self, instance: Instance, added: bool) -> None:
+        self._of[instance.place].applied(instance, added)
+
+    def stop(self) -> None:
+        for each in self._of.values():
+            each.stop()

@@ -1,0 +1,100 @@
+"""Addresses of masters in one network namespace: where they stand, and what is on its way there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+from fastvrrp.kernel.addresses import AddressBatch, AddressQueue, Applied, Span
+from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.place import Place
+
+SLICE = 2_000_000
+"""Nanoseconds of addresses at a time, once the daemon stops."""
+
+
+class Standing:
+    """What stands, and a queue of what is to."""
+
+    def __init__(
+        self,
+        place: Place,
+        on_applied: Callable[[Applied], None],
+        on_queued: Callable[[Standing], None],
+        wake: Callable[[], None],
+    ) -> None:
+        """`on_queued` is called with this when `send` has something to do, and `wake` when the
+        kernel has carried something out."""
+        self.place = place
+        self.queue = AddressQueue(place.channel, on_applied)
+        self._on_queued = on_queued
+        self._wake = wake
+        self._owners: dict[int, dict[bytes, int]] = {}
+        """Addresses by ifindex: the index of the master whose they are."""
+        self._on_its_way: Span | None = None
+
+    def master_of(self, ifindex: int, address: bytes) -> int | None:
+        """The index of the master whose address stands on an interface."""
+        return self._owners.get(ifindex, {}).get(address)
+
+    def gone(self, found: set[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        """What should stand and is not among the addresses, with their ifindex, that there are.
+        What is on its way to the kernel need not be there yet."""
+        return [
+            (ifindex, address)
+            for ifindex, addresses in self._owners.items()
+            for address, index in addresses.items()
+            if (ifindex, address) not in found and index not in self.queue
+        ]
+
+    def stand(self, instance: Instance) -> None:
+        """Adds a master's addresses, and knows them from now on."""
+        self.forget(instance.index, instance.standing)
+        instance.standing = instance.batch
+        for address, ifindex in instance.standing.placed:
+            if address.is_tracked:
+                self._owners.setdefault(ifindex, {})[address.address] = instance.index
+        self.put(instance.index, instance.batch, add=True)
+
+    def forget(self, index: int, batch: AddressBatch) -> None:
+        """Knows the addresses of a batch no more as those of a master."""
+        for address, ifindex in batch.placed:
+            # Another one may have taken it over meanwhile.
+            owners = self._owners.get(ifindex, {})
+            if owners.get(address.address) == index:
+                del owners[address.address]
+
+    def put(self, key: Hashable, batch: AddressBatch, add: bool) -> None:
+        """Queues the addition or removal of a batch."""
+        self.queue.put(key, batch, add)
+        self._on_queued(self)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits or is on its way."""
+        return not self.queue and self._on_its_way is None
+
+    def send(self) -> None:
+        """Hands the next addresses to the other thread, one span at a time."""
+        if self._on_its_way is None:
+            self._on_its_way = self.queue.take()
+            if self._on_its_way is not None:
+                self.place.run_elsewhere(self._on_its_way.run, self._take_back)
+
+    def take_back(self) -> None:
+        """The other thread has ended."""
+        if self._on_its_way is not None:
+            self.queue.finish(self._on_its_way)
+
+    def finish(self) -> None:
+        """Does everything that is queued, however long it takes."""
+        if self.queue:
+            with self.place.inside():
+                while self.queue.drain(SLICE):
+                    pass
+
+    def _take_back(self) -> None:
+        span, self._on_its_way = self._on_its_way, None
+        if span is not None:
+            self.queue.finish(span)
+        self._on_queued(self)
+        self._wake()
