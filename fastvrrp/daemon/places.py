@@ -28,6 +28,7 @@ from fastvrrp._driver import Driver
 from fastvrrp._sockets import Receiver, SocketSender, place_and_ifindex
 from fastvrrp.kernel.addresses import Placed, leftovers
 from fastvrrp.kernel.namespaces import RETRY, Namespaces
+from fastvrrp.kernel.nftables import PacketFilter, our_tables
 from fastvrrp.model import Authentication, VirtualAddress, VirtualRouter
 from fastvrrp.vrrp.apart import Apart
 from fastvrrp.vrrp.follower import Follower
@@ -405,12 +406,16 @@ class Places:
     def note(self, place: Place) -> None:
         """Keeps what others' kernel parameters were, for a successor if we crash; of a namespace
         other than the daemon's own also that we are there."""
+        path = self._note_path(place)
         if place.is_own and not place.sysctls.originals:
+            path.unlink(missing_ok=True)
             return
         known = {"namespace": place.inode, "originals": dict(place.sysctls.originals)}
-        path = self._note_path(place)
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(known))
+        # A crash must find the old note or the new one, and never half of one.
+        unfinished = self._segment.with_suffix(".new")
+        unfinished.write_text(json.dumps(known))
+        unfinished.replace(path)
 
     def _recall(self, place: Place) -> None:
         """Takes over what a daemon that crashed had changed."""
@@ -432,6 +437,12 @@ def _clear(place: Place) -> None:
     # While it is still as the configuration wants it whether the kernel reports that we leave.
     place.memberships.close()
     place.sysctls.restore()
+    # Last, so that a VMAC is shut for as long as it is there.
+    if our_tables():
+        try:
+            PacketFilter().remove()
+        except OSError as error:
+            log.error("The table of nftables could not be removed: %s", error.strerror)
 
 
 def _remove_leftovers(

@@ -136,7 +136,7 @@ class Transitions:
 
     def on_address_gone(self, place: Place, ifindex: int, family: int, address: bytes) -> None:
         """An address has left the kernel. Where a master has it, somebody else removed it."""
-        index = self.standing(place).master_of(ifindex, address)
+        index = self.standing(place).loser_of(ifindex, address)
         if index is not None:
             log.info(
                 "(%s) Netlink reflector reports IP %s removed",
