@@ -67,6 +67,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="ID",
         help="read lines that start with @ID (default: the host's name)",
     )
+    parser.add_argument(
+        "-u",
+        "--umask",
+        type=umask,
+        metavar="MASK",
+        help="rights that nobody gets to what is created, as in 027; instead of the keyword umask",
+    )
     parser.add_argument("-v", "--version", action="store_true", help="print the version")
     parser.set_defaults(run=run)
 
@@ -112,6 +119,15 @@ def run(arguments: argparse.Namespace) -> int:
         print("fastvrrp: no virtual router is left to run", file=sys.stderr)
         return NOTHING_TO_RUN
     return _serve(arguments, aside)
+
+
+def umask(written: str) -> int:
+    """A umask as C writes numbers: octal after 0, hexadecimal after 0x. Raises ValueError."""
+    is_octal = written.startswith("0") and written[:2].lower() != "0x"
+    mask = int(written, 8 if is_octal else 0)
+    if not 0 <= mask <= 0o777:
+        raise ValueError(f"{written} is outside 0-0777")
+    return mask
 
 
 def missing_interfaces(configuration: Configuration) -> list[str]:
@@ -186,9 +202,13 @@ def _run_daemon(
     to_console = arguments.log_console
     with set_up(console=to_console, syslog=not to_console, detail=arguments.log_detail):
         try:
-            Vrrpd(reading, arguments.use_file, arguments.config_id, segment_path(pid_file)).run(
-                on_started
-            )
+            Vrrpd(
+                reading,
+                arguments.use_file,
+                arguments.config_id,
+                segment_path(pid_file),
+                arguments.umask,
+            ).run(on_started)
         except OSError as error:
             if not to_console:  # which reads it as our last word on stderr
                 log.error("%s", _explain(error))

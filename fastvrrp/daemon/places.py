@@ -411,7 +411,9 @@ class Places:
             path.unlink(missing_ok=True)
             return
         known = {"namespace": place.inode, "originals": dict(place.sysctls.originals)}
-        path.parent.mkdir(exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir()
+            path.parent.chmod(0o755)  # whatever umask is written
         # A crash must find the old note or the new one, and never half of one.
         unfinished = self._segment.with_suffix(".new")
         unfinished.write_text(json.dumps(known))

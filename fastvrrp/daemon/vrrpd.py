@@ -28,6 +28,7 @@ from fastvrrp._table import Table
 from fastvrrp.daemon.places import Places, claim_namespace
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
+from fastvrrp.daemon.umask import Umask
 from fastvrrp.model import SECOND, Configuration, State, Vrrp
 from fastvrrp.notify.daemon_scripts import DaemonScripts
 from fastvrrp.notify.notifier import Notifier
@@ -71,11 +72,18 @@ class Vrrpd:
     """All virtual routers of a configuration, in the network namespace of this process.
 
     `read` is what was read of the file `path`, and is emptied when it runs; the file is read again
-    on SIGHUP, with `config_id`. `segment` is the path of the state segment. Raises OSError where
-    the rights to do it are missing.
+    on SIGHUP, with `config_id`. `segment` is the path of the state segment; `umask` holds instead
+    of that in the configuration. Raises OSError where the rights to do it are missing.
     """
 
-    def __init__(self, read: Aside, path: Path, config_id: str | None, segment: Path) -> None:
+    def __init__(
+        self,
+        read: Aside,
+        path: Path,
+        config_id: str | None,
+        segment: Path,
+        umask: int | None = None,
+    ) -> None:
         self._segment = segment
         models = read.configuration.virtual_routers
         self._read = read
@@ -122,6 +130,7 @@ class Vrrpd:
         self._transitions.on_split_brain = split_brains.heard
         self._groups = SyncGroups(self._engine, self._table, self._roster, clock)
         self._scripts = Scripts(self._loop)
+        self._umask = Umask(self._scripts, umask)
         tracking = Tracking(
             self._loop,
             self._roster,
@@ -147,6 +156,7 @@ class Vrrpd:
             lambda place: Routing(place, self._roster, self._loop, self._on_removals)
         )
         self._followers: tuple[Follower, ...] = (
+            self._umask,
             tracking,
             self._groups,
             Keys(self._engine, self._roster),
@@ -199,6 +209,7 @@ class Vrrpd:
             ending.callback(self._segment.unlink, missing_ok=True)
             claim = claim_namespace()
             ending.callback(claim.close)
+            self._umask.configure(self._running.configuration)
             if not self._daemon_scripts.run_startup():
                 self._scripts.close()
                 return

@@ -31,6 +31,7 @@ from fastvrrp.track.obstacles import found, obstacle, own_credentials
 from fastvrrp.track.script import (
     Command,
     Inspection,
+    Mask,
     Moved,
     News,
     Remark,
@@ -116,6 +117,8 @@ class Runner:
                     self._take(said)
                 elif isinstance(said, Command | Inspection | Resident):
                     self._errands.take(said)
+                elif isinstance(said, Mask):
+                    os.umask(said.mask)
                 else:
                     self._tallies.pop(said, None)
         except Closed:

@@ -37,6 +37,12 @@ class Inspection(NamedTuple):
     command: Command
 
 
+class Mask(NamedTuple):
+    """The umask(2) of scripts that are started from now on."""
+
+    mask: int
+
+
 class Life(NamedTuple):
     """A process, told apart from one that gets the same number later."""
 

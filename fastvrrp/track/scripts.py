@@ -19,6 +19,7 @@ from fastvrrp.track.script import (
     Command,
     Inspection,
     Life,
+    Mask,
     Moved,
     News,
     Remark,
@@ -83,6 +84,10 @@ class Scripts:
     def inspect(self, command: Command) -> None:
         """Has the log say what would keep a command from being run."""
         self._send_off(Inspection(command))
+
+    def mask(self, mask: int) -> None:
+        """Gives scripts that are started from now on a umask(2), which must be the daemon's too."""
+        self._runner.send(Mask(mask))
 
     def house(self, wanted: Iterable[Resident]) -> None:
         """Has these scripts run from now on, and no others: one that runs already goes on, one that
