@@ -33,7 +33,6 @@ from fastvrrp.vrrp.standing import Standing
 log = logging.getLogger(__name__)
 
 BEGINS = "SPLIT_BRAIN"
-IS_OVER = "SPLIT_BRAIN_OVER"
 INTERVALS = 2
 """Advert intervals in which an ordinary change of the master is over."""
 PROBES = 3
