@@ -11,14 +11,19 @@ from fastvrrp._contest cimport NO_NEWS, contest_t, end, is_one_of, oppose, speak
 from fastvrrp._fsm cimport BACKUP, MASTER, PRIORITY_RESIGN, machine_t
 
 
+cdef enum:
+    LONGEST = 10            # intervals of the master, which another one's interval is at most
+
+
 cdef news_t heard(
         plan_t *plan, const router_t *router, const advert_t *advert, int64_t now) noexcept:
     cdef const machine_t *machine = &router.machine
     cdef bint is_master = machine.state == MASTER
     cdef const uint8_t *followed = machine.master_address
     cdef int64_t followed_at = router.sent_at if is_master else router.heard_at
-    cdef int64_t interval = max(
-        advert.interval, machine.advert_interval if is_master else machine.master_interval)
+    cdef int64_t usual = machine.advert_interval if is_master else machine.master_interval
+    # What an advert says of its interval may be false: a contest must not last for its sake.
+    cdef int64_t interval = max(min(advert.interval, LONGEST * usual), usual)
     cdef news_t news
     memset(&news, 0, sizeof(news_t))
     if is_master:

@@ -8,6 +8,9 @@ pytest.register_assert_rewrite("lab")
 
 from lab import Laboratory  # noqa: E402 - its assertions say more when they are rewritten first
 from lab.ownership import remove_abandoned  # noqa: E402
+from tracking_pair import both, ours  # noqa: E402
+
+__all__ = ["both", "ours"]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -134,3 +134,16 @@ def test_every_fault_of_a_file_is_said_in_order(tmp_path: Path) -> None:
         b" virtual_ipaddress {\n x\n }\n}\nvrrp_instance B {\n}\n",
     )
     assert [line.split(":")[1] for line in lines] == ["1", "2", "4", "5", "7", "10", "10", "10"]
+
+
+def test_a_byte_order_mark_is_passed_over_and_complained_of_in_every_file(tmp_path: Path) -> None:
+    inner, outer = tmp_path / "inner.conf", tmp_path / "outer.conf"
+    inner.write_text("\ufeffglobal_defs {\n    router_id marked\n}\n")
+    outer.write_text(f"\ufeffinclude {inner}\n")
+    reading = read(str(outer))
+    assert reading.configuration.definitions.router_id == "marked"
+    complaints = [str(each) for each in reading.complaints]
+    assert [each.partition(": ")[0] for each in complaints] == [f"{outer}:1:1", f"{inner}:1:1"]
+    assert all("the file begins with a byte order mark" in each for each in complaints)
+    assert not reading.satisfies_keepalived
+    assert not reading.has_errors

@@ -157,22 +157,6 @@ def test_nothing_stays_on_an_interface_that_is_renamed(lab: Laboratory) -> None:
     assert daemon.stop() == 0
 
 
-def test_an_address_that_somebody_removes_is_put_back(lab: Laboratory) -> None:
-    a, b = lab.router("a"), lab.router("b")
-    lab.connect(a, b)
-    daemon = Fastvrrp(a, quick()).start()
-    wait_until(lambda: a.holds("10.0.0.100"), what="the address")
-    a.ip("address del 10.0.0.100/24 dev eth0")
-    daemon.wait_log("(VI_1) Netlink reflector reports IP 10.0.0.100 removed")
-    wait_until(lambda: a.holds("10.0.0.100"), what="the address back")
-    # The kernel takes a secondary address away with its primary one.
-    a.ip("address add 10.9.9.9/24 dev eth0", "address del 10.0.0.1/24 dev eth0")
-    daemon.wait_log("(VI_1) Netlink reflector reports IP 10.0.0.100 removed", count=2)
-    wait_until(lambda: a.holds("10.0.0.100"), what="the address back again")
-    assert daemon.stop() == 0
-    assert not a.holds("10.0.0.100")
-
-
 @pytest.mark.keywords("vrrp_instance/priority")
 def test_an_owner_keeps_the_address_that_is_its_own(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")

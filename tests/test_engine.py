@@ -40,16 +40,26 @@ def test_the_higher_priority_becomes_master(family: int) -> None:
     assert record(low)["adverts_received"] == 2
 
 
+def silenced(link: Link, high: Router) -> int:
+    """When a master that runs for a while was heard last."""
+    link.run_until(5 * SECOND)
+    high.is_up = False
+    sent_at: int = record(high)["sent_at"]
+    return sent_at
+
+
+def takes_over_at(link: Link, low: Router, moment: int) -> None:
+    """Sees that a backup is master from that moment on and not before."""
+    link.run_until(moment - 1)
+    assert low.state(0) == BACKUP
+    link.run_until(moment)
+    assert low.state(0) == MASTER
+
+
 def test_a_backup_takes_over_after_the_master_down_interval_and_not_before() -> None:
     link, high, low = pair()
-    link.run_until(5 * SECOND)
-    silent_from = record(high)["sent_at"]
-    high.is_up = False
-    down = 3 * SECOND + 156 * SECOND // 256
-    link.run_until(silent_from + down - 1)
-    assert low.state(0) == BACKUP
-    link.run_until(silent_from + down)
-    assert low.state(0) == MASTER
+    silent_from = silenced(link, high)
+    takes_over_at(link, low, silent_from + 3 * SECOND + 156 * SECOND // 256)
 
 
 def test_a_resignation_hands_over_within_the_skew_time() -> None:
@@ -165,16 +175,10 @@ def test_a_master_says_its_new_priority_and_yields_to_a_better_one() -> None:
 @pytest.mark.parametrize("priority", [1, 254])
 def test_a_backup_waits_as_long_as_its_new_priority_says(priority: int) -> None:
     link, high, low = pair()
-    link.run_until(5 * SECOND)
-    silent_from = record(high)["sent_at"]
-    high.is_up = False
+    silent_from = silenced(link, high)
     link.run_until(silent_from + SECOND)
     low.engine.set_priority(0, priority)
-    down = 3 * SECOND + (256 - priority) * SECOND // 256
-    link.run_until(silent_from + down - 1)
-    assert low.state(0) == BACKUP
-    link.run_until(silent_from + down)
-    assert low.state(0) == MASTER
+    takes_over_at(link, low, silent_from + 3 * SECOND + (256 - priority) * SECOND // 256)
 
 
 def test_a_priority_outside_its_range_is_refused() -> None:

@@ -196,7 +196,8 @@ def test_routes_and_rules_are_described_in_the_words_of_ip(things: list[Instance
     assert "10.20.4.1 dev eth1 src 10.0.1.100 metric 7" in described
     assert "throw 10.20.8.0/24 table 120" in described
     assert "default via 10.0.1.9 dev eth1 table 123" in described
-    assert "10.20.20.0/24 nexthop via 10.0.1.9 dev eth1 nexthop via 10.0.0.9 dev eth0" in described
+    ways = "nexthop via 10.0.1.9 dev eth1 weight 3 nexthop via 10.0.0.9 dev eth0 weight 2"
+    assert f"10.20.20.0/24 {ways}" in described
     said = [rules.describe(rule) for options in things for rule in options.rules]
     assert "501: not from 10.20.2.0/24 to 10.20.3.0/24 lookup 131" in said
     assert "506: from all fwmark 0x10/0xf0 lookup 134" in said

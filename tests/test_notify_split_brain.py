@@ -9,7 +9,7 @@ import pytest
 from lab import Fastvrrp, Laboratory, wait_until
 from lab.mailbox import Mailbox
 from lab.witness import Witness
-from test_notify import MAIL, definitions, instance
+from notify_pair import MAIL, definitions, instance
 
 
 @pytest.mark.keywords("vrrp_instance/notify_split_brain", "global_defs/notify_split_brain")

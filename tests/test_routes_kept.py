@@ -43,12 +43,6 @@ def has(
     return any(fields.items() <= one.items() for one in shown(router))
 
 
-def states(daemon: Daemon, name: str) -> list[str]:
-    """The states that an instance has entered, in their order."""
-    start = f"({name}) Entering "
-    return [line.split(start)[1].split()[0] for line in daemon.log().splitlines() if start in line]
-
-
 TRACKED = {
     "R": instance("R", 1, "10.0.0.101/24", ROUTE),
     "U": instance("U", 2, "10.0.0.102/24", rules=RULE),
@@ -82,7 +76,7 @@ def test_a_master_resigns_when_somebody_removes_what_it_tracks(
             wait_masters(daemon, 5 + number)
             capture.wait_for_advert(number + 1, priority=0)
     for name in "RUO":
-        assert states(daemon, name) == ["BACKUP", "MASTER", "BACKUP", "MASTER"]
+        assert daemon.entered(name) == ["BACKUP", "MASTER", "BACKUP", "MASTER"]
     wait_until(lambda: has(a, routes, dst="10.20.0.0/16"), what="the route back")
     wait_until(lambda: has(a, rules, priority=500), what="the rule back")
     wait_until(lambda: has(a, rules, priority=501), what="the other rule back")
@@ -90,7 +84,7 @@ def test_a_master_resigns_when_somebody_removes_what_it_tracks(
     a.ip("route del 10.22.0.0/16", "rule del pref 502")
     a.ip("link set eth0 down")
     daemon.wait_log("(N) Entering FAULT STATE")
-    assert states(daemon, "N") == ["BACKUP", "MASTER", "FAULT"]
+    assert daemon.entered("N") == ["BACKUP", "MASTER", "FAULT"]
     assert not has(a, routes, dst="10.22.0.0/16")
     a.ip("link set eth0 up")
     wait_until(lambda: has(a, routes, dst="10.22.0.0/16"), what="the untracked route back")
@@ -120,9 +114,9 @@ def test_an_instance_fails_without_the_interface_of_what_it_tracks(
         a.ip("address add 10.0.1.1/24 dev eth1")
     wait_masters(daemon, 10)
     for name in "RUOA":
-        assert states(daemon, name) == ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER"]
+        assert daemon.entered(name) == ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER"]
     for name in "ND":
-        assert states(daemon, name) == ["BACKUP", "MASTER"]
+        assert daemon.entered(name) == ["BACKUP", "MASTER"]
     wait_until(lambda: has(a, routes, dst="10.20.0.0/16"), what="the route back")
     daemon.stop()
 
@@ -167,7 +161,7 @@ def test_the_own_interface_counts_for_routes_and_not_for_addresses(
     daemon.wait_log("(R) Entering FAULT STATE")
     b.ip("link set eth0 up")
     wait_masters(daemon, 3)
-    assert states(daemon, "A") == ["BACKUP", "MASTER"]
+    assert daemon.entered("A") == ["BACKUP", "MASTER"]
     daemon.stop()
 
 
@@ -215,7 +209,7 @@ def test_what_is_static_is_put_back_and_its_interface_holds_the_group(
     assert not a.holds("192.0.4.1")
     assert not has(a, routes, dst="10.52.0.0/16")
     assert not has(a, rules, priority=502)
-    assert states(daemon, "VI_1") == ["BACKUP", "MASTER"]
+    assert daemon.entered("VI_1") == ["BACKUP", "MASTER"]
     b.ip("link set eth1 down")
     daemon.wait_log("(VI_1) Entering FAULT STATE")
     b.ip("link set eth1 up")
@@ -225,7 +219,7 @@ def test_what_is_static_is_put_back_and_its_interface_holds_the_group(
     a.ip("link set eth1 up")
     wait_masters(daemon, 4)
     wait_until(lambda: has(a, routes, dst="10.50.0.0/16"), what="the route after the link")
-    assert states(daemon, "VI_2") == ["BACKUP", "MASTER"]
+    assert daemon.entered("VI_2") == ["BACKUP", "MASTER"]
     daemon.stop()
     assert routes(a) == rules(a) == []
     assert not a.holds("192.0.2.1")
@@ -244,7 +238,7 @@ def test_a_static_route_that_cannot_be_put_back_faults_its_group(lab: Laboratory
     wait_masters(daemon, 3)
     assert has(a, routes, dst="10.50.0.0/16")
     assert daemon.log().count("cannot add route 10.50.0.0/16") == 1
-    assert states(daemon, "VI_2") == ["BACKUP", "MASTER"]
+    assert daemon.entered("VI_2") == ["BACKUP", "MASTER"]
     assert daemon.stop() == 0
 
 
@@ -310,7 +304,7 @@ def test_a_reload_touches_only_what_changed_and_leaves_no_gap(lab: Laboratory) -
         "2001:db8:30::/64 via fd00:1::8 dev eth1 proto keepalived metric 1024 pref medium",
         "Deleted 10.31.0.0/16 via 10.0.1.9 dev eth1 proto keepalived",
     ]
-    assert states(daemon, "VI_1") == ["BACKUP", "MASTER"]
+    assert daemon.entered("VI_1") == ["BACKUP", "MASTER"]
     # What goes with an address is put where the address is.
     moved = changed.replace("10.0.0.101/24", "10.0.0.111/24")
     moved = moved.replace("10.32.0.0/16 dev eth1", "10.33.0.0/16 dev eth1 src 10.0.0.111")
@@ -338,7 +332,7 @@ def test_a_reload_may_change_who_tracks_what_is_static(lab: Laboratory) -> None:
     daemon.wait_log("0 changed, 2 unchanged")
     b.ip("link set eth1 down")
     daemon.wait_log("(VI_2) Entering FAULT STATE")
-    assert states(daemon, "VI_1") == ["BACKUP", "MASTER"]
+    assert daemon.entered("VI_1") == ["BACKUP", "MASTER"]
     daemon.configure(HEAD + PLAIN)
     daemon.signal(signal.SIGHUP)
     wait_masters(daemon, 3)
@@ -358,7 +352,7 @@ def test_a_route_of_two_masters_stays_until_both_are_backups(lab: Laboratory) ->
     wait_until(lambda: not a.holds("10.0.0.102"), what="the second instance gone")
     assert has(a, routes, dst="10.20.0.0/16")
     assert has(a, rules, priority=500)
-    assert states(daemon, "VI_1") == ["BACKUP", "MASTER"]
+    assert daemon.entered("VI_1") == ["BACKUP", "MASTER"]
     assert daemon.stop() == 0
     assert routes(a) == rules(a) == []
 

@@ -157,6 +157,22 @@ def test_masters_that_refuse_each_other_are_found_by_both(
     assert sorted(watched.said()) == [("r1", "SPLIT_BRAIN"), ("r2", "SPLIT_BRAIN")]
 
 
+def test_a_forged_interval_keeps_no_contest_for_minutes() -> None:
+    watched = Watched(200, 100, version=2)
+    high, low = watched.routers
+    watched.run(5)
+    forger = Router("forger", 9)
+    forger.add(51, version=2, priority=255, advert_interval=255 * SECOND, starts_backup=False)
+    forger.engine.start(0, watched.link.now)
+    forger.run(watched.link.now)
+    ((_, frame),) = forger.recorder.take_frames()
+    high.engine.receive_frame(IFINDEX, frame, watched.link.now)
+    watched.run(40)
+    watched.deafen(low)
+    watched.run(20)
+    assert watched.said()[0] == ("r0", "SPLIT_BRAIN")
+
+
 def test_adverts_that_come_back_or_twice_are_no_second_master() -> None:
     watched = Watched(200, 100, version=2, auth_type=2, password=b"abc")
     high, low = watched.routers

@@ -99,16 +99,18 @@ def test_a_backup_that_is_deaf_makes_a_split_brain_which_the_master_notices(
     assert [daemon.stop() for daemon in daemons] == [0, 0]
 
 
+@pytest.mark.parametrize("track", ["", " no_track"])
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("lines", [(), ("use_vmac",)])
 def test_a_host_that_has_a_virtual_address_is_noticed_until_it_has_it_no_more(
-    lab: Laboratory, family: int, lines: tuple[str, ...]
+    lab: Laboratory, family: int, lines: tuple[str, ...], track: str
 ) -> None:
     """The host is heard once, probed, and believed when it answers."""
     a, host = lab.router("a"), lab.router("host")
     (link,) = lab.connect(a, host)
     address = "10.0.0.101/24" if family == 4 else "fd00::101/64"
-    addresses = ("10.0.0.101/24",) if family == 4 else ("fe80::101/64", "fd00::101/64")
+    plain = ("10.0.0.101/24",) if family == 4 else ("fe80::101/64", "fd00::101/64")
+    addresses = tuple(each + track for each in plain)
     daemon = Fastvrrp(a, instance("VI_1", 1, *lines, addresses=addresses)).start()
     wait_master(daemon, "VI_1")
     wait_until(lambda: a.holds(address.partition("/")[0]), what="the address")

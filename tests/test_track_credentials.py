@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from fastvrrp.config import read
 from fastvrrp.model import Command
 from fastvrrp.model import Scripts as Settings
 from fastvrrp.track import credentials
-from fastvrrp.track.credentials import as_run
+from fastvrrp.track.credentials import Account, accounts_of, as_run, learn
 from fastvrrp.track.script import Credentials
 
 TRUE = ("/bin/true",)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_learned() -> Iterator[None]:
+    learn({})
+    yield
+    learn({})
 
 
 def test_a_command_without_a_user_runs_as_the_default_user_if_there_is_one(
@@ -57,3 +67,55 @@ def test_a_colon_before_the_group_takes_all_groups_along() -> None:
 def test_a_user_that_is_gone_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="no-such-user"):
         as_run(Command(TRUE, "no-such-user"), Settings())
+
+
+def test_what_was_learned_is_not_asked_again() -> None:
+    command = Command(TRUE, "no-such-user")
+    learn({Account("no-such-user"): Credentials(5, 6), Account("root", "root"): None})
+    assert as_run(command, Settings()).credentials == Credentials(5, 6)
+    with pytest.raises(KeyError, match="user root with group root is not known on this machine"):
+        as_run(Command(TRUE, "root", "root"), Settings())
+    learn({})
+    with pytest.raises(KeyError):
+        as_run(command, Settings())
+
+
+CONFIGURATION = """
+global_defs {
+    script_user nobody
+    startup_script "/bin/true" daemon
+    vrrp_notify_fifo /run/fifo bin sys
+    vrrp_notify_fifo_script "/bin/true" games
+}
+vrrp_script s {
+    script "/bin/true"
+    user mail
+}
+vrrp_sync_group G {
+    group {
+        A
+    }
+    notify "/bin/true" man
+}
+vrrp_instance A {
+    interface eth0
+    virtual_router_id 1
+    virtual_ipaddress {
+        192.0.2.1
+    }
+    notify_master "/bin/true" news
+    notify_backup "/bin/true"
+}
+"""
+
+
+def test_everybody_as_whom_something_runs_is_looked_up_by_the_reader(tmp_path: Path) -> None:
+    path = tmp_path / "keepalived.conf"
+    path.write_text(CONFIGURATION)
+    configuration = read(str(path)).configuration
+    found = accounts_of(configuration, configuration.virtual_routers)
+    assert {account.user for account in found} == {
+        *("nobody", "daemon", "bin", "games", "mail", "man", "news"),
+    }
+    assert found[Account("nobody")] == Credentials(65534, 65534)
+    assert found[Account("bin", "sys")] == Credentials(2, 3)

@@ -175,3 +175,25 @@ def test_a_resident_may_read_to_the_end_when_the_daemon_goes(loop: Loop, tmp_pat
     os.close(writer)
     scripts.close()
     assert read.read_text() == "last words"
+
+
+def test_a_resident_of_a_runner_that_was_killed_ends_before_it_is_started_again(
+    loop: Loop, scripts: Scripts, tmp_path: Path
+) -> None:
+    started = tmp_path / "started"
+    # Its own child has the FIFO open too, and must not stay either.
+    scripts.house([Resident("fifo", shell(f"echo $$ >>{started}; sleep 1000 & wait"))])
+    loop.until(lambda: started.exists() and len(started.read_text().split()) == 1)
+    (first,) = map(int, started.read_text().split())
+    children = Path(f"/proc/{first}/task/{first}/children")
+    loop.until(lambda: children.read_text().split() != [])
+    (child,) = map(int, children.read_text().split())
+    assert scripts.pid is not None
+    loop.run(0.3)  # it has said as which process it runs
+    os.kill(scripts.pid, signal.SIGKILL)
+    loop.until(lambda: len(started.read_text().split()) == 2)
+    loop.until(lambda: not is_alive(first) and not is_alive(child))
+    second = int(started.read_text().split()[1])
+    assert is_alive(second)
+    scripts.house([])
+    loop.until(lambda: not is_alive(second))

@@ -12,8 +12,6 @@ from matplotlib.ticker import LogLocator
 from fastvrrp.bench.case import BACKUP_PRIORITY, Case
 from fastvrrp.bench.figures import Figures
 
-SUFFIXES = (".png", ".svg")
-
 
 def draw_failover(case: Case, measured: Sequence[Figures], file: Path) -> None:
     """How many virtual routers were silent for how long beyond the Master_Down_Interval."""

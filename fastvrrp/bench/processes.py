@@ -10,7 +10,6 @@ from pathlib import Path
 
 PROC = Path("/proc")
 GONE = (FileNotFoundError, ProcessLookupError)
-KILL_TIMEOUT = 30.0
 
 
 def tree(root: int) -> list[int]:

@@ -7,24 +7,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_address
 from socket import AF_INET6
 from typing import Any
 
 from fastvrrp._fsm import Machine
 from fastvrrp.config.arguments import address_text
 from fastvrrp.config.hmac_keys import KeyFault, key_bytes
+from fastvrrp.kernel import routes, rules
 from fastvrrp.model import (
-    MAIN_TABLE,
     SECOND,
     Authentication,
     Command,
     Configuration,
-    NextHop,
-    Prefix,
-    Route,
-    Rule,
-    RuleAction,
     State,
     SyncGroup,
     Tracked,
@@ -33,8 +27,9 @@ from fastvrrp.model import (
     VirtualRouter,
 )
 from fastvrrp.track.priority import MOST_ADDED, OWNER, Contribution, effective, of_state
-from fastvrrp.vrrp.instance import VMAC_IS_COMING, Instance
+from fastvrrp.vrrp.instance import VMAC_IS_COMING, Instance, link_of
 from fastvrrp.vrrp.place import Place
+from fastvrrp.vrrp.tracking import tracked_in_all, tracking_groups
 
 Facts = dict[str, Any]
 
@@ -52,7 +47,7 @@ def facts_of(configuration: Configuration, router: VirtualRouter, place: Place |
     """Everything about one virtual router. `place` is its network namespace on this machine, where
     that can be looked at."""
     groups = [group for group in configuration.sync_groups if router.name in group.members]
-    tracked = [*router.tracked, *_tracked_by_groups(configuration, router, groups)]
+    tracked = _tracked(configuration, router)
     lowest, highest = _range(router.priority, tracked)
     return {
         "name": router.name,
@@ -77,8 +72,8 @@ def facts_of(configuration: Configuration, router: VirtualRouter, place: Place |
             "addresses": [_address(router, each, True) for each in router.addresses]
             + [_address(router, each, False) for each in router.excluded_addresses],
             "vmac": _vmac(router),
-            "routes": [route_text(route) for route in router.options.routes],
-            "rules": [rule_text(rule) for rule in router.options.rules],
+            "routes": [routes.describe(route) for route in router.options.routes],
+            "rules": [rules.describe(rule) for rule in router.options.rules],
         },
         "tells": [*_told(configuration, router, groups)],
     }
@@ -156,16 +151,13 @@ def _adverts(router: VirtualRouter) -> Facts:
 # --- priority and faults --------------------------------------------------------------------------
 
 
-def _tracked_by_groups(
-    configuration: Configuration, router: VirtualRouter, groups: Iterable[SyncGroup]
-) -> Iterator[Tracked]:
-    """What counts for a virtual router because of its groups."""
-    for group in groups:
-        yield from group.tracked
-        if group.tracks_for_all:
-            for other in configuration.virtual_routers:
-                if other.name in group.members and other.name != router.name:
-                    yield from other.tracked
+def _tracked(configuration: Configuration, router: VirtualRouter) -> tuple[Tracked, ...]:
+    """What counts for a virtual router, as the daemon has it."""
+    group = tracking_groups(configuration).get(router.name)
+    if group is None:
+        return tracked_in_all(router)
+    members = [each for each in configuration.virtual_routers if each.name in group.members]
+    return tracked_in_all(router, group, members)
 
 
 def _contributions(tracked: Tracked) -> tuple[Contribution, Contribution]:
@@ -280,10 +272,9 @@ def _now(router: VirtualRouter, place: Place | None) -> Facts | None:
 
 
 def _address(router: VirtualRouter, address: VirtualAddress, is_advertised: bool) -> Facts:
-    own = router.vmac.name if router.vmac is not None else router.interface
     return {
         "address": f"{address_text(address.address)}/{address.prefixlen}",
-        "interface": address.interface or own,
+        "interface": link_of(router, address),
         "advertised": is_advertised,
     }
 
@@ -296,65 +287,6 @@ def _vmac(router: VirtualRouter) -> Facts | None:
         "mac": router.vmac.mac.hex(":"),
         "adverts_from_parent": router.vmac.transmit_on_parent,
     }
-
-
-def _prefix_text(prefix: Prefix) -> str:
-    if prefix.prefixlen == 0:
-        return "default"
-    text = address_text(prefix.address)
-    whole = ip_address(prefix.address).max_prefixlen
-    return text if prefix.prefixlen == whole else f"{text}/{prefix.prefixlen}"
-
-
-def route_text(route: Route) -> str:
-    """A route as `ip route` shows it, in short."""
-    words = [] if route.type.name == "UNICAST" else [route.type.name.lower()]
-    words.append(_prefix_text(route.destination))
-    if route.source is not None:
-        words.append(f"from {_prefix_text(route.source)}")
-    many = len(route.next_hops) > 1
-    for hop in route.next_hops:
-        words += ["nexthop"] * many + list(_hop_words(hop, many))
-    if route.preferred_source is not None:
-        words.append(f"src {address_text(route.preferred_source)}")
-    if route.vrf is not None:
-        words.append(f"vrf {route.vrf}")
-    elif route.table != MAIN_TABLE:
-        words.append(f"table {route.table}")
-    if route.priority is not None:
-        words.append(f"metric {route.priority}")
-    return " ".join(words)
-
-
-def _hop_words(hop: NextHop, with_weight: bool) -> Iterator[str]:
-    if hop.gateway is not None:
-        yield f"via {address_text(hop.gateway)}"
-    if hop.interface is not None:
-        yield f"dev {hop.interface}"
-    if with_weight:
-        yield f"weight {hop.weight}"
-
-
-def rule_text(rule: Rule) -> str:
-    """A rule as `ip rule` shows it, in short."""
-    words = ["not"] if rule.is_inverted else []
-    words.append(f"from {_prefix_text(rule.source) if rule.source is not None else 'all'}")
-    if rule.destination is not None:
-        words.append(f"to {_prefix_text(rule.destination)}")
-    for word, value in (("iif", rule.input_interface), ("oif", rule.output_interface)):
-        if value is not None:
-            words.append(f"{word} {value}")
-    if rule.mark is not None:
-        words.append(f"fwmark {rule.mark:#x}")
-    if rule.action is RuleAction.TO_TABLE:
-        words.append("l3mdev" if rule.uses_l3_master else f"lookup {rule.table}")
-    elif rule.action is RuleAction.GOTO:
-        words.append(f"goto {rule.target}")
-    else:
-        words.append(rule.action.name.lower())
-    if rule.priority is not None:
-        words.append(f"preference {rule.priority}")
-    return " ".join(words)
 
 
 # --- who is told ----------------------------------------------------------------------------------

@@ -81,6 +81,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="ID",
         help="read lines that start with @ID (default: the host's name)",
     )
+    parser.add_argument(
+        "-u",
+        "--umask",
+        type=umask,
+        metavar="MASK",
+        help="rights that nobody gets to what is created, as in 027; instead of the keyword umask",
+    )
     parser.add_argument("-v", "--version", action="store_true", help="print the version")
     parser.set_defaults(run=run)
 
@@ -137,6 +144,15 @@ def _half(arguments: argparse.Namespace) -> Half:
     if arguments.vrrp == arguments.check:
         return Half.BOTH
     return Half.VRRP if arguments.vrrp else Half.CHECKERS
+
+
+def umask(written: str) -> int:
+    """A umask as C writes numbers: octal after 0, hexadecimal after 0x. Raises ValueError."""
+    is_octal = written.startswith("0") and written[:2].lower() != "0x"
+    mask = int(written, 8 if is_octal else 0)
+    if not 0 <= mask <= 0o777:
+        raise ValueError(f"{written} is outside 0-0777")
+    return mask
 
 
 def missing_interfaces(configuration: Configuration) -> list[str]:
@@ -270,7 +286,7 @@ def _run_daemon(
 
     to_console = arguments.log_console
     to = Destination(to_console, not to_console, arguments.log_detail)
-    options = Options(to, _half(arguments), not arguments.dont_release_ipvs)
+    options = Options(to, _half(arguments), not arguments.dont_release_ipvs, arguments.umask)
     segment = segment_path(pid_file)
     namespace = reading.configuration.definitions.namespaces.network
     ident = "fastvrrp" if namespace is None else f"fastvrrp_{namespace}"

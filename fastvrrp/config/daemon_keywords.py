@@ -315,7 +315,13 @@ DAEMON = Table().add(
     ),
     Keyword("rs_init_notifies", SWITCH, "Notify of real servers at the start.", default="off"),
     Keyword("no_checker_emails", SWITCH, "No mail for each checker.", since="2.0.0", default="off"),
-    later("umask", One(UMASK), "File mode that is taken away.", "IXUSR|IRWXG|IRWXO", since="2.0.9"),
+    Keyword(
+        "umask",
+        One(UMASK),
+        "Rights that nobody gets to what the daemon and its scripts create.",
+        "IXUSR|IRWXG|IRWXO",
+        since="2.0.9",
+    ),
     Keyword(
         "vrrp_startup_delay",
         STARTUP_DELAY,

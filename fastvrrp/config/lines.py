@@ -56,6 +56,13 @@ class Lines:
 
     def _of_source(self, source: Source) -> Iterator[Statement]:
         self._open_paths.append(source.path)
+        if source.has_mark:
+            self._complaints.warning(
+                Statement([], False, source, 1),
+                0,
+                "the file begins with a byte order mark, which keepalived takes for a part of the"
+                " first word; save it as UTF-8 without one",
+            )
         needs_tokens = NEEDS_TOKENS.search
         lines = iter(enumerate(source.lines, 1))
         for number, line in lines:

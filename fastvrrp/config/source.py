@@ -49,14 +49,16 @@ class Reach:
 class Source:
     """One opened file. `path` is shown in complaints as it was given or composed."""
 
-    __slots__ = ("directory", "lines", "number", "path")
+    __slots__ = ("directory", "has_mark", "lines", "number", "path")
 
     def __init__(self, path: str, text: str, number: int) -> None:
+        self.has_mark = text.startswith(BYTE_ORDER_MARK)
+        """Whether a byte order mark stands before the first line, which is read without it."""
         self.path = path
         self.number = number
         """How many files were opened before this one: the reading order of files."""
         self.directory = str(Path(path).parent)
-        self.lines = text.split("\n")
+        self.lines = text.removeprefix(BYTE_ORDER_MARK).split("\n")
 
     @property
     def absolute_directory(self) -> str:
@@ -89,9 +91,7 @@ def read_source(path: str, number: int) -> Source:
         raise SourceError(f"{path} cannot be read: {reason}") from None
     if b"\0" in data:
         raise SourceError(f"{path} is not text: it has a NUL byte at offset {data.index(0)}")
-    return Source(
-        path, data.decode("utf-8", "surrogateescape").removeprefix(BYTE_ORDER_MARK), number
-    )
+    return Source(path, data.decode("utf-8", "surrogateescape"), number)
 
 
 def is_pattern(name: str) -> bool:

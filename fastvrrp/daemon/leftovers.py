@@ -39,12 +39,18 @@ class Notes:
 
     def write(self, place: Place) -> None:
         """Keeps what others' kernel parameters were."""
+        path = self._path(place)
         if place.is_own and not place.sysctls.originals:
+            path.unlink(missing_ok=True)
             return
         known = {"namespace": place.inode, "originals": dict(place.sysctls.originals)}
-        path = self._path(place)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(known))
+        if not path.parent.is_dir():
+            path.parent.mkdir()
+            path.parent.chmod(0o755)  # whatever umask is written
+        # A crash must find the old note or the new one, and never half of one.
+        unfinished = self._own.with_suffix(".new")
+        unfinished.write_text(json.dumps(known))
+        unfinished.replace(path)
 
     def recall(self, place: Place) -> None:
         """Has a place know what a daemon that crashed had changed in the same namespace."""

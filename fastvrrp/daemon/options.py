@@ -27,6 +27,8 @@ class Options:
     half: Half = Half.BOTH
     releases_ipvs: bool = True
     """False with -I: what is in the kernel's IPVS stays there at the end."""
+    umask: int | None = None
+    """-u: holds instead of the configuration's."""
 
 
 def half_of(configuration: Configuration, half: Half) -> Configuration:

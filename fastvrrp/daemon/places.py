@@ -29,6 +29,7 @@ from fastvrrp._sockets import Receiver, SocketSender, place_and_ifindex
 from fastvrrp.daemon.leftovers import Notes, remove_addresses
 from fastvrrp.kernel.closing import close_all
 from fastvrrp.kernel.namespaces import RETRY, Change, Namespaces
+from fastvrrp.kernel.nftables import PacketFilter, our_tables
 from fastvrrp.model import Authentication, VirtualAddress, VirtualRouter
 from fastvrrp.vrrp.apart import Apart
 from fastvrrp.vrrp.follower import Follower
@@ -435,6 +436,12 @@ def _clear(place: Place) -> None:
     # While it is still as the configuration wants it whether the kernel reports that we leave.
     place.memberships.close()
     place.sysctls.restore()
+    # Last, so that a VMAC is shut for as long as it is there.
+    if our_tables():
+        try:
+            PacketFilter().remove()
+        except OSError as error:
+            log.error("The table of nftables could not be removed: %s", error.strerror)
 
 
 def _have_descriptors(needed: int) -> None:

@@ -30,6 +30,7 @@ from fastvrrp.daemon.reading import (
     in_parts,
 )
 from fastvrrp.model import VirtualRouter
+from fastvrrp.track.credentials import accounts_of
 
 LEVELS = {Severity.WARNING: logging.WARNING, Severity.ERROR: logging.ERROR}
 
@@ -59,7 +60,8 @@ def say(
     configuration = half_of(reading.configuration, half)
     models = configuration.virtual_routers
     rest = replace(configuration, virtual_routers=())
-    stream.write(Part.SUMMARY, Summary(rest, reading.has_errors, len(models)))
+    accounts = accounts_of(rest, models)
+    stream.write(Part.SUMMARY, Summary(rest, reading.has_errors, len(models), accounts))
     if not (is_reload and reading.has_errors):
         running = {
             known[start : start + DIGEST_SIZE]: start // DIGEST_SIZE

@@ -17,7 +17,7 @@ import os
 import pickle
 import struct
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from hashlib import blake2b
@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fastvrrp.daemon.options import Half
 from fastvrrp.model import Configuration, VirtualRouter
+from fastvrrp.track.credentials import Account, learn
 from fastvrrp.track.interpreter import LastWords, start_interpreter
+from fastvrrp.track.script import Credentials
 
 if TYPE_CHECKING:
     import asyncio
@@ -68,6 +70,8 @@ class Summary:
     has_errors: bool
     routers: int
     """Virtual routers in the new configuration."""
+    accounts: Mapping[Account, Credentials | None] = field(default_factory=dict)
+    """Everybody as whom something is run; None is unknown on this machine."""
 
 
 class ReaderError(Exception):
@@ -174,6 +178,7 @@ def read_aside(
     if summary is None or not is_whole:
         raise ReaderError(_ended(process.returncode))
     configuration = replace(summary.configuration, virtual_routers=tuple(routers))
+    learn(summary.accounts)
     return Aside(configuration, digests, summary.has_errors)
 
 

@@ -26,6 +26,7 @@ from fastvrrp.daemon.options import Half
 from fastvrrp.daemon.places import Places
 from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError, Summary
 from fastvrrp.model import Configuration, State, VirtualRouter
+from fastvrrp.track.credentials import learn
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.roster import Roster
@@ -179,6 +180,7 @@ class Reloads:
 
     def _carry_out(self, summary: Summary, plan: _Plan) -> Iterator[None]:
         running = self._running
+        learn(summary.accounts)
         definitions = summary.configuration.definitions
         running.transitions.pace(
             definitions.garp_interval,

@@ -30,6 +30,7 @@ from fastvrrp.daemon.options import Options
 from fastvrrp.daemon.places import Places, claim_namespace
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
+from fastvrrp.daemon.umask import Umask
 from fastvrrp.model import SECOND, Configuration, State, Vrrp
 from fastvrrp.notify.daemon_scripts import DaemonScripts
 from fastvrrp.notify.notifier import Notifier
@@ -124,6 +125,7 @@ class Vrrpd:
             self._wake,
         )
         self._roster.on_moved = self._transitions.put_again
+        self._transitions.on_lost = self._roster.on_address_lost
         self._roster.on_changed = self._on_roster_changed
         split_brains = SplitBrains(
             self._table,
@@ -135,6 +137,7 @@ class Vrrpd:
         self._transitions.on_split_brain = split_brains.heard
         self._groups = SyncGroups(self._engine, self._table, self._roster, clock)
         self._scripts = Scripts(self._loop)
+        self._umask = Umask(self._scripts, options.umask)
         tracking = Tracking(
             self._loop,
             self._roster,
@@ -160,6 +163,7 @@ class Vrrpd:
             lambda place: Routing(place, self._roster, self._loop, self._on_removals)
         )
         self._followers: tuple[Follower, ...] = (
+            self._umask,
             tracking,
             self._groups,
             Keys(self._engine, self._roster),
@@ -213,6 +217,7 @@ class Vrrpd:
             ending.callback(self._segment.unlink, missing_ok=True)
             claim = claim_namespace()
             ending.callback(claim.close)
+            self._umask.configure(self._running.configuration)
             if not self._daemon_scripts.run_startup():
                 self._scripts.close()
                 return

@@ -316,6 +316,7 @@ def describe(route: Route) -> str:
         words += ["nexthop"] if len(hops) > 1 else []
         words += ["via", str(ip_address(hop.gateway))] if hop.gateway else []
         words += ["dev", hop.interface] if hop.interface else []
+        words += ["weight", str(hop.weight)] if len(hops) > 1 else []
     words += ["vrf", route.vrf] if route.vrf else []
     words += ["table", str(route.table)] if route.vrf is None and route.table != 254 else []
     words += ["src", str(ip_address(route.preferred_source))] if route.preferred_source else []

@@ -2,7 +2,8 @@
 
 Who a user is may be known to a server elsewhere, which may be slow when a master has just failed.
 So users are looked up when a script becomes known, at a start or a reload, and never when it is
-run. What else keeps a script from running is then said too, by the process that runs them.
+run; one that is not known yet is asked for again every now and then. What else keeps a script from
+running is then said too, by the process that runs them.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Commands:
         self._settings = settings
         known, self._known = self._known, {}
         for command in known:
+            self._scripts.latecomers.forget(command)
+        for command in known:
             self.know(command)
 
     def know(self, command: Command) -> None:
@@ -44,6 +47,13 @@ class Commands:
         self._known[key] = prepared = self._prepare(key)
         if prepared is not None:
             self._scripts.inspect(prepared)
+        else:
+            self._scripts.latecomers.wait(key, key, self._settings, lambda: self._has_come(key))
+
+    def _has_come(self, key: Command) -> None:
+        """The user of a script is known at last."""
+        self._known.pop(key, None)
+        self.know(key)
 
     def prepare(self, command: Command, *more: str) -> script.Command | None:
         """A command with further arguments; None where nobody can run it."""

@@ -24,7 +24,8 @@ TOGETHER = 1 << 16
 """Bytes of one write: what an empty FIFO takes."""
 PATIENCE = 100
 """Milliseconds that a reader gets at the end for each piece that still waits."""
-MODE = 0o600
+MODE = 0o644
+"""Less what `umask` takes away, by default all but the owner's own rights."""
 
 
 class Fifo:

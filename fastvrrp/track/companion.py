@@ -12,6 +12,7 @@ import pickle
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -24,6 +25,8 @@ LONG_LIFE = 10.0
 """Seconds after which a death is the first one again."""
 PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds until it is started again, after one death and more of them."""
+SLICE = 2_000_000
+"""Nanoseconds of what is heard at once."""
 LAST_WORDS = 5.0
 """Seconds for what was said before `close`."""
 LAST_MOMENTS = 5.0
@@ -58,6 +61,9 @@ class Companion:
         self._deaths = 0
         self._next_start: asyncio.TimerHandle | None = None
         self._is_writing = False
+        self._heard: deque[bytes] = deque()
+        self._is_hearing = False
+        """The rest of what was heard comes in the next slice."""
         self._last_words: LastWords | None = None
 
     @property
@@ -98,6 +104,7 @@ class Companion:
             return
         with suppress(OSError):
             self._frames.finish(LAST_WORDS)
+        self._heard.clear()
         self._forget()
         self._last_words_heard()
 
@@ -157,10 +164,24 @@ class Companion:
         try:
             messages = self._frames.receive()
         except Closed:
+            while self._heard:  # its last, which its successor must not seem to say
+                self._on_message(self._heard.popleft())
             self._on_death()
             return
-        for message in messages:
-            self._on_message(message)
+        self._heard.extend(messages)
+        if not self._is_hearing:
+            self._hear()
+
+    def _hear(self) -> None:
+        """Takes what was said, for one slice: it may be thousands of messages at once."""
+        self._is_hearing = False
+        until = time.monotonic_ns() + SLICE
+        while self._heard:
+            self._on_message(self._heard.popleft())
+            if time.monotonic_ns() >= until and self._heard:
+                self._is_hearing = True
+                self._loop.call_soon(self._hear)
+                return
 
     def _on_death(self) -> None:
         assert self._process is not None

@@ -10,20 +10,29 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from fastvrrp.track.obstacles import obstacle, own_credentials
-from fastvrrp.track.script import Command, Inspection, Resident
+from fastvrrp.track.script import Command, Inspection, Life, Moved, Resident
 
 NOT_EXECUTED = (126, 127)
 """Exit statuses of setpriv where it cannot execute the command."""
+STARTTIME = 19
+"""Where /proc/PID/stat has it, counted from behind the name."""
 
 
 class Errands:
     """Every command that runs and is no check."""
 
-    def __init__(self, spawn: Callable[[Command], int], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        spawn: Callable[[Command], int],
+        say: Callable[[str], None],
+        tell: Callable[[Moved], None],
+    ) -> None:
         """`spawn` starts a command and returns its process id, or raises OSError; `say` gives the
-        daemon's log a line."""
+        daemon's log a line, and `tell` says as which process a resident runs."""
+        self._tell = tell
         self._spawn = spawn
         self._say = say
         self._runs: dict[int, Command] = {}
@@ -98,14 +107,18 @@ class Errands:
             if self._runs[pid] == resident.command:
                 return
             self._evict(resident.name)
+        if resident.before is not None and _life(resident.before.pid) == resident.before:
+            _end(resident.before.pid)
         if resident.command is not None:
             pid = self._start(resident.command)
             if pid is not None:
                 self._residents[resident.name] = pid
+                life = _life(pid)
+                if life is not None:
+                    self._tell(Moved(resident.name, *life))
 
     def _evict(self, name: str) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._residents.pop(name), signal.SIGTERM)
+        _end(self._residents.pop(name))
 
     def _judge(self, command: Command, why_not: str | None) -> None:
         program = command.arguments[0]
@@ -114,3 +127,19 @@ class Errands:
         elif self._refused.get(program) != why_not:
             self._refused[program] = why_not
             self._say(f"script {program} is not run: it {why_not}")
+
+
+def _end(leader: int) -> None:
+    """Tells a script, and all that it started, to end."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGTERM)
+
+
+def _life(pid: int) -> Life | None:
+    """Which process has a number now; None where there is none."""
+    try:
+        # The name, which may have anything in it, ends with the last bracket: proc(5).
+        rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2]
+    except OSError:
+        return None
+    return Life(pid, int(rest.split()[STARTTIME]))

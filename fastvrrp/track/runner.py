@@ -31,6 +31,8 @@ from fastvrrp.track.obstacles import found, obstacle, own_credentials
 from fastvrrp.track.script import (
     Command,
     Inspection,
+    Mask,
+    Moved,
     News,
     Outcome,
     Remark,
@@ -81,7 +83,9 @@ class Runner:
         """When a check is run next, and a number that tells apart those of one moment."""
         self._numbers = itertools.count()
         self._is_ending = False
-        self._errands = Errands(spawn, lambda line: self._daemon.send(json.dumps([line]).encode()))
+        self._errands = Errands(
+            spawn, lambda line: self._daemon.send(json.dumps([line]).encode()), self._tell
+        )
         self._trials = Trials(spawn, self._tell_end)
 
     def serve(self) -> None:
@@ -125,6 +129,8 @@ class Runner:
                     self._trials.take(said, time.monotonic_ns())
                 elif isinstance(said, Command | Inspection | Resident):
                     self._errands.take(said)
+                elif isinstance(said, Mask):
+                    os.umask(said.mask)
                 else:
                     self._tallies.pop(said, None)
         except Closed:
@@ -232,7 +238,7 @@ class Runner:
         if self._tallies.get(tally.check.name) is tally:
             self._tell(Remark(tally.check.name, text))
 
-    def _tell(self, what: News | Remark) -> None:
+    def _tell(self, what: News | Remark | Moved) -> None:
         self._daemon.send(json.dumps(what).encode())
 
     def _tell_end(self, outcome: Outcome) -> None:

@@ -37,12 +37,37 @@ class Inspection(NamedTuple):
     command: Command
 
 
+class Mask(NamedTuple):
+    """The umask(2) of scripts that are started from now on."""
+
+    mask: int
+
+
+class Life(NamedTuple):
+    """A process, told apart from one that gets the same number later."""
+
+    pid: int
+    began: int
+    """When, as /proc/PID/stat has it."""
+
+
 class Resident(NamedTuple):
     """A script that runs as long as the daemon wants it: it reads a FIFO."""
 
     name: str
     command: Command | None
     """None ends it."""
+    before: Life | None = None
+    """The process that another runner, which has died, had started as this; it ends first."""
+
+
+class Moved(NamedTuple):
+    """Word of a resident: as which process it runs."""
+
+    name: str
+    pid: int
+    began: int
+    is_resident: bool = True
 
 
 class Trial(NamedTuple):

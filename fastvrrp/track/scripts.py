@@ -12,11 +12,15 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from fastvrrp.track.companion import Companion
+from fastvrrp.track.latecomers import Latecomers
 from fastvrrp.track.runner import TIMED_OUT
 from fastvrrp.track.script import (
     Check,
     Command,
     Inspection,
+    Life,
+    Mask,
+    Moved,
     News,
     Outcome,
     Remark,
@@ -43,6 +47,10 @@ class Scripts:
         self._residents: dict[str, Resident] = {}
         self._trials: dict[str, tuple[Trial, Callable[[Outcome], None]]] = {}
         """Those whose end is awaited."""
+        self._lives: dict[str, Life] = {}
+        """As which processes they run."""
+        self.latecomers = Latecomers(loop)
+        """Those whose user is not known yet."""
         self.on_news: Callable[[str, bool], None] = lambda *_: None
         """Called with the name of a check that has become good or bad."""
 
@@ -95,6 +103,10 @@ class Scripts:
         """Has the log say what would keep a command from being run."""
         self._send_off(Inspection(command))
 
+    def mask(self, mask: int) -> None:
+        """Gives scripts that are started from now on a umask(2), which must be the daemon's too."""
+        self._runner.send(Mask(mask))
+
     def house(self, wanted: Iterable[Resident]) -> None:
         """Has these scripts run from now on, and no others: one that runs already goes on, one that
         has ended is started again."""
@@ -104,6 +116,7 @@ class Scripts:
             self._runner.start()
             return
         for name in before.keys() - residents.keys():
+            self._lives.pop(name, None)
             self._runner.send(Resident(name, None))
         for resident in residents.values():
             self._runner.send(resident)
@@ -123,14 +136,15 @@ class Scripts:
     def close(self) -> None:
         """Ends every check and resident that runs, and with them the other process. Commands that
         are run once go on."""
+        self.latecomers.close()
         self._runner.close()
         self._runner.wait()
 
     def _on_start(self) -> None:
         for check in self._checks.values():
             self._say(check)
-        for resident in self._residents.values():
-            self._runner.send(resident)
+        for name, resident in self._residents.items():
+            self._runner.send(resident._replace(before=self._lives.pop(name, None)))
         for trial, _ in self._trials.values():
             self._runner.send(trial)
         errands, self._errands = self._errands, []
@@ -147,6 +161,10 @@ class Scripts:
             return
         if len(said) == 1:
             log.warning("%s", said[0])
+            return
+        if len(said) == len(Moved._fields):
+            moved = Moved(*said)
+            self._lives[moved.name] = Life(moved.pid, moved.began)
             return
         if said[0] not in self._checks:
             return

@@ -176,10 +176,8 @@ class Filter(Local):
             self._failure = OSError(ENOENT, "nftables: somebody removed the table")
 
     def stop(self) -> None:
+        # The table goes after the VMACs: one that is shut stays so for as long as it is there.
         self._unwatch()
-        if self._is_open:
-            with self._place.inside():
-                self._remove()
 
     def _remove(self) -> None:
         """Takes the table away."""

@@ -162,6 +162,15 @@ class Roster:
         """Lets a master become a backup, which says so with priority 0; nothing else changes."""
         self._engine.resign(instance.index, self._clock())
 
+    def on_address_lost(self, instance: Instance, ifindex: int) -> None:
+        """Somebody has removed an address that a master tracks: it resigns, and whoever wins the
+        election has all addresses. Where that came with its link, that is all that counts."""
+        link = instance.place.links.by_index(ifindex)
+        if link is not None and link.is_up:
+            self.resign(instance)
+        else:
+            self.on_moved(instance)
+
     def remove(self, instance: Instance) -> None:
         """Ends an instance: a master resigns. It is to be forgotten when its addresses are gone."""
         for leave in self._hear_leave:

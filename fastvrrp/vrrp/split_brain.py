@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -33,13 +34,14 @@ from fastvrrp.vrrp.standing import Standing
 log = logging.getLogger(__name__)
 
 BEGINS = "SPLIT_BRAIN"
-IS_OVER = "SPLIT_BRAIN_OVER"
 INTERVALS = 2
 """Advert intervals in which an ordinary change of the master is over."""
 PROBES = 3
 """Unanswered ones after which nobody claims the address any more (RFC 5227 section 1.1)."""
 BETWEEN_PROBES = 10 * SECOND
 """While the conflict stands: DEFEND_INTERVAL of RFC 5227 section 1.1."""
+SLICE = 2_000_000
+"""Nanoseconds of probes at once."""
 TICK = 1.0
 """Seconds between two looks at what is suspected."""
 
@@ -80,7 +82,7 @@ class SplitBrains(Follower):
         self._told: dict[int, Rival] = {}
         self._hearing: dict[Place, Hearing] = {}
         """In places where there are masters, or were."""
-        self._tick: asyncio.TimerHandle | None = None
+        self._tick: asyncio.Handle | None = None
 
     def follow(self, followers: Sequence[Follower]) -> None:
         """Tells these, in this order."""
@@ -177,19 +179,30 @@ class SplitBrains(Follower):
     def _look(self) -> None:
         """Probes what is suspected, and forgets who answers no more."""
         self._tick = None
+        self._look_at(deque(self._suspects.items()))
+
+    def _look_at(self, suspects: deque[tuple[int, _Suspect]]) -> None:
+        """Does so for one slice: thousands may be suspected at once."""
+        self._tick = None
         now = self._clock()
-        for index, suspect in list(self._suspects.items()):
-            if now < suspect.next_probe:
-                continue
-            if suspect.unanswered == PROBES:
-                del self._suspects[index]
-                self._tell(suspect.instance)
-                continue
-            suspect.unanswered += 1
-            between = BETWEEN_PROBES if suspect.is_proven else _patience(suspect.instance)
-            suspect.next_probe = now + between
-            self._hearing_in(suspect.instance.place).probe(suspect.claim)
+        while suspects:
+            index, suspect = suspects.popleft()
+            if self._suspects.get(index) is suspect and now >= suspect.next_probe:
+                self._try_again(index, suspect, now)
+            if self._clock() - now >= SLICE and suspects:
+                self._tick = self._loop.call_soon(self._look_at, suspects)
+                return
         self._look_later()
+
+    def _try_again(self, index: int, suspect: _Suspect, now: int) -> None:
+        if suspect.unanswered == PROBES:
+            del self._suspects[index]
+            self._tell(suspect.instance)
+            return
+        suspect.unanswered += 1
+        between = BETWEEN_PROBES if suspect.is_proven else _patience(suspect.instance)
+        suspect.next_probe = now + between
+        self._hearing_in(suspect.instance.place).probe(suspect.claim)
 
     # --- who is told ------------------------------------------------------------------------------
 

@@ -29,12 +29,19 @@ class Standing:
         self._on_queued = on_queued
         self._wake = wake
         self._owners: dict[int, dict[bytes, int]] = {}
-        """Addresses by ifindex: the index of the master whose they are."""
+        """Addresses by ifindex: the index of the master whose they are, or its complement (`~`)
+        where nobody is to miss the address (`no_track`)."""
         self._on_its_way: Span | None = None
 
     def master_of(self, ifindex: int, address: bytes) -> int | None:
         """The index of the master whose address stands on an interface."""
-        return self._owners.get(ifindex, {}).get(address)
+        index = self._owners.get(ifindex, {}).get(address)
+        return ~index if index is not None and index < 0 else index
+
+    def loser_of(self, ifindex: int, address: bytes) -> int | None:
+        """The index of the master that loses an address which it tracks, if one does."""
+        index = self._owners.get(ifindex, {}).get(address)
+        return None if index is None or index < 0 else index
 
     def gone(self, found: set[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
         """What should stand and is not among the addresses, with their ifindex, that there are.
@@ -43,7 +50,7 @@ class Standing:
             (ifindex, address)
             for ifindex, addresses in self._owners.items()
             for address, index in addresses.items()
-            if (ifindex, address) not in found and index not in self.queue
+            if index >= 0 and (ifindex, address) not in found and index not in self.queue
         ]
 
     def stand(self, instance: Instance) -> None:
@@ -51,8 +58,8 @@ class Standing:
         self.forget(instance.index, instance.standing)
         instance.standing = instance.batch
         for address, ifindex in instance.standing.placed:
-            if address.is_tracked:
-                self._owners.setdefault(ifindex, {})[address.address] = instance.index
+            index = instance.index if address.is_tracked else ~instance.index
+            self._owners.setdefault(ifindex, {})[address.address] = index
         self.put(instance.index, instance.batch, add=True)
 
     def forget(self, index: int, batch: AddressBatch) -> None:
@@ -60,7 +67,7 @@ class Standing:
         for address, ifindex in batch.placed:
             # Another one may have taken it over meanwhile.
             owners = self._owners.get(ifindex, {})
-            if owners.get(address.address) == index:
+            if owners.get(address.address) in (index, ~index):
                 del owners[address.address]
 
     def put(self, key: Hashable, batch: AddressBatch, add: bool) -> None:

@@ -218,8 +218,10 @@ class Trackers:
             interface = self._interfaces.pop(key)
             interface.place.links.unsubscribe(interface.hear, name)
             self._release(interface.place)
-        elif kind == Tracker.SCRIPT and self._checks.pop(name, None) is not None:
-            self._scripts.forget(name)
+        elif kind == Tracker.SCRIPT:
+            self._scripts.latecomers.forget(("vrrp_script", name))
+            if self._checks.pop(name, None) is not None:
+                self._scripts.forget(name)
         elif kind == Tracker.FILE and self._paths.pop(name, None) is not None:
             assert self._files is not None
             self._files.forget(name)
@@ -230,7 +232,13 @@ class Trackers:
         try:
             command = as_run(script.command, self._settings)
         except KeyError as error:
-            log.error("vrrp_script %s is not run: %s", script.name, error.args[0])
+            log.error("vrrp_script %s is not run yet: %s", script.name, error.args[0])
+            self._scripts.latecomers.wait(
+                ("vrrp_script", script.name),
+                script.command,
+                self._settings,
+                lambda: self._run_script(script),
+            )
             return
         self._checks[script.name] = script, self._settings
         self._scripts.watch(

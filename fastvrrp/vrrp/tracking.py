@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -121,12 +121,7 @@ class Tracking(Follower):
     def configure(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._trackers.configure(configuration)
-        groups = {
-            member: group
-            for group in configuration.sync_groups
-            if group.tracked or group.tracks_for_all
-            for member in group.members
-        }
+        groups = tracking_groups(configuration)
         self._regrouped = {
             name
             for name in groups.keys() | self._groups.keys()
@@ -238,21 +233,13 @@ class Tracking(Follower):
                 del self._users_of[key]
 
     def _tracked_by(self, instance: Instance) -> tuple[Tracked, ...]:
-        """What an instance tracks, by itself and by its group. BFD sessions are none yet."""
-        own = _placed(instance.model)
-        group = self._groups.get(instance.model.name)
+        """What an instance tracks, by itself and by its group."""
+        model = instance.model
+        group = self._groups.get(model.name)
         if group is None:
-            if not own:
-                return ()
-            every = [*own]
-        else:
-            every = [*own, *group.tracked]
-            if group.tracks_for_all:
-                for name in group.members:
-                    if name in self._members:
-                        every += _placed(self._members[name].model)
-        found = {Key.of(each): each for each in reversed(every) if each.kind != Tracker.BFD}
-        return tuple(reversed(found.values()))
+            return tracked_in_all(model) if model.tracked else ()
+        members = [self._members[name].model for name in group.members if name in self._members]
+        return tracked_in_all(model, group, members)
 
     # --- what comes of it ------------------------------------------------------------------------
 
@@ -359,6 +346,30 @@ class Tracking(Follower):
                         if name in delays and namespace == (place.name or ""):
                             carrier.shorten(name, instance.model)
             yield
+
+
+def tracking_groups(configuration: Configuration) -> dict[str, SyncGroup]:
+    """Groups that track, by the names of their members."""
+    return {
+        member: group
+        for group in configuration.sync_groups
+        if group.tracked or group.tracks_for_all
+        for member in group.members
+    }
+
+
+def tracked_in_all(
+    model: VirtualRouter, group: SyncGroup | None = None, members: Iterable[VirtualRouter] = ()
+) -> tuple[Tracked, ...]:
+    """What a virtual router tracks, by itself and by its group, whose members there are. A thing
+    counts once, as it was written first. BFD sessions are none yet."""
+    every = [*_placed(model)]
+    if group is not None:
+        every += group.tracked
+        if group.tracks_for_all:
+            every += (tracked for member in members for tracked in _placed(member))
+    found = {Key.of(each): each for each in reversed(every) if each.kind != Tracker.BFD}
+    return tuple(reversed(found.values()))
 
 
 def _placed(model: VirtualRouter) -> tuple[Tracked, ...]:

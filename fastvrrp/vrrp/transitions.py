@@ -67,6 +67,8 @@ class Transitions:
         self.follow(())
         self.on_split_brain: Callable[[Instance, Note], None] = lambda _, __: None
         """Called with notes of that kind."""
+        self.on_lost: Callable[[Instance, int], None] = lambda _, __: None
+        """Called with a master, and an ifindex from which somebody has removed its address."""
         self._standing: dict[Place, Standing] = {}
         self._unsent: dict[Standing, None] = {}
         """Those with something for the kernel."""
@@ -134,14 +136,14 @@ class Transitions:
 
     def on_address_gone(self, place: Place, ifindex: int, family: int, address: bytes) -> None:
         """An address has left the kernel. Where a master has it, somebody else removed it."""
-        index = self.standing(place).master_of(ifindex, address)
+        index = self.standing(place).loser_of(ifindex, address)
         if index is not None:
             log.info(
                 "(%s) Netlink reflector reports IP %s removed",
                 self._instances[index].model.name,
                 ip_address(address),
             )
-            self.put_again(self._instances[index])
+            self.on_lost(self._instances[index], ifindex)
 
     def compare(self, place: Place, found: set[tuple[int, bytes]]) -> None:
         """Notifications were lost, and these are the addresses, with their ifindex, that there

@@ -379,6 +379,8 @@ class _Batch:
     changes: list[_Change] = field(default_factory=list)
     found: dict[int, set[Hashable]] = field(default_factory=dict)
     """By family: what routes there are, once that was asked for."""
+    rules_left: dict[int, list[bytes]] = field(default_factory=dict)
+    """By family: what rules there were before any of these changes, once that was asked for."""
 
     def run(self) -> None:
         """Has the kernel carry them out: in the other thread, since it may take long."""
@@ -439,7 +441,9 @@ class _Batch:
             wanted = rules.key_of(thing)
             # keepalived marks no rule that it does not track.
             marks = {thing.protocol} if thing.is_tracked else {thing.protocol, 0}
-            for body in self.requests.dump_rules(thing.family):
+            if thing.family not in self.rules_left:
+                self.rules_left[thing.family] = self.requests.dump_rules(thing.family)
+            for body in self.rules_left[thing.family]:
                 if rules.key_in(body) == wanted and rules.protocol_in(body) in marks:
                     yield request(RTM_DELRULE, 0, body)
             return

@@ -95,6 +95,13 @@ class Daemon(ABC):
             log.seek(self.log_start)
             return log.read().decode(errors="replace")
 
+    def entered(self, name: str) -> list[str]:
+        """The states that a virtual router has entered since the start, in their order."""
+        start = f"({name}) Entering "
+        return [
+            line.split(start)[1].split()[0] for line in self.log().splitlines() if start in line
+        ]
+
     def wait_log(self, text: str, timeout: float = 10.0, *, count: int = 1) -> Self:
         """Waits until `text` stands `count` times in what was printed since the last start."""
         wait_until(
