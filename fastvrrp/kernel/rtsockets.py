@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from fastvrrp._rtnetlink import Overrun
+from fastvrrp._rtnetlink import Overrun, count_error, count_overrun
 from fastvrrp.kernel.attributes import (
     HEADER,
     Message,
@@ -118,6 +118,7 @@ class Requests:
             for message in messages_of(data):
                 number = _failure(message)
                 if number and message.sequence >= first:
+                    count_error()
                     words = [os.strerror(number), _reason(message)]
                     reason = ": ".join(filter(None, words))
                     found.append(Refusal(start + message.sequence - first, number, reason))
@@ -196,6 +197,7 @@ class Watch:
                 break
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
+                    count_overrun()
                     raise Overrun("the kernel dropped notifications of routes") from None
                 raise
             found += messages_of(data)
