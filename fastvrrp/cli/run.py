@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
 DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
+DEFAULT_METRICS = ":9165"
+"""The port of keepalived-exporter, so that who asked that one goes on."""
 CONFIG_TEST_FAILED = 5  # this and the next as keepalived -t
 CONFIG_TEST_DOUBTFUL = 6
 NOTHING_TO_RUN = 2  # as keepalived
@@ -66,6 +68,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--config-id",
         metavar="ID",
         help="read lines that start with @ID (default: the host's name)",
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="?",
+        const=DEFAULT_METRICS,
+        metavar="[ADDRESS]:PORT",
+        help="tell Prometheus of everything there, at /metrics; without an address on loopback"
+        " (default: as metrics_listen in the configuration; without a value %(const)s)",
     )
     parser.add_argument("-v", "--version", action="store_true", help="print the version")
     parser.set_defaults(run=run)
@@ -186,9 +196,13 @@ def _run_daemon(
     to_console = arguments.log_console
     with set_up(console=to_console, syslog=not to_console, detail=arguments.log_detail):
         try:
-            Vrrpd(reading, arguments.use_file, arguments.config_id, segment_path(pid_file)).run(
-                on_started
-            )
+            Vrrpd(
+                reading,
+                arguments.use_file,
+                arguments.config_id,
+                segment_path(pid_file),
+                arguments.metrics,
+            ).run(on_started)
         except OSError as error:
             if not to_console:  # which reads it as our last word on stderr
                 log.error("%s", _explain(error))
