@@ -16,7 +16,7 @@ import time
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from fastvrrp._fsm cimport ADVERT, EVENT_COUNT, INIT, NEVER
+from fastvrrp._fsm cimport ADVERT, EVENT_COUNT, INIT, NEVER, master_down_interval
 
 MAGIC = b"FASTVRRP"
 LATENESS_BOUNDS = tuple([bounds[i] for i in range(BOUNDS)])
@@ -187,6 +187,7 @@ cdef class Segment:
             "master_priority": machine.master_priority,
             "master_address": (<const char *> machine.master_address)[:size],
             "master_interval": machine.master_interval,
+            "master_down_interval": master_down_interval(machine),
             "down_timer_adverts": machine.down_timer_adverts,
             "preempt": bool(machine.preempt),
             "changed_by": router.changed_by,

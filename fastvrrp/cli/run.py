@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fastvrrp import __version__
 from fastvrrp.model import Configuration, DynamicInterfaces, Tracker
+from fastvrrp.observe.places import DEFAULT_PID_FILE
 
 if TYPE_CHECKING:
     from fastvrrp.config import Reading
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from fastvrrp.daemon.reading import Aside
 
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
-DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
 DEFAULT_METRICS = ":9165"
 """The port of keepalived-exporter, so that who asked that one goes on."""
 CONFIG_TEST_FAILED = 5  # this and the next as keepalived -t

@@ -34,8 +34,8 @@ class View:
         """`pid_file` is only for what a person is told."""
         self._places = places
         remedy = (
-            f"start it with 'fastvrrp run', or name its pid file with --pid"
-            f"{f' (looked beside {pid_file})' if pid_file is not None else ''}"
+            "start it with 'fastvrrp run', or name its pid file with --pid"
+            f"{f' (now it is {pid_file})' if pid_file is not None else ''}"
         )
         try:
             self._file = os.open(places.segment, os.O_RDONLY | os.O_CLOEXEC)
@@ -78,6 +78,10 @@ class View:
         except FileNotFoundError:
             return False
         return same and self.is_alive
+
+    def now(self) -> int:
+        """The segment's clock, in nanoseconds."""
+        return time.monotonic_ns()
 
     @property
     def wall_offset(self) -> int:
