@@ -143,7 +143,7 @@ def lines(view: View, rows: Sequence[Row], *, shows_all: bool) -> Iterator[str]:
     up = duration(time.time() - whole["started"])
     yield f"fastvrrp {whole['version']}, pid {whole['pid']}, up {up}"
     counts = ", ".join(f"{count} {state}" for state, count in whole["states"].items() if count)
-    yield f"{len(rows)} virtual routers: {counts or 'none'}"
+    yield f"{len(rows)} virtual router{'s' if len(rows) != 1 else ''}: {counts or 'none'}"
     if not whole["last_reload_successful"]:
         yield "The last reload was refused: what runs is not what the configuration says now."
     troubled = [row for row in rows if row["troubles"]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -46,6 +47,7 @@ TLS_KEYS = frozenset(
         *("cipher_suites", "prefer_server_cipher_suites", "curve_preferences"),
     }
 )
+HASH = re.compile(r"\$2[abxy]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
 LONGEST_PASSWORD = 72
 """Bytes that bcrypt looks at."""
 
@@ -59,6 +61,9 @@ class Users:
 
     def __init__(self, hashes: Mapping[str, str]) -> None:
         self._check = _bcrypt()
+        for user, text in hashes.items():
+            if HASH.fullmatch(text) is None:
+                raise WebConfigError(f"the password of {user} is no hash of bcrypt")
         self._hashes = {user: text.encode() for user, text in hashes.items()}
         self._decoy = next(iter(self._hashes.values()), b"")
         self._salt = os.urandom(16)
