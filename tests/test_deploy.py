@@ -24,7 +24,7 @@ echo "apt-get $*" >>calls
 [[ " $* " == *" install "* ]] || exit 0
 cp {POLICY} policy
 while [[ -e hold ]]; do sleep 0.01; done
-for command in ip tshark keepalived nft linux.uml modprobe zsh fish; do
+for command in ip tshark keepalived nft linux.uml modprobe zsh fish promtool openssl; do
     touch "bin/$command"
     chmod 755 "bin/$command"
 done
