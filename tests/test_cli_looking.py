@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fastvrrp._table import RING, Segment, Table
+from fastvrrp._table import LATENESS_BOUNDS, RING, Segment, Table
 from fastvrrp.cli.events import events
 from fastvrrp.cli.looking import duration
 from fastvrrp.cli.status import natural
@@ -194,6 +194,51 @@ def test_of_many_only_those_in_trouble_are_listed(tmp_path: Path) -> None:
     assert "  VI_1    INIT    it waits: interface eth0 is down" in lines
     every = ask(tmp_path, "status", "--all").stdout
     assert every.count("VI_") == 300
+
+
+def test_watching_shows_it_again_and_ends_when_it_is_interrupted(tmp_path: Path) -> None:
+    table_at(tmp_path, 2)
+    with subprocess.Popen(
+        [FASTVRRP, "status", "--watch", "--pid", str(tmp_path / "fastvrrp.pid")],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stdout is not None
+        seen = 0
+        for line in watching.stdout:
+            seen += line.startswith("2 virtual routers")
+            if seen == 2:
+                break
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 0
+
+
+def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path) -> None:
+    table = table_at(tmp_path, 5000)
+    assert table.count == 5000
+    command = f"{FASTVRRP} status --all --pid {tmp_path}/fastvrrp.pid | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("fastvrrp ")
+    assert done.stderr == ""
+
+
+def test_where_metrics_are_served_is_checked_before_anything_starts() -> None:
+    done = subprocess.run(
+        [FASTVRRP, "run", "--metrics", "eth0"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "eth0 is no address with a port; write :9165" in done.stderr
+
+
+def test_lateness_is_counted_by_how_late_an_advert_left() -> None:
+    router = Router("a", 1)
+    router.add(51, priority=255)
+    router.engine.start(0, 0)
+    router.engine.run(SECOND + 3_000_000)  # 3 ms after it was due
+    counts, total = router.table.totals()["lateness"]
+    late = next(number for number, bound in enumerate(LATENESS_BOUNDS) if bound >= 3_000_000)
+    assert [number for number, count in enumerate(counts) if count] == [late]
+    assert total == 3_000_000
 
 
 def test_the_catalogue_and_the_details_are_read_as_they_were_written(tmp_path: Path) -> None:
