@@ -25,7 +25,7 @@ echo "apt-get $*" >>calls
 cp {POLICY} policy
 while [[ -e hold ]]; do sleep 0.01; done
 for command in ip tshark keepalived nft linux.uml modprobe zsh fish \\
-    nginx dnsmasq ipvsadm curl openssl; do
+    nginx dnsmasq ipvsadm curl openssl promtool; do
     touch "bin/$command"
     chmod 755 "bin/$command"
 done
@@ -97,7 +97,7 @@ def test_what_is_missing_is_installed_and_no_service_starts(machine: Machine) ->
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 0, output
     packages = ["iproute2", "tshark", "keepalived", "nftables", "user-mode-linux", "kmod"]
-    packages += ["nginx", "dnsmasq-base", "ipvsadm", "curl", "openssl", "zsh", "fish"]
+    packages += ["nginx", "dnsmasq-base", "ipvsadm", "curl", "openssl", "zsh", "fish", "prometheus"]
     assert output.split()[: len(packages) + 1] == ["Installing", *packages]
     update, install, *others = machine.written("calls").splitlines()
     assert update.split()[-1] == "update"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fastvrrp import __version__
 from fastvrrp.model import Configuration, DynamicInterfaces, Tracker
+from fastvrrp.observe.files import DEFAULT_PID_FILE
 
 if TYPE_CHECKING:
     from fastvrrp.config import Reading
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from fastvrrp.daemon.reading import Aside
 
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
-DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
 NAMED_PID_FILE = "/run/fastvrrp-{}.pid"
 """In a network namespace of that name (`net_namespace` of `global_defs`)."""
+DEFAULT_METRICS = ":9165"
+"""The port of keepalived-exporter, so that who asked that one goes on."""
 CONFIG_TEST_FAILED = 5  # this and the next as keepalived -t
 CONFIG_TEST_DOUBTFUL = 6
 NOTHING_TO_RUN = 2  # as keepalived
@@ -88,8 +90,28 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="MASK",
         help="rights that nobody gets to what is created, as in 027; instead of the keyword umask",
     )
+    parser.add_argument(
+        "--metrics",
+        nargs="?",
+        type=listen_address,
+        const=DEFAULT_METRICS,
+        metavar="[ADDRESS]:PORT",
+        help="tell Prometheus of everything there, at /metrics; without an address on loopback"
+        " (default: as metrics_listen in the configuration; without a value %(const)s)",
+    )
     parser.add_argument("-v", "--version", action="store_true", help="print the version")
     parser.set_defaults(run=run)
+
+
+def listen_address(word: str) -> str:
+    """[ADDRESS]:PORT, as metrics_listen has it. Raises argparse.ArgumentTypeError."""
+    from fastvrrp.config.arguments import ArgumentError
+    from fastvrrp.config.daemon_keywords import LISTEN
+
+    try:
+        return LISTEN.read(word)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(f"{word} {error}") from None
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -286,7 +308,13 @@ def _run_daemon(
 
     to_console = arguments.log_console
     to = Destination(to_console, not to_console, arguments.log_detail)
-    options = Options(to, _half(arguments), not arguments.dont_release_ipvs, arguments.umask)
+    options = Options(
+        to,
+        _half(arguments),
+        not arguments.dont_release_ipvs,
+        arguments.umask,
+        arguments.metrics,
+    )
     segment = segment_path(pid_file)
     namespace = reading.configuration.definitions.namespaces.network
     ident = "fastvrrp" if namespace is None else f"fastvrrp_{namespace}"

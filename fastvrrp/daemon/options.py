@@ -29,6 +29,8 @@ class Options:
     """False with -I: what is in the kernel's IPVS stays there at the end."""
     umask: int | None = None
     """-u: holds instead of the configuration's."""
+    metrics: str | None = None
+    """--metrics: where Prometheus asks, instead of what the configuration says."""
 
 
 def half_of(configuration: Configuration, half: Half) -> Configuration:

@@ -21,19 +21,24 @@ from pathlib import Path
 
 import uvloop
 
+from fastvrrp import __version__
 from fastvrrp._driver import Driver
 from fastvrrp._engine import Engine, Note
+from fastvrrp._rtnetlink import count_in
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
 from fastvrrp.daemon.checking import Checking
+from fastvrrp.daemon.exporting import Exporting
 from fastvrrp.daemon.options import Options
 from fastvrrp.daemon.places import Places, claim_namespace
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
+from fastvrrp.daemon.showing import Showing
 from fastvrrp.daemon.umask import Umask
 from fastvrrp.model import SECOND, Configuration, State, Vrrp
 from fastvrrp.notify.daemon_scripts import DaemonScripts
 from fastvrrp.notify.notifier import Notifier
+from fastvrrp.observe.files import Files
 from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.apart import Apart
@@ -91,6 +96,8 @@ class Vrrpd:
         self._read = read
         self._loop = uvloop.new_event_loop()
         self._table = Table(segment, len(models), max(ROOM, len(models)))
+        self._table.set_version(__version__)
+        count_in(self._table)
         self._sender = SocketSender()
         self._engine = Engine(self._table, self._sender, 0)
         self._driver = Driver(self._engine, self._on_notes)
@@ -162,6 +169,17 @@ class Vrrpd:
         self._routings = Apart(
             lambda place: Routing(place, self._roster, self._loop, self._on_removals)
         )
+        shown = Files.of_segment(segment)
+        self._showing = Showing(
+            self._loop,
+            self._run_elsewhere,
+            shown,
+            self._table,
+            self._roster.instances,
+            tracking.states,
+            path,
+        )
+        tracking.on_state = self._showing.tracker_changed
         self._followers: tuple[Follower, ...] = (
             self._umask,
             tracking,
@@ -181,6 +199,8 @@ class Vrrpd:
                 self._loop.call_later,
             ),
             GroupNews(self._groups),
+            self._showing,
+            Exporting(self._loop, self._run_elsewhere, shown, options.metrics),
             Checking(self._loop, options.log, releases=options.releases_ipvs),
         )
         self._roster.follow(self._followers)
@@ -215,6 +235,7 @@ class Vrrpd:
         with ExitStack() as ending:
             ending.callback(self._loop.close)
             ending.callback(self._segment.unlink, missing_ok=True)
+            ending.callback(self._showing.close)
             claim = claim_namespace()
             ending.callback(claim.close)
             self._umask.configure(self._running.configuration)

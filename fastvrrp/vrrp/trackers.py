@@ -23,6 +23,7 @@ from fastvrrp.model import (
     TrackScript,
 )
 from fastvrrp.model import Scripts as ScriptSettings
+from fastvrrp.observe.details import TrackerState, name_of
 from fastvrrp.track.credentials import as_run
 from fastvrrp.track.files import Files, initialise
 from fastvrrp.track.priority import Contribution, of_number, of_state
@@ -166,6 +167,18 @@ class Trackers:
         if tracked.kind == Tracker.FILE:
             return of_number(state, tracked.weight, tracked.is_reversed)
         return of_state(bool(state), tracked.weight, tracked.is_reversed)
+
+    def states(self) -> Iterator[TrackerState]:
+        """Everything that is tracked, as it is now."""
+        for key in sorted(self._begun):
+            tracked = Tracked(key.kind, key.name, namespace=key.namespace or None)
+            state = self._state(tracked)
+            yield TrackerState(
+                key.kind.name.lower(),
+                name_of(tracked),
+                None if state is None else int(state),
+                self.describe(tracked),
+            )
 
     def is_known(self, tracked: Tracked) -> bool:
         """Whether its state is known at all."""
