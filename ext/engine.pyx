@@ -53,7 +53,7 @@ from fastvrrp._packet cimport (
 from fastvrrp._plan cimport ALWAYS_OLD, DETECTED_OLD, auth_t, peer_t, target_t
 from fastvrrp._rivals cimport changed, concerns, heard, spoke
 from fastvrrp._sockets cimport SEND_BATCH
-from fastvrrp._table cimport NOBODY, begin_write, end_write, router_t
+from fastvrrp._table cimport NOBODY, begin_write, end_write, observe, router_t
 from fastvrrp._trailer cimport Authenticator
 
 
@@ -457,6 +457,7 @@ cdef class Engine:
                 write_na(frame, target.mac, target.address, target.router_flag)
                 self.sender.frame(target.ifindex, frame, NA_SIZE)
         self.table.routers[index].announcements_sent += count
+        self.table.header.announcements_sent += count
         return count
 
     def flush(self) -> None:
@@ -496,10 +497,14 @@ cdef class Engine:
         cdef uint32_t count
         cdef uint32_t i
         cdef int64_t until = 0
+        cdef int64_t begun = 0
+        cdef int64_t clock = 0          # stands still where `now` is no real time
         if budget:
-            until = monotonic() + budget
+            begun = clock = monotonic()
+            until = begun + budget
         cdef int64_t first
         cdef bint is_crowded
+        cdef int64_t down_at
         cdef machine_t *machine
         while True:
             first = self.adverts.next_deadline()
@@ -513,21 +518,30 @@ cdef class Engine:
             is_crowded = self.places == 0 and self.adverts.next_deadline() < self.shared_until
             for i in range(count):
                 machine = &self.table.routers[due[i]].machine
+                observe(&self.table.header.lateness, now + clock - begun - machine.deadline)
                 machine.deadline = min(machine.deadline, self.shared_until)
                 # The sequence numbers of AH must not get ahead of the clock.
                 if is_crowded and self.plans[due[i]].auth_type != AUTH_AH:
                     machine.deadline -= machine.advert_interval // EARLY_PART
                 self.feed(due[i], TIMER, NULL, now)
-            if budget and monotonic() > until:
-                self.flush_frames()
-                return
+            if budget:
+                clock = monotonic()
+                if clock > until:
+                    self.flush_frames()
+                    return
         while with_downs:
             count = self.downs.expire(now, due, DOWN_BATCH)
             for i in range(count):
-                if self.table.routers[due[i]].machine.deadline > now:
-                    self.downs.schedule(due[i], self.table.routers[due[i]].machine.deadline)
-                else:
-                    self.feed(due[i], TIMER, NULL, now)
+                machine = &self.table.routers[due[i]].machine
+                down_at = machine.deadline
+                if down_at > now:
+                    self.downs.schedule(due[i], down_at)
+                    continue
+                self.feed(due[i], TIMER, NULL, now)
+                if machine.state == MASTER:
+                    if budget:
+                        clock = monotonic()
+                    observe(&self.table.header.overshoot, now + clock - begun - down_at)
             if count < DOWN_BATCH or (budget and monotonic() > until):
                 break
         self.flush_frames()
@@ -569,6 +583,11 @@ cdef class Engine:
         else:
             actions = step(&router.machine, event, NULL, now, self.opens_at)
         if actions & CHANGE:
+            router.changed_by = event
+            router.changed_from = before
+            router.changes += 1
+            self.table.header.changes += 1
+            self.table.log_event(index, event, before, now)
             if router.machine.state == MASTER:
                 router.became_master += 1
             elif before == MASTER:

@@ -192,6 +192,7 @@ cdef class Channel:
             offset = <Py_ssize_t>(<uint32_t>(answer.msg.nlmsg_seq - first))
             if header.nlmsg_type == NLMSG_ERROR and answer.error and offset < CHUNK:
                 self._errors.append((start + offset, -answer.error))
+                count_error()
 
     def take_errors(self):
         cdef list errors = self._errors
@@ -258,6 +259,28 @@ cdef class Channel:
         return None if progress.interrupted else events
 
 
+cdef object counting = None
+
+
+def count_in(table):
+    """Counts what the kernel refuses and loses in the header of a Table from now on; None counts it
+    no more."""
+    global counting
+    counting = table
+
+
+def count_error():
+    """The kernel has refused a change."""
+    if counting is not None:
+        counting.count_netlink(1, 0)
+
+
+def count_overrun():
+    """The kernel has lost notifications."""
+    if counting is not None:
+        counting.count_netlink(0, 1)
+
+
 cdef class Monitor:
     cdef int _fd
     cdef uint8_t *_buffer
@@ -311,6 +334,7 @@ cdef class Monitor:
                 if errno == EAGAIN:
                     break
                 if errno == ENOBUFS:
+                    count_overrun()
                     raise Overrun("the kernel dropped link and address notifications")
                 raise OSError(errno, "cannot read the kernel's notifications")
             for i in range(count):

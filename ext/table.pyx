@@ -16,9 +16,21 @@ import time
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from fastvrrp._fsm cimport INIT, NEVER
+from fastvrrp._fsm cimport ADVERT, EVENT_COUNT, INIT, NEVER, master_down_interval
 
 MAGIC = b"FASTVRRP"
+LATENESS_BOUNDS = tuple([bounds[i] for i in range(BOUNDS)])
+"""Upper bounds of the histograms' buckets, in nanoseconds."""
+RING = EVENTS
+"""How many events are remembered."""
+
+cdef enum:
+    SPLIT_BRAIN = EVENT_COUNT           # as in _engine.pxd
+    SPLIT_BRAIN_OVER = EVENT_COUNT + 1
+
+
+cdef size_t size_of(uint32_t capacity) noexcept nogil:
+    return HEADER_SIZE + capacity * sizeof(router_t) + EVENTS * sizeof(event_t)
 
 
 cdef uint64_t key_of(int32_t ifindex, uint8_t family, uint8_t vrid) noexcept nogil:
@@ -34,10 +46,11 @@ cdef bytes text_of(const uint8_t *start, int size):
 
 
 cdef class Segment:
-    """A mapped table, for reading. Raises ValueError where the file is not one of this layout."""
+    """A mapped table, for reading: `path`, or an open descriptor of it. Raises ValueError where the
+    file is not one of this layout."""
 
     def __init__(self, path):
-        with open(path, "rb") as file:
+        with open(path, "rb", closefd=not isinstance(path, int)) as file:
             self.mapping = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         if len(self.mapping) < HEADER_SIZE or self.mapping[:8] != MAGIC:
             raise ValueError(f"{path} is not a state segment of fastvrrp")
@@ -45,8 +58,9 @@ cdef class Segment:
         if self.header.layout != LAYOUT or self.header.record_size != sizeof(router_t):
             raise ValueError(f"{path} has layout {self.header.layout}, not {LAYOUT}: "
                              "read it with the version that writes it")
-        if <size_t> len(self.mapping) < HEADER_SIZE + self.header.capacity * sizeof(router_t):
+        if <size_t> len(self.mapping) < size_of(self.header.capacity):
             raise ValueError(f"{path} is cut short")
+        self.events = <event_t *> (self.routers + self.header.capacity)
 
     def _map(self):
         cdef const unsigned char[::1] readable
@@ -56,6 +70,7 @@ cdef class Segment:
             readable = self.mapping
         self.header = <header_t *> &readable[0]
         self.routers = <router_t *> (<uint8_t *> self.header + HEADER_SIZE)
+        self.events = NULL
 
     @property
     def pid(self) -> int:
@@ -63,33 +78,93 @@ cdef class Segment:
         return self.header.pid
 
     def totals(self) -> dict:
-        """Counters over all virtual routers: packets, refused (a tuple by Reason), frames,
-        dropped (by the kernel, unread)."""
+        """What holds for the whole daemon: its version and start, counters of packets, refusals (a
+        tuple by Reason), frames and dropped packets (by the kernel, unread), changes of state, and
+        what is in the header besides. Histograms are (counts by LATENESS_BOUNDS and one above them,
+        sum in nanoseconds). Times are nanoseconds of the monotonic clock, None where there is
+        none."""
         return {
+            "version": text_of(self.header.version, VERSION_SIZE).decode("utf-8", "replace"),
+            "started_at": self.header.started_at,
             "packets": self.header.packets,
             "refused": tuple([self.header.refused[i] for i in range(REASONS)]),
             "frames_sent": self.header.frames_sent,
             "frames_unsent": self.header.frames_unsent,
             "dropped": self.header.dropped,
+            "changes": self.header.changes,
+            "split_brains": self.header.split_brains,
+            "announcements_sent": self.header.announcements_sent,
+            "lateness": histogram(&self.header.lateness),
+            "overshoot": histogram(&self.header.overshoot),
+            "netlink_errors": self.header.netlink_errors,
+            "netlink_overruns": self.header.netlink_overruns,
+            "reloads_done": self.header.reloads_done,
+            "reloads_refused": self.header.reloads_refused,
+            "reloaded_at": self.header.reloaded_at or None,
+            "reload_done_at": self.header.reload_done_at or None,
+            "reload_time": self.header.reload_time,
         }
+
+    @property
+    def last_event(self) -> int:
+        """Number of the last event; 0 where there was none."""
+        return load_acquire_64(&self.header.events)
+
+    @property
+    def extent(self) -> int:
+        """Every virtual router has an index below."""
+        return min(self.header.top, self.header.capacity)
+
+    def events_after(self, uint64_t number, int most=1024) -> list:
+        """Up to `most` events behind the one with that number, oldest first, as dictionaries. Those
+        that the ring does not remember any more are left out: `number` of the first one says so."""
+        cdef uint64_t last = load_acquire_64(&self.header.events)
+        cdef uint64_t wanted = number + 1
+        cdef event_t *slot
+        cdef event_t copy
+        found = []
+        if last > EVENTS and wanted <= last - EVENTS:
+            wanted = last - EVENTS + 1
+        while wanted <= last and len(found) < most:
+            slot = &self.events[wanted % EVENTS]
+            memcpy(&copy, slot, sizeof(event_t))
+            read_fence()
+            if copy.number == wanted and load_acquire_64(&slot.number) == wanted:
+                size = 4 if not any(copy.source[i] for i in range(4, 16)) else 16
+                found.append({
+                    "number": copy.number,
+                    "at": copy.at,
+                    "router": copy.index,
+                    "kind": copy.kind,
+                    "before": copy.before,
+                    "after": copy.after,
+                    "priority": copy.priority,
+                    "source": (<const char *> copy.source)[:size]
+                    if any(copy.source[i] for i in range(16)) else b"",
+                })
+            wanted += 1
+        return found
 
     def read(self, uint32_t index) -> dict | None:
         """The virtual router at `index` as it was at one instant, or None where there is none."""
         cdef router_t copy
-        cdef uint32_t before
-        cdef int _
         if index >= self.header.capacity:
             raise IndexError(f"router {index} is outside 0-{self.header.capacity - 1}")
+        return self.describe(&copy) if self.copy(index, &copy) else None
+
+    cdef bint copy(self, uint32_t index, router_t *into) noexcept nogil:
+        cdef uint32_t before
+        cdef int _
         for _ in range(100_000):        # a writer that died in between left it odd for good
             before = load_acquire(&self.routers[index].sequence)
-            memcpy(&copy, &self.routers[index], sizeof(router_t))
+            memcpy(into, &self.routers[index], sizeof(router_t))
             read_fence()
             if not before & 1 and load_acquire(&self.routers[index].sequence) == before:
                 break
-        return self.describe(&copy) if copy.in_use else None
+        return into.in_use
 
     def __iter__(self):
-        for index in range(min(self.header.top, self.header.capacity)):
+        for index in range(self.extent):
             router = self.read(index)
             if router is not None:
                 yield router
@@ -112,6 +187,13 @@ cdef class Segment:
             "master_priority": machine.master_priority,
             "master_address": (<const char *> machine.master_address)[:size],
             "master_interval": machine.master_interval,
+            "master_down_interval": master_down_interval(machine),
+            "down_timer_adverts": machine.down_timer_adverts,
+            "preempt": bool(machine.preempt),
+            "changed_by": router.changed_by,
+            "changed_from": router.changed_from,
+            "changes": router.changes,
+            "place": router.place,
             "deadline": None if machine.deadline == NEVER else machine.deadline,
             "changed_at": machine.changed_at,
             "heard_at": router.heard_at,
@@ -144,7 +226,7 @@ cdef class Table(Segment):
 
     def __init__(self, path, uint32_t capacity, uint32_t room=0):
         room = max(room, capacity)
-        total = HEADER_SIZE + <size_t> room * sizeof(router_t)
+        total = size_of(room)
         if path is None:
             self.mapping = mmap.mmap(-1, total)
         else:
@@ -163,6 +245,7 @@ cdef class Table(Segment):
         self.header.capacity = room
         self.header.pid = os.getpid()
         self.header.started_at = time.monotonic_ns()
+        self.events = <event_t *> (self.routers + room)
         if path is not None:
             os.replace(draft, path)
 
@@ -277,15 +360,66 @@ cdef class Table(Segment):
         end_write(&self.routers[index])
         self.enter(index)
 
+    def set_version(self, str version) -> None:
+        """Says which version writes."""
+        write_text(self.header.version, version, VERSION_SIZE)
+
+    def set_place(self, uint32_t index, int place) -> None:
+        """The virtual router is in another network namespace, whose name the details have."""
+        cdef router_t *router = &self.routers[index]
+        if index >= self.top or not router.in_use:
+            raise IndexError(f"no virtual router at {index}")
+        begin_write(router)
+        router.place = place
+        end_write(router)
+
+    def count_reload(self, bint is_done, int64_t now, int64_t duration) -> None:
+        """A reload was carried out, or refused, at `now` after so many nanoseconds."""
+        if is_done:
+            self.header.reloads_done += 1
+            self.header.reload_done_at = now
+        else:
+            self.header.reloads_refused += 1
+        self.header.reloaded_at = now
+        self.header.reload_time = duration
+
+    def count_netlink(self, uint32_t errors, uint32_t overruns) -> None:
+        """The kernel has refused so many changes, and lost notifications so often."""
+        self.header.netlink_errors += errors
+        self.header.netlink_overruns += overruns
+
+    cdef void log_event(
+            self, uint32_t index, uint8_t kind, uint8_t before, int64_t now) noexcept nogil:
+        cdef router_t *router = &self.routers[index]
+        cdef uint64_t number = self.header.events + 1
+        cdef event_t *slot = &self.events[number % EVENTS]
+        store_release_64(&slot.number, 0)
+        write_fence()
+        slot.at = now
+        slot.index = index
+        slot.kind = kind
+        slot.before = before
+        slot.after = router.machine.state
+        slot.priority = router.machine.priority
+        memset(slot.source, 0, 16)
+        if kind == ADVERT:
+            memcpy(slot.source, router.machine.master_address, router.machine.address_size)
+        store_release_64(&slot.number, number)
+        store_release_64(&self.header.events, number)
+
     def set_split(self, uint32_t index, int64_t since) -> None:
         """Another master speaks or answers beside this virtual router's since then (nanoseconds);
         0: that is over."""
         cdef router_t *router = &self.routers[index]
         if index >= self.top or not router.in_use:
             raise IndexError(f"no virtual router at {index}")
+        if bool(since) != bool(router.split_since):
+            self.log_event(index, SPLIT_BRAIN if since else SPLIT_BRAIN_OVER,
+                           router.machine.state, time.monotonic_ns())
         begin_write(router)
         if since and not router.split_since:
             router.split_brains += 1
+            self.header.split_brains += 1
         router.split_since = since
         end_write(router)
 
@@ -362,6 +496,10 @@ cdef class Table(Segment):
             self.keys[place] = self.keys[probe]
             self.heads[place] = self.heads[probe]
             place = probe
+
+
+cdef tuple histogram(const histogram_t *of):
+    return tuple([of.counts[i] for i in range(BOUNDS + 1)]), of.sum
 
 
 cdef int write_text(uint8_t *out, str text, int size) except -1:

@@ -5,6 +5,9 @@ from fastvrrp._sockets import Sender
 from fastvrrp._table import Table
 from fastvrrp._trailer import Authenticator
 
+NOTE_NAMES: tuple[str, ...]
+"""What a note, or an event of the table, may be about, by its number."""
+
 class Note(NamedTuple):
     """A change of state, or a request to announce again, as the engine tells its owner."""
 

@@ -3,6 +3,17 @@
 from collections.abc import Sequence
 
 from fastvrrp._rtmessage import AddressEvent, LinkEvent
+from fastvrrp._table import Table
+
+def count_in(table: Table | None) -> None:
+    """Counts what the kernel refuses and loses in the header of a table from now on; None counts it
+    no more."""
+
+def count_error() -> None:
+    """The kernel has refused a change."""
+
+def count_overrun() -> None:
+    """The kernel has lost notifications."""
 
 class Overrun(Exception):
     """The kernel dropped notifications: what is known must be compared with a new dump."""

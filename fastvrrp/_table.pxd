@@ -6,6 +6,9 @@
 # `sequence` is odd while it is being written and has changed when it was written in between (a
 # sequence lock), so a reader copies, looks again and never makes the writer wait.
 #
+# Behind the records is a ring of the last changes of state. An event is whole where its `number` is
+# the same before and after it is copied.
+#
 # Times are nanoseconds of CLOCK_MONOTONIC, which is one clock for every process of the machine.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -13,12 +16,20 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastvrrp._fsm cimport machine_t
 
 cdef enum:
-    LAYOUT = 4              # changes with every change of what follows
+    LAYOUT = 5              # changes with every change of what follows
     HEADER_SIZE = 4096
     REASONS = 24            # room for packet.Reason
     NAME_SIZE = 64
+    VERSION_SIZE = 32
+    BOUNDS = 14             # of a histogram; above the last is one bucket more
+    EVENTS = 16384          # that the ring remembers
     INTERFACE_SIZE = 16     # IFNAMSIZ
     NOBODY = -1
+
+# How often something took so long: `counts` are for each bucket alone, in the order of `bounds`.
+cdef struct histogram_t:
+    uint64_t counts[BOUNDS + 1]
+    uint64_t sum            # nanoseconds
 
 cdef struct header_t:
     uint8_t magic[8]        # b"FASTVRRP"
@@ -33,6 +44,20 @@ cdef struct header_t:
     uint64_t frames_sent
     uint64_t frames_unsent  # the kernel would not take them
     uint64_t dropped        # received, and thrown away by the kernel: our queue was full
+    uint8_t version[VERSION_SIZE]       # of the writer, zero padded
+    uint64_t events         # how many there ever were; the last one's number
+    uint64_t changes        # of state, by all virtual routers there ever were
+    uint64_t split_brains   # likewise
+    uint64_t announcements_sent
+    histogram_t lateness    # of adverts, behind their interval
+    histogram_t overshoot   # of takeovers, behind the Master_Down_Interval
+    uint64_t netlink_errors     # the kernel refused a change of an address, link, route or rule
+    uint64_t netlink_overruns   # notifications were lost, and everything was read anew
+    uint64_t reloads_done
+    uint64_t reloads_refused
+    int64_t reloaded_at     # the last reload, of either outcome; 0: there was none
+    int64_t reload_done_at  # the last one that was carried out
+    int64_t reload_time     # how long the last one took
 
 cdef struct router_t:
     machine_t machine
@@ -42,6 +67,10 @@ cdef struct router_t:
     uint8_t family          # 4 or 6
     uint8_t vrid
     uint8_t base_priority
+    uint8_t changed_by      # the fsm.Event that brought its state
+    uint8_t changed_from    # the state before
+    uint16_t place          # whose names the details have; 0: the daemon's own network namespace
+    uint32_t changes        # of state
     uint32_t became_master
     int64_t heard_at        # last advert that passed every check
     int64_t sent_at         # last advert sent
@@ -58,11 +87,25 @@ cdef struct router_t:
     uint8_t name[NAME_SIZE]             # UTF-8, cut to fit, zero padded
     uint8_t interface[INTERFACE_SIZE]
 
+# A change of state, or of a split brain.
+cdef struct event_t:
+    uint64_t number         # from 1 on; 0 while it is being written
+    int64_t at
+    uint32_t index
+    uint8_t kind            # as the engine's notes: fsm.Event, SPLIT_BRAIN, SPLIT_BRAIN_OVER
+    uint8_t before
+    uint8_t after
+    uint8_t priority        # the effective one
+    uint8_t source[16]      # of the master that is followed, where the event is an advert
+
 cdef class Segment:
     cdef object mapping                 # keeps the memory
     cdef header_t *header
     cdef router_t *routers
+    cdef event_t *events
 
+    # False where there is none; otherwise it is as it was at one instant.
+    cdef bint copy(self, uint32_t index, router_t *into) noexcept nogil
     cdef object describe(self, const router_t *router)
 
 cdef class Table(Segment):
@@ -78,6 +121,8 @@ cdef class Table(Segment):
     # The first router of (interface, family, VRID), or NOBODY; `following` has the others (they
     # differ in multicast group or unicast peers).
     cdef int32_t find(self, int32_t ifindex, uint8_t family, uint8_t vrid) noexcept nogil
+    cdef void log_event(
+        self, uint32_t index, uint8_t kind, uint8_t before, int64_t now) noexcept nogil
     cdef int make_index(self, uint32_t capacity) except -1
     cdef void enter(self, uint32_t index) noexcept nogil
     cdef void leave(self, uint32_t index) noexcept nogil
@@ -90,13 +135,31 @@ cdef inline void begin_write(router_t *router) noexcept nogil:
 cdef inline void end_write(router_t *router) noexcept nogil:
     store_release(&router.sequence, router.sequence + 1)
 
+# Counts something that took so many nanoseconds; less than none is none.
+cdef inline void observe(histogram_t *histogram, int64_t duration) noexcept nogil:
+    cdef int bucket = 0
+    if duration > 0:
+        while bucket < BOUNDS and duration > bounds[bucket]:
+            bucket += 1
+        histogram.sum += duration
+    histogram.counts[bucket] += 1
+
 cdef extern from *:
     """
     #define fastvrrp_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
     #define fastvrrp_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
     #define fastvrrp_read_fence() __atomic_thread_fence(__ATOMIC_ACQUIRE)
     #define fastvrrp_write_fence() __atomic_thread_fence(__ATOMIC_RELEASE)
+    #define fastvrrp_load_acquire_64(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+    #define fastvrrp_store_release_64(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+    /* Nanoseconds; 50 us to 1 s. */
+    static const int64_t fastvrrp_bounds[] = {
+        50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 25000000, 50000000,
+        100000000, 250000000, 500000000, 1000000000};
     """
+    const int64_t bounds "fastvrrp_bounds"[BOUNDS]
+    void store_release_64 "fastvrrp_store_release_64"(uint64_t *p, uint64_t v) nogil
+    uint64_t load_acquire_64 "fastvrrp_load_acquire_64"(const uint64_t *p) nogil
     void store_release "fastvrrp_store_release"(uint32_t *p, uint32_t v) nogil
     uint32_t load_acquire "fastvrrp_load_acquire"(const uint32_t *p) nogil
     void write_fence "fastvrrp_write_fence"() nogil

@@ -10,7 +10,10 @@ from importlib import import_module
 
 from fastvrrp import __version__
 
-COMMANDS = ("run", "check", "explain", "keyword", "demo", "bench", "completion")
+COMMANDS = (
+    *("run", "check", "explain", "keyword", "status", "show", "events", "top"),
+    *("demo", "bench", "completion"),
+)
 ASKED = "_ARGCOMPLETE"
 """Set by a shell's script when it asks for completions."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fastvrrp import __version__
 from fastvrrp.model import Configuration, DynamicInterfaces, Tracker
+from fastvrrp.observe.places import DEFAULT_PID_FILE
 
 if TYPE_CHECKING:
     from fastvrrp.config import Reading
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from fastvrrp.daemon.reading import Aside
 
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
-DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
+DEFAULT_METRICS = ":9165"
+"""The port of keepalived-exporter, so that who asked that one goes on."""
 CONFIG_TEST_FAILED = 5  # this and the next as keepalived -t
 CONFIG_TEST_DOUBTFUL = 6
 NOTHING_TO_RUN = 2  # as keepalived
@@ -66,6 +68,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--config-id",
         metavar="ID",
         help="read lines that start with @ID (default: the host's name)",
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="?",
+        const=DEFAULT_METRICS,
+        metavar="[ADDRESS]:PORT",
+        help="tell Prometheus of everything there, at /metrics; without an address on loopback"
+        " (default: as metrics_listen in the configuration; without a value %(const)s)",
     )
     parser.add_argument("-v", "--version", action="store_true", help="print the version")
     parser.set_defaults(run=run)
@@ -189,7 +199,14 @@ def _run_daemon(
     segment = segment_path(pid_file)
     with set_up(console=to.console, syslog=to.syslog, detail=to.detail):
         try:
-            Vrrpd(reading, arguments.use_file, arguments.config_id, segment, to).run(on_started)
+            Vrrpd(
+                reading,
+                arguments.use_file,
+                arguments.config_id,
+                segment,
+                arguments.metrics,
+                to,
+            ).run(on_started)
         except OSError as error:
             if not to_console:  # which reads it as our last word on stderr
                 log.error("%s", _explain(error))

@@ -42,6 +42,12 @@ UMASK = Matching(
     "is no file mode; write a number, or bits as IRGRP|IWGRP",
 )
 RECEIVE_BUFFERS = Matching("MTU|ADVERT|BYTES", r"MTU|ADVERT|[0-9]{1,10}", "is no buffer size")
+LISTEN = Matching(
+    "[ADDRESS]:PORT",
+    r"(?:\[[0-9A-Fa-f:.]+(?:%[^\]/]+)?\]|[0-9.]+|\*)?"
+    r":(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1,4})",
+    "is no address with a port; write :9165, 192.0.2.1:9165 or [2001:db8::1]:9165",
+)
 STARTUP_DELAY = One(Seconds(MILLISECOND, 4_294_967_295_000))
 """keepalived counts microseconds in 32 bits."""
 
@@ -267,6 +273,24 @@ DAEMON = Table().add(
         "notify_split_brain",
         SCRIPT,
         "Script run when another master does not yield, and when that is over.",
+        is_ours=True,
+    ),
+    Keyword(
+        "metrics_listen",
+        One(LISTEN),
+        "Tell Prometheus of everything there, at /metrics; without an address on loopback.",
+        is_ours=True,
+    ),
+    Keyword(
+        "metrics_compat",
+        One(Choice({"keepalived_exporter": "keepalived_exporter"})),
+        "Tell it by the names of keepalived-exporter too.",
+        is_ours=True,
+    ),
+    Keyword(
+        "metrics_web_config",
+        One(PATH),
+        "File with TLS and users for metrics_listen, as Prometheus exporters have it.",
         is_ours=True,
     ),
     Keyword("notify_fifo", FIFO, "FIFO that is told everything.", since="1.3.6"),

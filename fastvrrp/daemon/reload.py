@@ -23,7 +23,7 @@ from fastvrrp._engine import Engine
 from fastvrrp._table import Table
 from fastvrrp.config.diff import Identity, differences, identities
 from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError, Summary
-from fastvrrp.model import Configuration, State, VirtualRouter
+from fastvrrp.model import SECOND, Configuration, State, VirtualRouter
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.roster import Roster
@@ -110,7 +110,7 @@ class Reloads:
                 self._loop, self._path, self._config_id, self._running.digests, self._on_read
             )
         except OSError as error:
-            _refuse(f"no process can be started to read it: {error.strerror}")
+            self._refuse(f"no process can be started to read it: {error.strerror}")
 
     def close(self) -> None:
         """Leaves undone what is under way: the daemon stops."""
@@ -151,7 +151,7 @@ class Reloads:
             self.request()
 
     def _refused(self, error: ReaderError) -> Iterator[None]:
-        _refuse(str(error))
+        self._refuse(str(error))
         yield
 
     def _judge(self, news: News) -> Iterator[None]:
@@ -160,13 +160,13 @@ class Reloads:
             yield
         assert news.summary is not None
         if news.summary.has_errors:
-            _refuse("it has errors")
+            self._refuse("it has errors")
             return
         plan = _Plan()
         yield from plan.pair(news, self._running.roster.instances)
         room = self._running.table.room
         if self._running.table.count + len(plan.added) > room:
-            _refuse(f"there is room for {room} virtual routers until the daemon starts anew")
+            self._refuse(f"there is room for {room} virtual routers until the daemon starts anew")
         else:
             yield from self._carry_out(news.summary, plan)
 
@@ -194,6 +194,7 @@ class Reloads:
             yield from follower.settle()
         running.roster.settle_vmacs()
         yield from self._forget_addresses(plan)
+        self._count(is_done=True)
         log.info(
             "Reloaded %s: %d added, %d removed, %d changed, %d unchanged; %.2f s",
             self._path,
@@ -203,6 +204,14 @@ class Reloads:
             summary.routers - len(plan.added) - len(plan.changed),
             monotonic() - self._began,
         )
+
+    def _refuse(self, why: str) -> None:
+        log.error("The configuration is not reloaded: %s. Everything goes on as it was", why)
+        self._count(is_done=False)
+
+    def _count(self, *, is_done: bool) -> None:
+        duration = int((monotonic() - self._began) * SECOND)
+        self._running.table.count_reload(is_done, self._running.driver.now(), duration)
 
     def _remove(self, plan: _Plan) -> Iterator[None]:
         running = self._running
@@ -320,7 +329,3 @@ class _Plan:
                 self.added.append((model, digest))
             yield
         self.removed = list(waiting.values())
-
-
-def _refuse(why: str) -> None:
-    log.error("The configuration is not reloaded: %s. Everything goes on as it was", why)

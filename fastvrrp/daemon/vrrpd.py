@@ -22,15 +22,18 @@ from pathlib import Path
 
 import uvloop
 
+from fastvrrp import __version__
 from fastvrrp._driver import Driver
 from fastvrrp._engine import Engine, Note
-from fastvrrp._rtnetlink import Channel
+from fastvrrp._rtnetlink import Channel, count_in
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
 from fastvrrp.daemon.checking import Checking
 from fastvrrp.daemon.logs import Destination
+from fastvrrp.daemon.exporting import Exporting
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
+from fastvrrp.daemon.showing import Showing
 from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
 from fastvrrp.kernel.links import Links
 from fastvrrp.kernel.macvlan import Vmacs
@@ -39,6 +42,7 @@ from fastvrrp.kernel.sysctl import Sysctls
 from fastvrrp.model import SECOND, Authentication, Configuration, State, VirtualRouter, Vrrp
 from fastvrrp.notify.daemon_scripts import DaemonScripts
 from fastvrrp.notify.notifier import Notifier
+from fastvrrp.observe.places import Places
 from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.filtering import Filter
@@ -87,8 +91,10 @@ class Vrrpd:
         path: Path,
         config_id: str | None,
         segment: Path,
+        metrics: str | None = None,
         log: Destination = Destination(),  # noqa: B008 - it is frozen
     ) -> None:
+        """`metrics` is where Prometheus asks, if the command line says so."""
         self._segment = segment
         models = read.configuration.virtual_routers
         self._read = read
@@ -101,6 +107,8 @@ class Vrrpd:
         }
         self._links = Links(virtual_addresses)
         self._table = Table(segment, len(models), max(ROOM, len(models)))
+        self._table.set_version(__version__)
+        count_in(self._table)
         self._sender = SocketSender()
         self._listening: set[tuple[int, int]] = set()
         """Families and protocols that are heard."""
@@ -175,6 +183,17 @@ class Vrrpd:
             self._remember_sysctls,
         )
         self._links.on_compared = self._on_compared
+        places = Places.of_segment(segment)
+        self._showing = Showing(
+            self._loop,
+            self._run_elsewhere,
+            places,
+            self._table,
+            self._roster.instances,
+            tracking.states,
+            path,
+        )
+        tracking.on_state = self._showing.tracker_changed
         self._followers: tuple[Follower, ...] = (
             tracking,
             self._groups,
@@ -188,6 +207,8 @@ class Vrrpd:
             notifier,
             GroupNews(self._groups),
             Checking(self._loop, log),
+            self._showing,
+            Exporting(self._loop, self._run_elsewhere, places, metrics),
         )
         self._roster.followers = self._transitions.followers = self._followers
         split_brains.followers = self._followers
@@ -223,6 +244,7 @@ class Vrrpd:
         with ExitStack() as ending:
             ending.callback(self._loop.close)
             ending.callback(self._segment.unlink, missing_ok=True)
+            ending.callback(self._showing.close)
             claim = claim_namespace()
             ending.callback(claim.close)
             if not self._daemon_scripts.run_startup():

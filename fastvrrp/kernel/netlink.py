@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from fastvrrp._rtnetlink import count_error
 from fastvrrp.kernel.attributes import HEADER, Message, attributes_of, messages_of, request
 
 # linux/netlink.h
@@ -94,6 +95,7 @@ class Requests:
             for message in messages_of(data):
                 number = failure_in(message)
                 if number and message.sequence >= first:
+                    count_error()
                     words = [os.strerror(number), reason_in(message)]
                     reason = ": ".join(filter(None, words))
                     found.append(Refusal(start + message.sequence - first, number, reason))

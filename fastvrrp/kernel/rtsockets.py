@@ -8,7 +8,7 @@ import socket
 import struct
 from contextlib import suppress
 
-from fastvrrp._rtnetlink import Overrun
+from fastvrrp._rtnetlink import Overrun, count_overrun
 from fastvrrp.kernel import netlink
 from fastvrrp.kernel.attributes import HEADER, Message, attributes_of, integer, messages_of
 from fastvrrp.kernel.netlink import LARGEST, NETLINK_ROUTE, SOL_NETLINK, open_socket
@@ -110,6 +110,7 @@ class Watch:
                 break
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
+                    count_overrun()
                     raise Overrun("the kernel dropped notifications of routes") from None
                 raise
             found += messages_of(data)

@@ -303,6 +303,18 @@ class Namespaces:
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """What Prometheus is told, and where it asks."""
+
+    listen: str | None = None
+    """`metrics_listen`: [ADDRESS]:PORT; None serves no metrics."""
+    has_keepalived_names: bool = False
+    """`metrics_compat keepalived_exporter`."""
+    web_configuration: str | None = None
+    """`metrics_web_config`: a file with TLS and users, as Prometheus exporters have it."""
+
+
+@dataclass(frozen=True, slots=True)
 class GlobalDefinitions:
     """What holds for the whole daemon."""
 
@@ -323,3 +335,4 @@ class GlobalDefinitions:
     lvs: Lvs = Lvs()
     snmp: Snmp = Snmp()
     dbus: Dbus = Dbus()
+    metrics: Metrics = Metrics()

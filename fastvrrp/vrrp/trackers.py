@@ -22,6 +22,7 @@ from fastvrrp.model import (
     TrackScript,
 )
 from fastvrrp.model import Scripts as ScriptSettings
+from fastvrrp.observe.details import TrackerState
 from fastvrrp.track.credentials import as_run
 from fastvrrp.track.files import Files, initialise
 from fastvrrp.track.priority import Contribution, of_number, of_state
@@ -133,6 +134,18 @@ class Trackers:
         if tracked.kind == Tracker.FILE:
             return of_number(state, tracked.weight, tracked.is_reversed)
         return of_state(bool(state), tracked.weight, tracked.is_reversed)
+
+    def states(self) -> Iterator[TrackerState]:
+        """Everything that is tracked, as it is now."""
+        for kind, name in sorted(self._begun):
+            tracked = Tracked(kind, name)
+            state = self._state(tracked)
+            yield TrackerState(
+                kind.name.lower(),
+                name,
+                None if state is None else int(state),
+                self.describe(tracked),
+            )
 
     def is_known(self, tracked: Tracked) -> bool:
         """Whether its state is known at all."""

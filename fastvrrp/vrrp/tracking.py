@@ -73,6 +73,9 @@ class Tracking(Follower):
         self._carrier = Carrier(links, loop, run_elsewhere, driver.settle)
         roster.reporter = self._carrier.reporter
         self._trackers = Trackers(loop, links, scripts, self._log_link, self._on_change)
+        self.states = self._trackers.states
+        self.on_state: Callable[[], None] = lambda: None
+        """Called when the state of something that is tracked has changed, or is known at last."""
         self._users: dict[int, _User] = {}
         """By the instance's index."""
         self._users_of: dict[Key, dict[int, _User]] = {}
@@ -229,6 +232,7 @@ class Tracking(Follower):
     # --- what comes of it ------------------------------------------------------------------------
 
     def _on_change(self, key: Key) -> None:
+        self.on_state()
         users = self._users_of.get(key)
         if users:
             self._queue.append(iter(list(users.values())))

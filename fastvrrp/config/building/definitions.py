@@ -22,6 +22,7 @@ from fastvrrp.model import (
     GlobalDefinitions,
     Lvs,
     Mail,
+    Metrics,
     Namespaces,
     Process,
     Processes,
@@ -63,6 +64,11 @@ def global_definitions(defaults: Defaults) -> GlobalDefinitions:
             defaults.is_on("enable_dbus"),
             defaults.text("dbus_service_name") or "",
             defaults.text("dbus_no_interface_name") or "",
+        ),
+        metrics=Metrics(
+            defaults.text("metrics_listen"),
+            defaults.value("metrics_compat") is not None,
+            defaults.text("metrics_web_config"),
         ),
     )
 

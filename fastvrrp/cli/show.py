@@ -1,0 +1,139 @@
+"""`fastvrrp show NAME`: everything about one virtual router of a running daemon."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from fastvrrp.cli.looking import STATUSES, add_daemon, add_name, ago, look, say_unknown
+
+if TYPE_CHECKING:
+    from fastvrrp.observe.view import View
+
+    Facts = dict[str, Any]
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "show",
+        help="say everything about one virtual router of the running daemon",
+        description="Says of one virtual router in which state it is, since when and why, what its"
+        " timers will do and when, what it tracks and how that is, its addresses and its counters.",
+        epilog=f"example: fastvrrp show VI_1. {STATUSES}",
+    )
+    add_name(parser, "its name", is_optional=False, metavar="NAME")
+    parser.add_argument("--json", action="store_true", help="print the same as JSON")
+    add_daemon(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show it; the exit status (looking.STATUSES)."""
+    return look(arguments, lambda view: _show(view, arguments))
+
+
+def _show(view: View, arguments: argparse.Namespace) -> int:
+    from fastvrrp.config.complaints import printable
+    from fastvrrp.observe.catalogue import Entry
+    from fastvrrp.observe.facts import everything
+
+    routers = view.routers()
+    record = next((each for each in routers if each["name"] == arguments.name), None)
+    if record is None:
+        return say_unknown(arguments.name, (each["name"] for each in routers))
+    index = record["index"]
+    entry = view.catalogue(index).get(index, Entry())
+    facts = everything(view, record, entry, view.details())
+    if arguments.json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        for line in lines(facts):
+            print(printable(line).rstrip())
+    return 0
+
+
+def lines(facts: Facts) -> Iterator[str]:
+    """The facts as text."""
+    place = f" in network namespace {facts['namespace']}" if facts["namespace"] else ""
+    yield (
+        f"{facts['name']}: VRRPv{facts['version']} for {facts['family']}, virtual router"
+        f" {facts['vrid']} on {facts['interface']}{place}"
+    )
+    for title, body in (
+        ("State", _state(facts)),
+        ("Priority", _priority(facts)),
+        ("Timers", _timers(facts["timers"])),
+        ("Addresses", (f"{e['address']} on {e['interface']}" for e in facts["addresses"])),
+        ("Tracks", _tracked(facts["tracked"])),
+        ("Counters", _counters(facts)),
+    ):
+        found = list(body)
+        if found:
+            yield ""
+            yield title
+            for line in found:
+                yield f"  {line}"
+
+
+def _state(facts: Facts) -> Iterator[str]:
+    since = f" for {ago(facts['since'])}" if facts["since"] else ""
+    yield f"{facts['state']}{since}, because {facts['why']}"
+    if facts["split_brain_since"]:
+        yield f"split brain for {ago(facts['split_brain_since'])}: another master does not yield"
+    if facts["source"]:
+        yield f"speaks from {facts['source']}"
+    if facts["sync_group"]:
+        yield f"member of sync group {facts['sync_group']}"
+    if not facts["preempts"]:
+        yield "does not preempt a master of lower priority"
+
+
+def _priority(facts: Facts) -> Iterator[str]:
+    yield f"{facts['priority']} in force, {facts['configured_priority']} configured"
+    if facts["state"] == "BACKUP" and facts["master_priority"] is not None:
+        yield f"{facts['master_priority']} of the master, {facts['master']}"
+
+
+def _timers(timers: Facts) -> Iterator[str]:
+    yield f"Adver_Interval {timers['advert_interval']:g} s"
+    if timers["next_advert_in"] is not None:
+        yield f"next advertisement {_moment(timers['next_advert_in'])}"
+    if timers["takes_over_in"] is not None:
+        yield (
+            f"Master_Down_Interval {timers['master_down_interval']:.3f} s, Skew_Time"
+            f" {timers['skew_time']:.3f} s in it"
+        )
+        yield f"takes over {_moment(timers['takes_over_in'])}, if no master is heard"
+    if timers["heard_ago"] is not None:
+        yield f"last advertisement heard {timers['heard_ago']:.3f} s ago"
+    if timers["sent_ago"] is not None:
+        yield f"last advertisement sent {timers['sent_ago']:.3f} s ago"
+
+
+def _moment(seconds: float) -> str:
+    return f"in {seconds:.3f} s" if seconds > 0 else "now"
+
+
+def _tracked(tracked: list[Facts]) -> Iterator[str]:
+    for each in tracked:
+        effect = f"weight {each['weight']:+d}" if each["weight"] else "a fault where it is bad"
+        yield f"{each['state']} ({effect})"
+
+
+def _counters(facts: Facts) -> Iterator[str]:
+    counters = facts["counters"]
+    yield f"advertisements: {counters['adverts_sent']} sent, {counters['adverts_received']} heard"
+    if counters["discarded"]:
+        yield f"of lower priority, without effect: {counters['discarded']}"
+    yield f"priority 0: {counters['resigns_sent']} sent, {counters['resigns_received']} heard"
+    yield f"announcements: {counters['announcements_sent']} sent"
+    yield (
+        f"changes of state: {counters['changes']}; {counters['became_master']} to MASTER,"
+        f" {counters['released_master']} from it"
+    )
+    if counters["split_brains"]:
+        yield f"split brains: {counters['split_brains']}"
+    for reason, count in facts["refused"].items():
+        yield f"refused ({reason}): {count}"

@@ -1,0 +1,192 @@
+"""What the daemon shows besides the state segment: the details and the catalogue (observe/).
+
+The details are written in the kernel thread a moment after something in them has changed, so that
+thousands of changes are written once. The catalogue is written as virtual routers come and change,
+and from its beginning at a reload that finds it twice as long as it need be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+from fastvrrp._table import Table
+from fastvrrp.model import Configuration, VirtualRouter
+from fastvrrp.observe import catalogue, details
+from fastvrrp.observe.details import Details, TrackerState
+from fastvrrp.observe.places import Places
+from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.instance import Instance
+
+log = logging.getLogger(__name__)
+
+MOMENT = 0.2
+"""Seconds for changes to come together."""
+PIECE = 65_536
+"""Bytes of the catalogue that are written at once."""
+STEP = 200
+"""Virtual routers between two steps of `settle`."""
+LONGEST = 1 << 20
+"""Bytes below which the catalogue is never written anew."""
+
+
+class Showing(Follower):
+    """Writes the details and the catalogue of one daemon."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        run_elsewhere: Callable[[Callable[[], None], Callable[[], None]], None],
+        places: Places,
+        table: Table,
+        instances: Mapping[int, Instance],
+        trackers: Callable[[], Iterable[TrackerState]],
+        configuration: Path,
+    ) -> None:
+        """`trackers` are asked when one of them has changed (`tracker_changed`); `configuration` is
+        the file. Raises OSError where the files cannot be made."""
+        self._loop = loop
+        self._run_elsewhere = run_elsewhere
+        self._places = places
+        self._table = table
+        self._instances = instances
+        self._trackers = trackers
+        self._details = Details(configuration=str(configuration))
+        self._details_file = _create(places.details)
+        self._catalogue_file = _create(places.routers)
+        self._pending = bytearray()
+        self._written = 0
+        self._needed = 0
+        """Bytes of the catalogue when it was last written as a whole."""
+        self._groups: dict[str, str] = {}
+        self._regrouped: set[str] = set()
+        """Names of virtual routers that are in another group since the last `configure`."""
+        self._numbers: dict[str, int] = {}
+        """Of network namespaces."""
+        self._next_writing: asyncio.TimerHandle | None = None
+        self._is_writing = False
+        self.tracker_changed()
+
+    def tracker_changed(self) -> None:
+        """Something that is tracked has another state, or is known at last."""
+        if self._next_writing is None:
+            self._next_writing = self._loop.call_later(MOMENT, self._write)
+
+    def configure(self, configuration: Configuration) -> None:
+        groups = {
+            member: group.name for group in configuration.sync_groups for member in group.members
+        }
+        self._regrouped = {
+            name
+            for name in groups.keys() | self._groups.keys()
+            if groups.get(name) != self._groups.get(name)
+        }
+        self._groups = groups
+
+    def enter(self, instance: Instance) -> None:
+        namespace = instance.model.namespace
+        if namespace is not None:
+            number = self._numbers.setdefault(namespace, len(self._numbers) + 1)
+            self._details.places[number] = namespace
+            self._table.set_place(instance.index, number)
+            self.tracker_changed()
+        self._write_line(instance)
+
+    def change(self, instance: Instance, old: VirtualRouter) -> None:
+        self._write_line(instance)
+
+    def lacks(self, instance: Instance) -> None:
+        if instance.lack is not None:
+            self._details.faults[instance.index] = instance.describe_lack()
+        elif self._details.faults.pop(instance.index, None) is None:
+            return
+        self.tracker_changed()
+
+    def leave(self, instance: Instance) -> None:
+        if self._details.faults.pop(instance.index, None) is not None:
+            self.tracker_changed()
+
+    def settle(self) -> Iterator[None]:
+        if self._needed and self._written > max(LONGEST, 2 * self._needed):
+            self._pending.clear()
+            os.ftruncate(self._catalogue_file, 0)
+            os.lseek(self._catalogue_file, 0, os.SEEK_SET)
+            self._written = self._needed = 0
+            yield from self._write_lines(None)
+        elif self._needed and self._regrouped:
+            yield from self._write_lines(self._regrouped)
+        self._flush()
+        self._needed = self._needed or self._written
+
+    def stop(self) -> None:
+        if self._next_writing is not None:
+            self._next_writing.cancel()
+
+    def close(self) -> None:
+        """Removes the files."""
+        for path, descriptor in (
+            (self._places.details, self._details_file),
+            (self._places.routers, self._catalogue_file),
+        ):
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    # --- the catalogue ----------------------------------------------------------------------------
+
+    def _write_line(self, instance: Instance) -> None:
+        model = instance.model
+        self._pending += catalogue.line(instance.index, model, self._groups.get(model.name, ""))
+        if len(self._pending) >= PIECE:
+            self._flush()
+
+    def _flush(self) -> None:
+        # The file is in memory under /run; where it is not, the kernel writes it out later.
+        try:
+            os.write(self._catalogue_file, self._pending)
+        except OSError as error:
+            log.error("%s: %s", self._places.routers, error.strerror)
+        self._written += len(self._pending)
+        self._pending.clear()
+
+    def _write_lines(self, names: set[str] | None) -> Iterator[None]:
+        """Writes the lines of these virtual routers; None is all. A reader that comes meanwhile
+        finds a part of them."""
+        instances = iter(list(self._instances.values()))
+        while some := list(islice(instances, STEP)):
+            for instance in some:
+                if names is None or instance.model.name in names:
+                    self._write_line(instance)
+            yield
+
+    # --- the details ------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        self._next_writing = None
+        if self._is_writing:
+            self.tracker_changed()
+            return
+        self._is_writing = True
+        said = Details(
+            dict(self._details.faults),
+            list(self._trackers()),
+            dict(self._details.places),
+            self._details.configuration,
+        )
+
+        def write() -> None:
+            details.write(self._details_file, said)
+
+        self._run_elsewhere(write, self._wrote)
+
+    def _wrote(self) -> None:
+        self._is_writing = False
+
+
+def _create(path: Path) -> int:
+    """A new file, which whoever has the one before it open does not see."""
+    path.unlink(missing_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)

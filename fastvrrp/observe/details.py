@@ -1,0 +1,74 @@
+"""The details: what the state segment has no room for, because few virtual routers have it.
+
+A file of JSON with a line before it that says how long it is, and its checksum. It is written in
+place, so that a process that has opened it once (and may open nothing any more) can go on reading;
+a reader that finds the checksum wrong has come while it was being written, and reads again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
+from zlib import crc32
+
+MAGIC = b"FASTVRRP-DETAILS"
+ATTEMPTS = 50
+PAUSE = 0.002
+"""Seconds between two attempts to read a file that is being written."""
+
+
+class TrackerState(NamedTuple):
+    """Something that is tracked, as it is now."""
+
+    kind: str
+    """interface, script, file or process."""
+    name: str
+    state: int | None
+    """1 is good, 0 is not; of a file it is the number in it. None is not known yet."""
+    text: str
+    """The same for a person."""
+
+
+@dataclass
+class Details:
+    """What the details say."""
+
+    faults: dict[int, str] = field(default_factory=dict)
+    """Why virtual routers are in FAULT, or have not begun, by their index in the segment."""
+    trackers: list[TrackerState] = field(default_factory=list)
+    places: dict[int, str] = field(default_factory=dict)
+    """Names of network namespaces, by the number in the records."""
+    configuration: str = ""
+    """The file that was read."""
+
+
+def write(descriptor: int, details: Details) -> None:
+    """Writes the details into an open file, from its beginning. Raises OSError."""
+    body = json.dumps(asdict(details), ensure_ascii=False).encode("utf-8", "replace")
+    head = b"%s %08x %d\n" % (MAGIC, crc32(body), len(body))
+    data = head + body
+    os.pwrite(descriptor, data, 0)
+    os.ftruncate(descriptor, len(data))
+
+
+def read(descriptor: int) -> Details:
+    """What an open file says. Raises ValueError where it says nothing whole."""
+    for _ in range(ATTEMPTS):
+        data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        head, _, body = data.partition(b"\n")
+        words = head.split()
+        if len(words) == 3 and words[0] == MAGIC and crc32(body) == int(words[1], 16):
+            return _decoded(json.loads(body))
+        time.sleep(PAUSE)
+    raise ValueError("the file of details is not whole")
+
+
+def _decoded(said: dict[str, object]) -> Details:
+    details = Details(**said)  # type: ignore[arg-type]
+    details.faults = {int(index): text for index, text in details.faults.items()}
+    details.places = {int(number): name for number, name in details.places.items()}
+    details.trackers = [TrackerState(*each) for each in details.trackers]
+    return details

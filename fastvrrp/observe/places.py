@@ -1,0 +1,31 @@
+"""Where what a daemon shows is: files beside its pid file, with other endings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
+
+
+class Places(NamedTuple):
+    """The files of one daemon."""
+
+    segment: Path
+    """The state segment (ext/table.pyx)."""
+    details: Path
+    """What changes rarely and has no fixed length (observe/details.py)."""
+    routers: Path
+    """What the configuration says of each virtual router (observe/catalogue.py)."""
+
+    @classmethod
+    def beside(cls, pid_file: Path) -> Places:
+        """Those of the daemon with this pid file: its name, or what is before `.pid` in it, with an
+        ending of their own."""
+        stem = pid_file.name.removesuffix(".pid")
+        return cls(*(pid_file.with_name(stem + end) for end in (".state", ".details", ".routers")))
+
+    @classmethod
+    def of_segment(cls, segment: Path) -> Places:
+        """Those of the daemon whose state segment this is."""
+        return cls.beside(segment.with_name(segment.name.removesuffix(".state") + ".pid"))

@@ -1,0 +1,122 @@
+"""Rates: what has happened a second between two looks at a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from fastvrrp.model import SECOND, State
+from fastvrrp.observe.details import Details
+from fastvrrp.observe.facts import brief, why
+from fastvrrp.observe.view import View
+
+Record = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """One virtual router now, and what it has done a second since the look before."""
+
+    name: str
+    state: str
+    since: float
+    """Seconds."""
+    priority: int
+    interface: str
+    vrid: int
+    sent: float
+    received: float
+    refused: float
+    changes: int
+    """Of state, ever."""
+    is_troubled: bool
+    note: str
+    """What is not as configured, or why it is in its state."""
+
+
+class Whole(NamedTuple):
+    """All together."""
+
+    states: tuple[int, int, int, int]
+    """How many are INIT, BACKUP, MASTER and FAULT."""
+    sent: float
+    received: float
+    refused: float
+    changes: float
+    """All a second."""
+
+
+SORTS: dict[str, tuple[Callable[[Row], Any], bool]] = {
+    "trouble": (lambda row: (not row.is_troubled, row.since), False),
+    "name": (lambda row: row.name, False),
+    "state": (lambda row: (row.state, row.name), False),
+    "newest": (lambda row: row.since, False),
+    "sent": (lambda row: row.sent, True),
+    "received": (lambda row: row.received, True),
+    "refused": (lambda row: row.refused, True),
+    "changes": (lambda row: row.changes, True),
+}
+"""What rows can be sorted by: the key, and whether the greatest comes first."""
+
+
+class Rates:
+    """Looks at a daemon again and again."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._before: dict[int, Record] = {}
+        self._totals = view.segment.totals()
+        self._looked_at = view.now()
+
+    def look(self) -> tuple[Whole, list[Row]]:
+        """Everything as it is now. Rates are 0 at the first look, and of what has just come."""
+        now = self._view.now()
+        seconds = max((now - self._looked_at) / SECOND, 1e-6)
+        details = self._view.details()
+        records = self._view.routers()
+        rows = [self._row(each, details, seconds, now) for each in records]
+        totals = self._view.segment.totals()
+        states = [0, 0, 0, 0]
+        for each in records:
+            states[each["state"]] += 1
+        whole = Whole(
+            (states[0], states[1], states[2], states[3]),
+            sum(row.sent for row in rows),
+            sum(row.received for row in rows),
+            (sum(totals["refused"]) - sum(self._totals["refused"])) / seconds,
+            (totals["changes"] - self._totals["changes"]) / seconds,
+        )
+        self._before = {each["index"]: each for each in records}
+        self._totals, self._looked_at = totals, now
+        return whole, rows
+
+    def _row(self, record: Record, details: Details, seconds: float, now: int) -> Row:
+        before = self._before.get(record["index"], record)
+        if before["name"] != record["name"]:
+            before = record
+        shown = brief(self._view, record, details)
+        return Row(
+            record["name"],
+            State(record["state"]).name,
+            (now - record["changed_at"]) / SECOND,
+            record["priority"],
+            record["interface"],
+            record["vrid"],
+            (record["adverts_sent"] - before["adverts_sent"]) / seconds,
+            (record["adverts_received"] - before["adverts_received"]) / seconds,
+            (sum(record["refused"]) - sum(before["refused"])) / seconds,
+            record["changes"],
+            bool(shown["troubles"]),
+            "; ".join(shown["troubles"]) or why(record, details),
+        )
+
+
+def chosen(rows: Iterable[Row], *, search: str, sort: str, most: int) -> Sequence[Row]:
+    """The first of those in whose name, state, interface or note `search` stands, sorted."""
+    word = search.casefold()
+    key, is_reversed = SORTS[sort]
+    found = [
+        row
+        for row in rows
+        if any(word in text.casefold() for text in (row.name, row.state, row.interface, row.note))
+    ]
+    return sorted(found, key=key, reverse=is_reversed)[:most]

@@ -1,0 +1,123 @@
+"""What one sees of a daemon from outside, through the files that it writes.
+
+Nothing here makes the daemon wait, or needs it to be there: a reader keeps what it has mapped when
+the daemon ends, and `is_current` says when there is another one to look at.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fastvrrp._table import Segment
+from fastvrrp.observe import catalogue, details
+from fastvrrp.observe.catalogue import Entry
+from fastvrrp.observe.details import Details
+from fastvrrp.observe.places import Places
+
+CLOCK_STEP = 100_000_000
+"""Nanoseconds by which the time of the day has to jump before times are told by the new one."""
+
+
+class NotRunning(Exception):
+    """There is no daemon to look at; the text says what was looked for, and what to do."""
+
+
+class View:
+    """One daemon, seen through the files at `places`. Raises NotRunning where there is none, and
+    OSError or ValueError where its files cannot be read."""
+
+    def __init__(self, places: Places, pid_file: Path | None = None) -> None:
+        """`pid_file` is only for what a person is told."""
+        self._places = places
+        remedy = (
+            "start it with 'fastvrrp run', or name its pid file with --pid"
+            f"{f' (now it is {pid_file})' if pid_file is not None else ''}"
+        )
+        try:
+            self._file = os.open(places.segment, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotRunning(f"no daemon runs: there is no {places.segment}; {remedy}") from None
+        self.segment = Segment(self._file)
+        self._details_file = _open(places.details)
+        self._catalogue_file = _open(places.routers)
+        self._wall_offset: int | None = None
+        if not self.is_alive:
+            pid = self.segment.pid
+            self.close()
+            raise NotRunning(
+                f"no daemon runs: the one of {places.segment} (pid {pid}) has ended without"
+                f" tidying up; {remedy}"
+            )
+
+    def close(self) -> None:
+        for descriptor in (self._file, self._details_file, self._catalogue_file):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._details_file = self._catalogue_file = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process that writes the segment is there."""
+        try:
+            os.kill(self.segment.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the files at their places are still these, and their daemon runs."""
+        try:
+            same = os.path.samestat(self._places.segment.stat(), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
+        return same and self.is_alive
+
+    def now(self) -> int:
+        """The segment's clock, in nanoseconds."""
+        return time.monotonic_ns()
+
+    @property
+    def wall_offset(self) -> int:
+        """What makes a time of the day of a time in the segment, in nanoseconds. It stays the same
+        while the clock only drifts, so that a time that is told twice is the same."""
+        now = time.time_ns() - time.monotonic_ns()
+        if self._wall_offset is None or abs(now - self._wall_offset) > CLOCK_STEP:
+            self._wall_offset = now
+        return self._wall_offset
+
+    def details(self) -> Details:
+        """What the daemon has told last; empty where it has told nothing yet."""
+        if self._details_file is not None:
+            with suppress(ValueError):
+                return details.read(self._details_file)
+        return Details()
+
+    def catalogue(self, wanted: int | None = None) -> dict[int, Entry]:
+        """What the configuration says of the virtual routers, or of one, by index."""
+        if self._catalogue_file is None:
+            return {}
+        return catalogue.read(self._catalogue_file, wanted)
+
+    def routers(self) -> list[dict[str, Any]]:
+        """Every virtual router as the segment has it (`Segment.read`), with its `index`."""
+        found = []
+        for index in range(self.segment.extent):
+            record = self.segment.read(index)
+            if record is not None:
+                record["index"] = index
+                found.append(record)
+        return found
+
+
+def _open(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
