@@ -65,7 +65,7 @@ def read_to_the_end(pipe: Pipe, set_up: logs.Logs) -> str:
 
 
 def log_to_console(*, detail: bool = False) -> logs.Logs:
-    return logs.set_up(console=True, syslog=False, detail=detail)
+    return logs.set_up(logs.Destination(console=True, syslog=False, detail=detail))
 
 
 def test_a_line_on_the_console_is_as_keepalived_writes_it(pipe: Pipe) -> None:
@@ -197,14 +197,14 @@ def test_a_syslogd_that_hangs_is_not_waited_for(
     count = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text()) + 100
     with (
         bound_syslog(tmp_path / "log", monkeypatch) as syslogd,
-        logs.set_up(console=False, syslog=True, detail=False),
+        logs.set_up(logs.Destination(console=False, syslog=True, detail=False)),
     ):
         for number in range(count):
             log.warning("message %d", number)
         received = [syslogd.recv(1000) for _ in range(count)]
     daemon_warning = 3 << 3 | 4  # RFC 5424 section 6.2.1
     assert received == [
-        b"<%d>fastvrrp: message %d\0" % (daemon_warning, number) for number in range(count)
+        b"<%d>fastvrrp[%d]: message %d\0" % (daemon_warning, os.getpid(), number) for number in range(count)
     ]
 
 
@@ -212,10 +212,10 @@ def test_a_machine_without_syslog_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(logs, "SYSLOG", tmp_path / "none")
-    with logs.set_up(console=False, syslog=True, detail=False):
+    with logs.set_up(logs.Destination(console=False, syslog=True, detail=False)):
         log.error("to nobody")
     with bound_syslog(tmp_path / "log", monkeypatch):
-        set_up = logs.set_up(console=False, syslog=True, detail=False)
+        set_up = logs.set_up(logs.Destination(console=False, syslog=True, detail=False))
     with set_up:
         log.error("to a syslogd that has ended")
     assert capfd.readouterr() == ("", "")

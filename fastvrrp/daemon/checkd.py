@@ -26,7 +26,7 @@ from functools import partial
 import uvloop
 
 from fastvrrp.daemon.assignment import Assignment, Begin, Done, Message, Stop
-from fastvrrp.daemon.logs import Logs, set_up
+from fastvrrp.daemon.logs import Logs, Process, set_up
 from fastvrrp.kernel.ipvs import Ipvs, Table
 from fastvrrp.lvs.balancer import Balancer
 from fastvrrp.lvs.checkers.tools import Tools
@@ -151,8 +151,7 @@ class Checkd:
     def _begin(self, begin: Begin) -> None:
         self._coming = Assignment(begin)
         if self._logs is None:
-            to = begin.log
-            self._logs = set_up(console=to.console, syslog=to.syslog, detail=to.detail, ident=NAME)
+            self._logs = set_up(begin.log, Process.CHECKERS)
 
     def _leave(self) -> None:
         self._is_ended = True

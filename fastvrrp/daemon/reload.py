@@ -22,6 +22,7 @@ from fastvrrp._driver import Driver
 from fastvrrp._engine import Engine
 from fastvrrp._table import Table
 from fastvrrp.config.diff import Identity, differences, identities
+from fastvrrp.daemon.choices import Only
 from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError, Summary
 from fastvrrp.model import SECOND, Configuration, State, VirtualRouter
 from fastvrrp.vrrp.follower import Follower
@@ -85,8 +86,10 @@ class Reloads:
         path: str,
         config_id: str | None,
         running: Running,
+        only: Only = Only.BOTH,
     ) -> None:
         """`path` is absolute: the daemon's folder is another than its caller's."""
+        self._only = only
         self._loop = loop
         self._path = path
         self._config_id = config_id
@@ -107,7 +110,12 @@ class Reloads:
         log.info("Reloading %s", self._path)
         try:
             self._reader = Reader(
-                self._loop, self._path, self._config_id, self._running.digests, self._on_read
+                self._loop,
+                self._path,
+                self._config_id,
+                self._running.digests,
+                self._on_read,
+                only=self._only,
             )
         except OSError as error:
             self._refuse(f"no process can be started to read it: {error.strerror}")

@@ -29,7 +29,7 @@ from fastvrrp._rtnetlink import Channel, count_in
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
 from fastvrrp.daemon.checking import Checking
-from fastvrrp.daemon.logs import Destination
+from fastvrrp.daemon.choices import Choices
 from fastvrrp.daemon.exporting import Exporting
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
@@ -81,8 +81,8 @@ class Vrrpd:
     """All virtual routers of a configuration, in the network namespace of this process.
 
     `read` is what was read of the file `path`, and is emptied when it runs; the file is read again
-    on SIGHUP, with `config_id`. `segment` is the path of the state segment, `log` where other
-    processes write their logs. Raises OSError where the rights to do it are missing.
+    on SIGHUP, with `config_id`. `segment` is the path of the state segment. Raises OSError where
+    the rights to do it are missing.
     """
 
     def __init__(
@@ -91,10 +91,8 @@ class Vrrpd:
         path: Path,
         config_id: str | None,
         segment: Path,
-        metrics: str | None = None,
-        log: Destination = Destination(),  # noqa: B008 - it is frozen
+        choices: Choices = Choices(),  # noqa: B008 - it is frozen
     ) -> None:
-        """`metrics` is where Prometheus asks, if the command line says so."""
         self._segment = segment
         models = read.configuration.virtual_routers
         self._read = read
@@ -206,9 +204,9 @@ class Vrrpd:
             self._daemon_scripts,
             notifier,
             GroupNews(self._groups),
-            Checking(self._loop, log),
+            Checking(self._loop, choices),
             self._showing,
-            Exporting(self._loop, self._run_elsewhere, places, metrics),
+            Exporting(self._loop, self._run_elsewhere, places, choices.metrics),
         )
         self._roster.followers = self._transitions.followers = self._followers
         split_brains.followers = self._followers
@@ -228,6 +226,7 @@ class Vrrpd:
                 self._listen,
                 self._followers,
             ),
+            choices.only,
         )
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None

@@ -232,7 +232,9 @@ def test_quorum_and_sorry_server(director: Director, servers: dict[int, Listener
     servers[8001].down()
     director.until_table({SERVICE: {9: 1, 8002: 0}})
     servers[8002].up()
-    director.wait(lambda: f"Enabling service [127.0.0.1]:tcp:8002 of VS {NAME}" in director.words[-1])
+    director.wait(
+        lambda: f"Enabling service [127.0.0.1]:tcp:8002 of VS {NAME}" in director.words[-1]
+    )
     assert table() == {SERVICE: {9: 1, 8002: 0}}
     servers[8001].up()
     director.until_table({SERVICE: {8001: 2, 8002: 2}})
@@ -256,5 +258,6 @@ def test_quorum_and_sorry_server(director: Director, servers: dict[int, Listener
         f"Adding alive servers to the pool for VS {NAME}",
     ] or director.words[3].startswith("Starting")
     ups = ["quorum down"] * 3 + ["quorum up"] * 2
-    assert director.notes == sorted([*ups, *("up 8001", "up 8002", "down 8001", "down 8002") * 2,
-                                     "down 8001", "down 8002"])
+    assert director.notes == sorted(
+        [*ups, *("up 8001", "up 8002", "down 8001", "down 8002") * 2, "down 8001", "down 8002"]
+    )
