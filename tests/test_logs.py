@@ -204,7 +204,8 @@ def test_a_syslogd_that_hangs_is_not_waited_for(
         received = [syslogd.recv(1000) for _ in range(count)]
     daemon_warning = 3 << 3 | 4  # RFC 5424 section 6.2.1
     assert received == [
-        b"<%d>fastvrrp[%d]: message %d\0" % (daemon_warning, os.getpid(), number) for number in range(count)
+        b"<%d>fastvrrp[%d]: message %d\0" % (daemon_warning, os.getpid(), number)
+        for number in range(count)
     ]
 
 

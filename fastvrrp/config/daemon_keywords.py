@@ -338,7 +338,9 @@ DAEMON = Table().add(
     ),
     later("rs_init_notifies", SWITCH, "Notify of real servers at the start.", default="off"),
     later("no_checker_emails", SWITCH, "No mail for each checker.", since="2.0.0", default="off"),
-    later("umask", One(UMASK), "File mode that is taken away.", "IXUSR|IRWXG|IRWXO", since="2.0.9"),
+    Keyword(
+        "umask", One(UMASK), "File mode that dumps do not have.", "IXUSR|IRWXG|IRWXO", since="2.0.9"
+    ),
     Keyword(
         "vrrp_startup_delay",
         STARTUP_DELAY,
@@ -383,11 +385,11 @@ DAEMON = Table().add(
         "File that stands while the configuration is read.",
         fallback="keepalived.reload beside the PID files where no path is written",
     ),
-    later("data_use_instance", SWITCH, "Put the instance into names of dumps.", "off"),
-    later("state_file_location", One(PATH), "Where dumps go.", since="2.2.8"),
-    later("stats_file_location", One(PATH), "Where statistics go.", since="2.2.8"),
-    later("json_file_location", One(PATH), "Where JSON goes.", since="2.2.8"),
-    later("json_version", One(Integer(1, 2)), "Version of that JSON.", "1", since="2.2.8"),
+    Keyword("data_use_instance", SWITCH, "Put the instance into names of dumps.", "off"),
+    Keyword("state_file_location", One(PATH), "Where dumps go.", since="2.2.8"),
+    Keyword("stats_file_location", One(PATH), "Where statistics go.", since="2.2.8"),
+    Keyword("json_file_location", One(PATH), "Where JSON goes.", since="2.2.8"),
+    Keyword("json_version", One(Integer(1, 2)), "Version of that JSON.", "1", since="2.2.8"),
     later(
         "iproute_usr_dir",
         One(PATH),
@@ -416,8 +418,8 @@ AT_TOP = (
     later(
         "namespace_with_ipsets", FLAG, "ipsets in a namespace, before Linux 3.13.", since="1.3.0"
     ),
-    later("instance", One(NAME), "Name of this daemon among others.", since="1.2.24"),
-    later("use_pid_dir", FLAG, "PID files in a directory of their own.", since="1.2.24"),
+    Keyword("instance", One(NAME), "Name of this daemon among others.", since="1.2.24"),
+    Keyword("use_pid_dir", FLAG, "PID files in a directory of their own.", since="1.2.24"),
     Keyword("linkbeat_use_polling", FLAG, "Ask interfaces for their link.", since="1.1.18"),
     later("child_wait_time", One(NUMBER), "Seconds to wait at the end.", "5"),
 )

@@ -50,11 +50,6 @@ REASONS = tuple(
             r"global_defs\.reload_check_config",
             "a configuration with an error never replaces one that runs",
         ),
-        (
-            r"global_defs\.(data_use_instance|state_file_.*|stats_file_.*|json_.*)",
-            "dumps on a signal are not there yet; the state segment has what they say",
-        ),
-        (r"instance|use_pid_dir", "the PID file is named by -p"),
         (r"child_wait_time", "there are no children to wait for"),
     )
 )

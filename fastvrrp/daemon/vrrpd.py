@@ -28,8 +28,10 @@ from fastvrrp._engine import Engine, Note
 from fastvrrp._rtnetlink import Channel, count_in
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
+from fastvrrp.daemon import dumping
 from fastvrrp.daemon.checking import Checking
 from fastvrrp.daemon.choices import Choices
+from fastvrrp.daemon.dumping import Dumping
 from fastvrrp.daemon.exporting import Exporting
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
@@ -66,11 +68,7 @@ PRIORITY_OWNER = 255
 SWITCH_INTERVAL = 0.0002
 """Seconds: a fiftieth of the shortest advert interval."""
 ENDING = (signal.SIGTERM, signal.SIGINT)
-NOT_YET = {
-    signal.SIGUSR1: "the dump of the data (SIGUSR1)",
-    signal.SIGUSR2: "the dump of the statistics (SIGUSR2)",
-}
-SIGNALS = {*ENDING, signal.SIGHUP, *NOT_YET}
+SIGNALS = {*ENDING, signal.SIGHUP, *dumping.SIGNALS}
 """Every signal that means something to the daemon."""
 ROOM = 262_144
 """Virtual routers that reloads can bring it to. What is not used of the state segment takes no
@@ -192,6 +190,16 @@ class Vrrpd:
             path,
         )
         tracking.on_state = self._showing.tracker_changed
+        self._dumping = Dumping(
+            self._loop,
+            self._table,
+            self._roster.instances,
+            self._links,
+            self._groups.states,
+            tracking.states,
+            tracking.counts,
+            choices,
+        )
         self._followers: tuple[Follower, ...] = (
             tracking,
             self._groups,
@@ -207,6 +215,7 @@ class Vrrpd:
             Checking(self._loop, choices),
             self._showing,
             Exporting(self._loop, self._run_elsewhere, places, choices.metrics),
+            self._dumping,
         )
         self._roster.followers = self._transitions.followers = self._followers
         split_brains.followers = self._followers
@@ -256,8 +265,7 @@ class Vrrpd:
     def _serve(self, ending: ExitStack, on_started: Callable[[], None]) -> None:
         """Runs until a signal ends it."""
         self._loop.add_signal_handler(signal.SIGHUP, self._reloads.request)
-        for number, what in NOT_YET.items():
-            self._loop.add_signal_handler(number, log.warning, "%s is not there yet", what)
+        self._dumping.watch()
         self._loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
         self._start(ending)
         on_started()

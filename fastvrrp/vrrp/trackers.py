@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeAlias
 
 from fastvrrp.kernel.links import Change, Link, Links
@@ -146,6 +146,10 @@ class Trackers:
                 None if state is None else int(state),
                 self.describe(tracked),
             )
+
+    def counts(self) -> Mapping[str, int]:
+        """Of tracked processes, how many there were when that was last told."""
+        return self._processes.counts
 
     def is_known(self, tracked: Tracked) -> bool:
         """Whether its state is known at all."""
