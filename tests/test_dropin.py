@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,10 @@ class Seen:
     left: set[str] = field(default_factory=set)
 
 
+def has_pid(file: Path) -> bool:
+    return file.exists() and file.read_text().strip().isdigit()
+
+
 def watched(lab: Laboratory, kind: type[AsKeepalived | Real]) -> Seen:
     """One life of a daemon under the management system."""
     router, other = lab.router("a"), lab.router("b")
@@ -204,10 +209,7 @@ def watched(lab: Laboratory, kind: type[AsKeepalived | Real]) -> Seen:
     daemon = kind(router, text).start()
     pid_file = daemon.folder / "main.pid"
     for name in ("main.pid", "vrrp.pid"):
-        file = daemon.folder / name
-        wait_until(
-            lambda file=file: file.exists() and file.read_text().strip().isdigit(), what=name
-        )
+        wait_until(partial(has_pid, daemon.folder / name), what=name)
 
     def ask(what: str, name: str) -> str:
         number = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,7 @@ def test_statistics_can_be_cleared(lab: Laboratory) -> None:
 
     assert "Became master: 1" in asked(STATS_CLEAR)
     assert place.stat().st_mode & 0o777 == 0o640
-    assert "Became master: 0" in asked(12)
+    assert "Became master: 0" in asked(signal.SIGUSR2)
     assert daemon.stop() == 0
 
 
@@ -248,6 +249,6 @@ def test_a_dump_that_cannot_be_written_is_said(lab: Laboratory) -> None:
         " virtual_ipaddress { 10.0.0.9 }\n}\n",
     ).start()
     daemon.wait_log("Startup complete")
-    daemon.processes[0].send_signal(12)
+    daemon.processes[0].send_signal(signal.SIGUSR2)
     daemon.wait_log("Can't write /no/such/folder/keepalived.stats: No such file or directory")
     assert daemon.stop() == 0

@@ -13,7 +13,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from fastvrrp.daemon.choices import Choices
-from fastvrrp.model import Configuration
+from fastvrrp.model import SECOND, Configuration
 from fastvrrp.vrrp.follower import Follower
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Checking(Follower):
             self._next_slice.cancel()
         self._companion.send(Stop(self._releases))
         self._companion.close()
-        self._companion.wait()
+        self._companion.wait(self._configuration.definitions.processes.child_wait / SECOND)
         if self._pid_file is not None:
             self._pid_file.unlink(missing_ok=True)
 

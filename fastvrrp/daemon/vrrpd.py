@@ -35,6 +35,8 @@ from fastvrrp.daemon.dumping import Dumping
 from fastvrrp.daemon.exporting import Exporting
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
+from fastvrrp.daemon.reload_files import ReloadTimes
+from fastvrrp.daemon.scheduling import ProcessSettings, Role, Scheduling
 from fastvrrp.daemon.showing import Showing
 from fastvrrp.kernel.addresses import AddressQueue, Placed, leftovers
 from fastvrrp.kernel.links import Links
@@ -190,6 +192,7 @@ class Vrrpd:
             path,
         )
         tracking.on_state = self._showing.tracker_changed
+        self._reload_times = ReloadTimes(self._loop)
         self._dumping = Dumping(
             self._loop,
             self._table,
@@ -216,6 +219,8 @@ class Vrrpd:
             self._showing,
             Exporting(self._loop, self._run_elsewhere, places, choices.metrics),
             self._dumping,
+            ProcessSettings(Scheduling(self._loop, Role.VRRP, choices.process_name)),
+            self._reload_times,
         )
         self._roster.followers = self._transitions.followers = self._followers
         split_brains.followers = self._followers
@@ -235,8 +240,9 @@ class Vrrpd:
                 self._listen,
                 self._followers,
             ),
-            choices.only,
+            choices,
         )
+        self._reload_times.reload = self._reloads.request
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None
