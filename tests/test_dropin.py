@@ -505,3 +505,33 @@ def test_options_without_meaning_are_said_once(lab: Laboratory, tmp_path: Path) 
     for option in ("all", "dont-respawn", "snmp", "no_bfd", "debug"):
         assert daemon.log().count(f"keepalived's option --{option} has no meaning here") == 1
     assert daemon.stop() == 0
+
+
+def test_addresses_and_routes_can_be_left_where_they_are(lab: Laboratory) -> None:
+    text = FOURTH.replace(
+        "virtual_ipaddress",
+        "virtual_routes { 198.51.100.0/24 via 10.0.0.9 dev eth0 }\n    virtual_ipaddress",
+    )
+    left = []
+    routers = lab.router("a"), lab.router("b")
+    lab.connect(*routers)
+    for router, kind in zip(routers, (AsKeepalived, Real), strict=True):
+        before = router.addresses()
+
+        class Keeping(kind):  # type: ignore[misc, valid-type]
+            def commands(self) -> list[list[str]]:
+                return [[*super().commands()[0], "-V"]]
+
+        daemon = Keeping(router, text).start()
+        daemon.wait_log("(VI_4) Entering MASTER STATE")
+        wait_until(partial(router.holds, "10.0.0.106"), what="the address")
+        wait_until(
+            lambda router=router: any(  # type: ignore[misc]
+                each["dst"] == "198.51.100.0/24" for each in router.show("route", "show")
+            ),
+            what="the route",
+        )
+        assert daemon.stop() == 0
+        routes = {each["dst"] for each in router.show("route", "show")}
+        left.append((router.addresses() - before, "198.51.100.0/24" in routes))
+    assert left == [({"eth0 10.0.0.106/24"}, True)] * 2

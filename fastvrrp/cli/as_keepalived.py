@@ -70,8 +70,7 @@ MEANINGLESS = {
     "no_bfd": "BFD is not part of fastvrrp",
     "bfd_pid": "BFD is not part of fastvrrp",
     "all": "a process without configuration is never started",
-    "release-vips": "the virtual addresses are always released",
-    "dont-release-vrrp": "the virtual addresses are always released",
+    "release-vips": "virtual addresses are released without it too",
     "dont-respawn": "processes that end are always started again",
     "address-monitoring": "addresses of others are not logged",
     "snmp": "there is no SNMP agent",
@@ -225,6 +224,7 @@ class _Arguments:
         own.flush_log_file = self._has("flush-log-file")
         own.is_keepalived = True
         own.only = self._only()
+        own.keeps_addresses = self._has("dont-release-vrrp")
         own.keeps_ipvs = self._has("dont-release-ipvs")
         own.umask = self._umask()
         own.dump_conf = self._has("dump-conf")
@@ -292,6 +292,7 @@ TEXTS = {
     "flush-log-file": "write each line of that file at once",
     "no-syslog": "do not log to syslog",
     "umask": "file mode bits that dumps do not have",
+    "dont-release-vrrp": "leave virtual addresses and routes as they are at the end",
     "dont-release-ipvs": "leave IPVS as it is at the end",
     "dont-fork": "stay in the foreground",
     "dump-conf": "write the configuration into the log",

@@ -27,6 +27,8 @@ class Choices:
     only: Only = Only.BOTH
     releases_ipvs: bool = True
     """At the end nothing stays in the kernel's IPVS."""
+    releases_addresses: bool = True
+    """At the end masters' addresses, routes and rules are taken away."""
     umask: int | None = None
     """Of the files that tell of state; None is the configuration's."""
     checkers_pid: Path | None = None

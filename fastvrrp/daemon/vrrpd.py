@@ -94,6 +94,7 @@ class Vrrpd:
         choices: Choices = Choices(),  # noqa: B008 - it is frozen
     ) -> None:
         self._segment = segment
+        self._choices = choices
         models = read.configuration.virtual_routers
         self._read = read
         self._loop = uvloop.new_event_loop()
@@ -203,6 +204,9 @@ class Vrrpd:
             tracking.counts,
             choices,
         )
+        self._routing = Routing(
+            self._upkeep, self._roster, self._links, self._sysctls, self._loop.call_later
+        )
         self._followers: tuple[Follower, ...] = (
             tracking,
             self._groups,
@@ -210,7 +214,7 @@ class Vrrpd:
             UnknownVrids(self._engine, self._links),
             ReceiveBuffers(self._roster, self._links, self._resize),
             self._filter,
-            Routing(self._upkeep, self._roster, self._links, self._sysctls, self._loop.call_later),
+            self._routing,
             split_brains,
             self._daemon_scripts,
             notifier,
@@ -304,6 +308,7 @@ class Vrrpd:
         ending.callback(self._driver.settle)
         ending.callback(self._roster.stop)
         ending.callback(self._reloads.close)
+        ending.callback(self._settle_what_stays)
         rest = replace(self._read.configuration, virtual_routers=())
         self._delay_masters(rest.definitions.vrrp)
         for follower in self._followers:
@@ -323,6 +328,11 @@ class Vrrpd:
         # The kernel thread must not keep the loop from the interpreter for long.
         sys.setswitchinterval(SWITCH_INTERVAL)
         log.info("Startup complete")
+
+    def _settle_what_stays(self) -> None:
+        """Says what those that stop now leave in the kernel."""
+        keeps = not self._choices.releases_addresses
+        self._transitions.keeps_addresses = self._routing.keeps_routes = keeps
 
     def _delay_masters(self, vrrp: Vrrp) -> None:
         """Lets nobody become master for a while: links may not carry anything yet."""

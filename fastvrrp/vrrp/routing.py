@@ -95,6 +95,8 @@ class Routing(Follower):
         self._stale: dict[int, bool] = {}
         """Masters whose things a reload has changed; True where their addresses are put on again,
         which is waited for."""
+        self.keeps_routes = False
+        """Who stops leaves its routes and rules where they are."""
         upkeep.on_lost = self._on_lost
         upkeep.on_settled = self._on_settled
 
@@ -138,6 +140,8 @@ class Routing(Follower):
         self._stale.clear()
 
     def take(self, instance: Instance, note: Note) -> None:
+        if self.keeps_routes and note.event == "STOP":
+            return
         if note.releases and instance.index in self._owned:
             _tell(instance, "removing")
             self._upkeep.remove(instance.index, reversed(self._owned.pop(instance.index)))

@@ -73,6 +73,8 @@ class Transitions:
         """Called with notes of that kind."""
         self._standing: dict[int, dict[bytes, int]] = {}
         """Addresses of masters, by ifindex: whose they are."""
+        self.keeps_addresses = False
+        """Who stops leaves its addresses where they are."""
         self.addresses = open_queue(self._on_applied)
 
     def take(self, notes: list[Note]) -> None:
@@ -200,7 +202,7 @@ class Transitions:
             log.debug("(%s) setting VIPs.", instance.model.name)
             instance.batch.follow(instance.standing)  # some may not be gone yet
             self._stand(instance)
-        elif note.releases:
+        elif note.releases and not (self.keeps_addresses and note.event == "STOP"):
             log.debug("(%s) removing VIPs.", instance.model.name)
             self._announcer.released(instance)
             # What stands is to go, also where its link has another name or index by now.
