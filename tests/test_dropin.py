@@ -535,3 +535,47 @@ def test_addresses_and_routes_can_be_left_where_they_are(lab: Laboratory) -> Non
         routes = {each["dst"] for each in router.show("route", "show")}
         left.append((router.addresses() - before, "198.51.100.0/24" in routes))
     assert left == [({"eth0 10.0.0.106/24"}, True)] * 2
+
+
+SERVER = """
+virtual_server 10.0.0.200 80 {
+    lb_algo rr
+    lb_kind NAT
+    protocol TCP
+    real_server 10.0.0.201 80 {
+        TCP_CHECK {
+        }
+    }
+}
+"""
+
+
+@pytest.mark.keywords("global_defs/checker_priority", "global_defs/checker_process_name")
+@pytest.mark.parametrize("option", ["", "-P", "-C"])
+def test_one_half_of_a_configuration_can_be_run(lab: Laboratory, option: str) -> None:
+    router, other = lab.router("a"), lab.router("b")
+    lab.connect(router, other)
+
+    class Half(AsKeepalived):
+        def commands(self) -> list[list[str]]:
+            checkers = ["-c", str(self.folder / "checkers.pid")]
+            return [[*super().commands()[0], *checkers, *filter(None, [option])]]
+
+    settings = "global_defs {\n checker_process_name checks\n checker_priority 7\n}\n"
+    daemon = Half(router, settings + FOURTH + SERVER).start()
+    pid_file = daemon.folder / "checkers.pid"
+    daemon.wait_log("Startup complete")
+    if option != "-C":
+        daemon.wait_log("(VI_4) Entering MASTER STATE")
+    if option != "-P":
+        wait_until(partial(has_pid, pid_file), what="the pid of the checkers")
+        comm = Path(f"/proc/{pid_file.read_text().strip()}/comm")
+        wait_until(lambda: comm.read_text() == "checks\n", what="its name")
+        assert os.getpriority(os.PRIO_PROCESS, int(pid_file.read_text())) == 7
+    assert has_pid(pid_file) == (option != "-P")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("Reloaded")
+    assert has_pid(pid_file) == (option != "-P")
+    assert ("VI_4" in daemon.log()) == (option != "-C")
+    assert daemon.stop() == 0
+    assert not pid_file.exists()
