@@ -41,11 +41,16 @@ def test_one_that_is_not_known_is_bad_at_once() -> None:
         assert not standing.is_good
 
 
-def test_smtp_is_tried_again_before_it_is_known() -> None:
-    standing = Standing(1, retries_at_first=True)
+def test_smtp_is_tried_again_in_any_standing() -> None:
+    standing = Standing(1, always_retries=True)
     assert not standing.take(False)
     assert standing.pause.name == "RETRY"
     assert standing.take(False)
+    for _ in range(3):
+        assert standing.pause.name == "LOOP"
+        assert not standing.take(False)
+        assert standing.pause.name == "RETRY"
+        assert not standing.take(False)
 
 
 def test_a_bad_server_is_asked_every_delay_loop_and_is_good_at_once() -> None:

@@ -13,7 +13,7 @@ from fastvrrp import __version__
 
 COMMANDS = (
     *("run", "check", "explain", "keyword", "status", "show", "events", "top"),
-    *("keepalived", "demo", "bench", "completion"),
+    *("keepalived", "genhash", "demo", "bench", "completion"),
 )
 MODULES = {"keepalived": "as_keepalived"}
 """Where the module has another name than the command."""

@@ -19,7 +19,6 @@ from fastvrrp import __version__
 from fastvrrp.cli.getopt_long import Option, OptionError, Value, read_options
 from fastvrrp.cli.run import DEFAULT_FILE, MACHINE_FAILED, OWN_DEFAULTS, config_test
 from fastvrrp.cli.run import run as run_daemon
-from fastvrrp.daemon.choices import Only
 from fastvrrp.model import GlobalDefinitions
 
 VERSION = "2.2.7"
@@ -195,11 +194,6 @@ class _Arguments:
             return None
         return mask
 
-    def _only(self) -> Only:
-        if self._has("vrrp") == self._has("check"):
-            return Only.BOTH
-        return Only.VRRP if self._has("vrrp") else Only.CHECKERS
-
     def enter_namespace(self, stack: ExitStack) -> None:
         """Goes to the network namespace that was given, if one was. Raises OSError."""
         name = self._values.get("namespace")
@@ -223,9 +217,9 @@ class _Arguments:
         own.no_syslog = self._has("no-syslog")
         own.flush_log_file = self._has("flush-log-file")
         own.is_keepalived = True
-        own.only = self._only()
+        own.vrrp, own.check = self._has("vrrp"), self._has("check")
         own.keeps_addresses = self._has("dont-release-vrrp")
-        own.keeps_ipvs = self._has("dont-release-ipvs")
+        own.dont_release_ipvs = self._has("dont-release-ipvs")
         own.umask = self._umask()
         own.dump_conf = self._has("dump-conf")
         own.network_namespace = self._values.get("namespace")

@@ -20,7 +20,7 @@ from fastvrrp.observe.places import DEFAULT_PID_FILE
 if TYPE_CHECKING:
     from fastvrrp.config import Reading
     from fastvrrp.daemon.background import Caller
-    from fastvrrp.daemon.choices import Choices
+    from fastvrrp.daemon.options import Half, Options
     from fastvrrp.daemon.pid_files import PidFiles
     from fastvrrp.daemon.reading import Aside
 
@@ -38,21 +38,22 @@ SIGNALS = (
 )
 """What the daemon's event loop takes, once it runs."""
 OWN_DEFAULTS: dict[str, Any] = {
+    "check": False,
     "config_test": False,
+    "dont_release_ipvs": False,
     "dump_conf": False,
     "flush_log_file": False,
     "is_keepalived": False,
     "keeps_addresses": False,
-    "keeps_ipvs": False,
     "log_file": None,
     "log_format": "text",
     "metrics": None,
     "network_namespace": None,
     "no_syslog": False,
-    "only": "",
     "remarks": (),
     "umask": None,
     "version": False,
+    "vrrp": False,
 }
 """What the options of keepalived choose and those of `fastvrrp run` do not, or the other way."""
 FACILITIES = ("user", "daemon", *(f"local{number}" for number in range(8)))
@@ -64,7 +65,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "run",
         help="run the daemon",
-        description="Run the virtual routers of a configuration until SIGTERM or SIGINT.",
+        description="Run a configuration until SIGTERM or SIGINT.",
         epilog="example: fastvrrp run -f vrrp.conf -n -l",
     )
     parser.add_argument(
@@ -99,6 +100,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         default=DEFAULT_PID_FILE,
         metavar="FILE",
         help="where to write the process id (default: %(default)s)",
+    )
+    parser.add_argument("-P", "--vrrp", action="store_true", help="run virtual routers alone")
+    parser.add_argument(
+        "-C", "--check", action="store_true", help="run virtual servers and their checks alone"
+    )
+    parser.add_argument(
+        "-I",
+        "--dont-release-ipvs",
+        action="store_true",
+        help="leave virtual servers in the kernel at the end",
     )
     parser.add_argument(
         "-t", "--config-test", action="store_true", help="only check the configuration"
@@ -151,14 +162,14 @@ def run(arguments: argparse.Namespace) -> int:
             str(arguments.use_file),
             arguments.config_id,
             lambda complaint: print(complaint, file=sys.stderr),
-            arguments.only,
+            _half(arguments),
         )
     except ReaderError as error:
         print(f"fastvrrp: {arguments.use_file}: {error}", file=sys.stderr)
         return MACHINE_FAILED
     configuration = aside.configuration
     if aside.has_errors and not (configuration.virtual_routers or configuration.virtual_servers):
-        print("fastvrrp: no virtual router is left to run", file=sys.stderr)
+        print("fastvrrp: no virtual router and no virtual server is left to run", file=sys.stderr)
         return NOTHING_TO_RUN
     return _serve(arguments, aside)
 
@@ -179,6 +190,15 @@ def config_test(arguments: argparse.Namespace, output: TextIO) -> int:
             file=output,
         )
     return config_test_status(reading) or (CONFIG_TEST_FAILED if missing else 0)
+
+
+def _half(arguments: argparse.Namespace) -> Half:
+    """What of the configuration is run."""
+    from fastvrrp.daemon.options import Half
+
+    if arguments.vrrp == arguments.check:
+        return Half.BOTH
+    return Half.VRRP if arguments.vrrp else Half.CHECKERS
 
 
 def missing_interfaces(configuration: Configuration) -> list[str]:
@@ -253,16 +273,16 @@ def _pid_files(arguments: argparse.Namespace, definitions: GlobalDefinitions) ->
     return files
 
 
-def _choices(
+def _options(
     arguments: argparse.Namespace, files: PidFiles, definitions: GlobalDefinitions
-) -> Choices:
-    from fastvrrp.daemon.choices import Choices, Only
+) -> Options:
     from fastvrrp.daemon.logs import Destination, Idents
+    from fastvrrp.daemon.options import Options
 
     to_console = arguments.log_console
     namespace = arguments.network_namespace or definitions.namespaces.network
     is_keepalived = arguments.is_keepalived
-    return Choices(
+    return Options(
         log=Destination(
             to_console,
             # keepalived logs to syslog too; ours does where there is no console.
@@ -277,8 +297,8 @@ def _choices(
             else Idents(),
         ),
         metrics=arguments.metrics,
-        only=Only(arguments.only),
-        releases_ipvs=not arguments.keeps_ipvs,
+        half=_half(arguments),
+        releases_ipvs=not arguments.dont_release_ipvs,
         releases_addresses=not arguments.keeps_addresses,
         umask=arguments.umask,
         checkers_pid=files.checkers,
@@ -299,13 +319,13 @@ def _run_daemon(
         if caller is not None:
             caller.tell(0)
 
-    choices = _choices(arguments, files, reading.configuration.definitions)
+    options = _options(arguments, files, reading.configuration.definitions)
     segment = segment_path(files.main)
-    with set_up(choices.log):
+    with set_up(options.log):
         for remark in arguments.remarks:
             log.info("%s", remark)
         try:
-            Vrrpd(reading, arguments.use_file, arguments.config_id, segment, choices).run(
+            Vrrpd(reading, arguments.use_file, arguments.config_id, segment, options).run(
                 on_started
             )
         except OSError as error:

@@ -173,7 +173,7 @@ class Assembly:
                 [server_group(group) for group in self._server_checks.groups.values()]
             ),
             virtual_servers=self._virtual_servers(),
-            tls_client=tls_client(self._tls),
+            tls_client=tls_client(self._tls, self._complaints),
         )
 
     def _take_instance(self, entry: Entry) -> None:

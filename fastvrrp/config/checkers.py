@@ -77,6 +77,26 @@ class Checkers:
         for url in urls:
             if not any(entry.keyword.name == "path" for entry in url.entries):
                 self._leave_out(url, "url has no path")
+            else:
+                self._check_expression(url)
+        if urls and all(url in self.left_out for url in urls):
+            self.left_out.add(checker)
+
+    def _check_expression(self, url: Entry) -> None:
+        last = {entry.keyword.name: entry for entry in url.entries if entry.value is not None}
+        regex = last.get("regex")
+        if regex is None:
+            return
+        from fastvrrp.config.expressions import ExpressionError, compiled  # noqa: PLC0415 - rare
+
+        options = last.get("regex_options")
+        names = options.value if options is not None and isinstance(options.value, tuple) else ()
+        try:
+            compiled(str(regex.value), tuple(map(str, names)))
+        except ExpressionError as error:
+            self.left_out.add(url)
+            text = f"regex does not compile: {error}; mend it; its url is left out"
+            self.complaints.error(regex.statement, 1, text, is_ours=True)
 
     def _check_name(self, checker: Entry, keyword: str, block: str, given: set[str]) -> str | None:
         """The name that a checker uses, where a block gave it before."""

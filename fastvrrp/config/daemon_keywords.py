@@ -143,7 +143,7 @@ DAEMON = Table().add(
         fallback="off, of real servers on",
     ),
     Keyword("smtp_alert_vrrp", SWITCH, "Mail about VRRP by default.", fallback="smtp_alert"),
-    later(
+    Keyword(
         "smtp_alert_checker", SWITCH, "Mail about real servers by default.", fallback="smtp_alert"
     ),
     later("checker_log_all_failures", SWITCH, "Log every failed check.", "off", since="2.0.11"),
@@ -155,22 +155,22 @@ DAEMON = Table().add(
         "eth0",
         since="1.2.24",
     ),
-    later(
+    Keyword(
         "lvs_sync_daemon",
         SYNC_DAEMON,
         "Share the connections of IPVS.",
         fallback="port 8848, group 224.0.0.81, id the VRID of the instance or 0",
         since="1.2.20",
     ),
-    later("lvs_timeouts", TIMEOUTS, "Seconds that IPVS keeps a connection."),
-    later("lvs_flush", FLAG, "Empty IPVS at the start.", since="1.2.23"),
-    later(
+    Keyword("lvs_timeouts", TIMEOUTS, "Seconds that IPVS keeps a connection."),
+    Keyword("lvs_flush", FLAG, "Empty IPVS at the start.", since="1.2.23"),
+    Keyword(
         "lvs_flush_on_stop",
         Optional(Choice({"VS": "VS"})),
         "Empty IPVS at the end.",
         since="2.0.15",
     ),
-    later(
+    Keyword(
         "lvs_flush_onstop",
         Optional(Choice({"VS": "VS"})),
         "Empty IPVS at the end.",
@@ -200,9 +200,9 @@ DAEMON = Table().add(
     Keyword("nftables_priority", NFTABLES_PRIORITY, "Priority of its chains.", "-1"),
     Keyword("nftables_counters", FLAG, "Count packets in its rules."),
     later("nftables_ifindex", FLAG, "Rules name interfaces by index."),
-    later("nftables_ipvs", Optional(NAME), "nftables table that marks packets of groups."),
-    later("nftables_ipvs_priority", NFTABLES_PRIORITY, "Priority of its chains."),
-    later("nftables_ipvs_start_fwmark", One(Integer(1, 2**32 - 1)), "First mark.", "1000"),
+    Keyword("nftables_ipvs", Optional(NAME), "nftables table that marks packets of groups."),
+    Keyword("nftables_ipvs_priority", NFTABLES_PRIORITY, "Priority of its chains."),
+    Keyword("nftables_ipvs_start_fwmark", One(Integer(1, 2**32 - 1)), "First mark.", "1000"),
     Keyword("disable_local_igmp", FLAG, "No IGMP for 224.0.0.0/24."),
     Keyword("vrrp_strict", FLAG, "Refuse what the RFC does not have.", since="1.2.20"),
     Keyword(
@@ -297,8 +297,8 @@ DAEMON = Table().add(
     Keyword("notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
     Keyword("vrrp_notify_fifo", FIFO, "FIFO that is told of virtual routers.", since="1.3.6"),
     Keyword("vrrp_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
-    later("lvs_notify_fifo", FIFO, "FIFO that is told of servers.", since="1.3.6"),
-    later("lvs_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
+    Keyword("lvs_notify_fifo", FIFO, "FIFO that is told of servers.", since="1.3.6"),
+    Keyword("lvs_notify_fifo_script", SCRIPT, "Script that reads it.", since="1.3.6"),
     Keyword("fifo_write_vrrp_states_on_reload", FLAG, "Tell FIFOs all states at a reload."),
     Keyword(
         "dynamic_interfaces",
@@ -336,8 +336,8 @@ DAEMON = Table().add(
         "3",
         since="2.0.3",
     ),
-    later("rs_init_notifies", SWITCH, "Notify of real servers at the start.", default="off"),
-    later("no_checker_emails", SWITCH, "No mail for each checker.", since="2.0.0", default="off"),
+    Keyword("rs_init_notifies", SWITCH, "Notify of real servers at the start.", default="off"),
+    Keyword("no_checker_emails", SWITCH, "No mail for each checker.", since="2.0.0", default="off"),
     Keyword(
         "umask", One(UMASK), "File mode that dumps do not have.", "IXUSR|IRWXG|IRWXO", since="2.0.9"
     ),
@@ -409,7 +409,7 @@ DAEMON = Table().add(
 
 AT_TOP = (
     later("net_namespace", One(NAME), "Network namespace to run in.", since="1.2.24"),
-    later(
+    Keyword(
         "net_namespace_ipvs",
         Optional(NAME),
         "Network namespace of IPVS.",

@@ -143,18 +143,20 @@ class GroupLine:
 
 
 CONNECTION = (
-    later(
+    Keyword(
         "connect_ip",
         One(ADDRESS),
         "Address that is checked.",
         fallback="the real server's",
         since="1.2.13",
     ),
-    later("connect_port", One(CHECKED_PORT), "Port that is checked.", fallback="the real server's"),
-    later("bindto", One(ADDRESS), "Address to check from.", since="1.1.2", fallback="any"),
-    later("bind_if", One(Interface()), "Interface to check from.", since="1.3.7"),
-    later("bind_port", One(CHECKED_PORT), "Port to check from.", since="1.2.13", fallback="any"),
-    later("fwmark", One(NUMBER), "Firewall mark of the check's packets."),
+    Keyword(
+        "connect_port", One(CHECKED_PORT), "Port that is checked.", fallback="the real server's"
+    ),
+    Keyword("bindto", One(ADDRESS), "Address to check from.", since="1.1.2", fallback="any"),
+    Keyword("bind_if", One(Interface()), "Interface to check from.", since="1.3.7"),
+    Keyword("bind_port", One(CHECKED_PORT), "Port to check from.", since="1.2.13", fallback="any"),
+    Keyword("fwmark", One(NUMBER), "Firewall mark of the check's packets."),
 )
 RETRIES = "Checks more before a server is down."
 DOMAIN_NAME = Matching(
@@ -164,9 +166,9 @@ DOMAIN_NAME = Matching(
 )
 DEFAULT_RETRIES = "3 in DNS_CHECK, 0 in MISC_CHECK"
 TIMING = (
-    later("alpha", SWITCH, "Down until the first check succeeds.", "off", since="1.1.16"),
-    later("connect_timeout", TIME, "Time to connect.", "5"),
-    later(
+    Keyword("alpha", SWITCH, "Down until the first check succeeds.", "off", since="1.1.16"),
+    Keyword("connect_timeout", TIME, "Time to connect.", "5"),
+    Keyword(
         "delay_before_retry",
         DELAY,
         "Time between those.",
@@ -174,15 +176,17 @@ TIMING = (
         fallback="3 in HTTP_GET and SSL_GET, delay_loop in DNS_CHECK",
         since="1.2.20",
     ),
-    later("warmup", DELAY, "Most time before the first check.", fallback="delay_loop"),
-    later("delay_loop", One(Seconds(1000, LONGEST_DELAY)), "Time between two checks.", "60"),
+    Keyword("warmup", DELAY, "Most time before the first check.", fallback="delay_loop"),
+    Keyword("delay_loop", One(Seconds(1000, LONGEST_DELAY)), "Time between two checks.", "60"),
 )
-CHECKER_RETRY = later("retry", One(NUMBER), RETRIES, "1", fallback=DEFAULT_RETRIES, since="1.2.20")
-SERVER_RETRY = later("retry", One(MARK), RETRIES, "1", fallback=DEFAULT_RETRIES, since="1.2.20")
+CHECKER_RETRY = Keyword(
+    "retry", One(NUMBER), RETRIES, "1", fallback=DEFAULT_RETRIES, since="1.2.20"
+)
+SERVER_RETRY = Keyword("retry", One(MARK), RETRIES, "1", fallback=DEFAULT_RETRIES, since="1.2.20")
 CHECKING = (
     *TIMING,
     CHECKER_RETRY,
-    later(
+    Keyword(
         "log_all_failures",
         SWITCH,
         "Log every failure.",
@@ -193,123 +197,125 @@ CHECKING = (
 STANDARD = (*CONNECTION, *CHECKING)
 
 URL = Table().add(
-    later("path", One(Text("PATH")), "What is asked for.", "/"),
-    later("digest", One(DIGEST), "MD5 digest of the answer."),
-    later("status_code", Many(STATUS), "Status of the answer.", "200-299", since="0.7.6"),
-    later("virtualhost", One(NAME), "Host that is asked for.", fallback="that of the checker"),
-    later("regex", One(Text("REGEX")), "Expression that the answer matches.", since="2.0.7"),
-    later("regex_no_match", FLAG, "A match is a failure.", since="2.0.7"),
-    later(
+    Keyword("path", One(Text("PATH")), "What is asked for.", "/"),
+    Keyword("digest", One(DIGEST), "MD5 digest of the answer."),
+    Keyword("status_code", Many(STATUS), "Status of the answer.", "200-299", since="0.7.6"),
+    Keyword("virtualhost", One(NAME), "Host that is asked for.", fallback="that of the checker"),
+    Keyword("regex", One(Text("REGEX")), "Expression that the answer matches.", since="2.0.7"),
+    Keyword("regex_no_match", FLAG, "A match is a failure.", since="2.0.7"),
+    Keyword(
         "regex_options",
         Many(Choice({name: name for name in REGEX_OPTIONS})),
         "Options of the expression (PCRE2).",
         since="2.0.7",
     ),
-    later(
+    Keyword(
         "regex_stack",
         Several(NUMBER, NUMBER),
         "Size of its stack at the start and at most.",
         since="2.0.7",
     ),
-    later("regex_min_offset", One(NUMBER), "Where in the answer matching starts."),
-    later("regex_max_offset", One(NUMBER), "Where in the answer a match starts at the latest."),
-    later("tls_compliant", FLAG, "End TLS as the protocol has it.", since="2.2.8"),
+    Keyword("regex_min_offset", One(NUMBER), "Where in the answer matching starts."),
+    Keyword("regex_max_offset", One(NUMBER), "Where in the answer a match starts at the latest."),
+    Keyword("tls_compliant", FLAG, "End TLS as the protocol has it.", since="2.2.8"),
 )
 HTTP = (
     *STANDARD,
-    later("nb_get_retry", One(NUMBER), "Checks more.", replaced_by="retry", is_discouraged=True),
-    later(
+    Keyword("nb_get_retry", One(NUMBER), "Checks more.", replaced_by="retry", is_discouraged=True),
+    Keyword(
         "http_protocol",
-        One(Choice({name: name for name in ("1.0", "1.0C", "1.1", "1.0c")})),
+        One(Choice({name: name for name in ("1.0", "1.0C", "1.1", "1.0c", "1.0K", "1.0k")})),
         "Version of HTTP.",
         "1.0",
         since="2.0.17",
     ),
-    later("fast_recovery", SWITCH, "No delay between URLs.", "off", since="2.0.17"),
-    later("enable_sni", SWITCH, "Say the host's name in TLS.", since="1.4.3", default="off"),
-    later("virtualhost", One(NAME), "Host that is asked for.", fallback="that of the real server"),
-    later("url", INNER_BLOCK, "What is asked for.", block=URL.rows, is_repeatable=True),
+    Keyword("fast_recovery", SWITCH, "No delay between URLs.", "off", since="2.0.17"),
+    Keyword("enable_sni", SWITCH, "Say the host's name in TLS.", since="1.4.3", default="off"),
+    Keyword(
+        "virtualhost", One(NAME), "Host that is asked for.", fallback="that of the real server"
+    ),
+    Keyword("url", INNER_BLOCK, "What is asked for.", block=URL.rows, is_repeatable=True),
 )
 SMTP_HOST = Table().add(*STANDARD)
 CHECKERS = (
-    later(
+    Keyword(
         "HTTP_GET",
         INNER_BLOCK,
         "Check over HTTP.",
         block=Table().add(*HTTP).rows,
         is_repeatable=True,
     ),
-    later(
+    Keyword(
         "SSL_GET",
         INNER_BLOCK,
         "Check over HTTPS.",
         block=Table()
         .add(
             *HTTP,
-            later("sni_name", One(NAME), "Say this name in TLS.", since="2.2.8"),
-            later("tls_compliant", FLAG, "End TLS as the protocol has it.", since="2.2.8"),
+            Keyword("sni_name", One(NAME), "Say this name in TLS.", since="2.2.8"),
+            Keyword("tls_compliant", FLAG, "End TLS as the protocol has it.", since="2.2.8"),
         )
         .rows,
         is_repeatable=True,
         since="0.4.9",
     ),
-    later(
+    Keyword(
         "TCP_CHECK",
         INNER_BLOCK,
         "Check that it accepts connections.",
         block=Table().add(*STANDARD).rows,
         is_repeatable=True,
     ),
-    later(
+    Keyword(
         "SMTP_CHECK",
         INNER_BLOCK,
         "Check that it takes mail.",
         block=Table()
         .add(
             *STANDARD,
-            later("helo_name", One(NAME), "Name in HELO.", fallback="smtp_helo_name"),
-            later("host", INNER_BLOCK, "Where to connect.", block=SMTP_HOST.rows),
+            Keyword("helo_name", One(NAME), "Name in HELO.", fallback="smtp_helo_name"),
+            Keyword("host", INNER_BLOCK, "Where to connect.", block=SMTP_HOST.rows),
         )
         .rows,
         is_repeatable=True,
         since="1.1.8",
     ),
-    later(
+    Keyword(
         "DNS_CHECK",
         INNER_BLOCK,
         "Check that it answers a name.",
         block=Table()
         .add(
             *STANDARD,
-            later(
+            Keyword(
                 "type",
                 One(Choice({name: name for name in DNS_TYPES})),
                 "Type of the question.",
                 "SOA",
             ),
-            later("name", One(DOMAIN_NAME), "Name that is asked for.", "."),
+            Keyword("name", One(DOMAIN_NAME), "Name that is asked for.", "."),
         )
         .rows,
         is_repeatable=True,
         since="1.3.0",
     ),
-    later(
+    Keyword(
         "MISC_CHECK",
         INNER_BLOCK,
         "Check by a command.",
         block=Table()
         .add(
             *CHECKING,
-            later("misc_path", Script(), "Command that is run."),
-            later(
+            Keyword("misc_path", Script(), "Command that is run."),
+            Keyword(
                 "misc_timeout",
                 One(WholeSeconds(0, 4294)),
                 "Time that it may take.",
                 fallback="delay_loop",
                 since="1.1.0",
             ),
-            later("misc_dynamic", FLAG, "Its exit status is the weight.", since="1.1.8"),
-            later(
+            Keyword("misc_dynamic", FLAG, "Its exit status is the weight.", since="1.1.8"),
+            Keyword(
                 "user",
                 Several(Text("USER"), Text("GROUP"), optional=1),
                 "Who runs it.",
@@ -332,37 +338,37 @@ CHECKERS = (
         .rows,
         is_repeatable=True,
     ),
-    later(
+    Keyword(
         "UDP_CHECK",
         INNER_BLOCK,
         "Check that it is not unreachable.",
         block=Table()
         .add(
             *STANDARD,
-            later("payload", Many(HEX), "What is sent.", fallback="at random"),
-            later("require_reply", Many(HEX_PATTERN, least=0), "An answer is needed."),
-            later("min_reply_length", One(LENGTH), "Shortest answer.", "0"),
-            later("max_reply_length", One(LENGTH), "Longest answer.", "255"),
+            Keyword("payload", Many(HEX), "What is sent.", fallback="at random"),
+            Keyword("require_reply", Many(HEX_PATTERN, least=0), "An answer is needed."),
+            Keyword("min_reply_length", One(LENGTH), "Shortest answer.", "0"),
+            Keyword("max_reply_length", One(LENGTH), "Longest answer.", "255"),
         )
         .rows,
         is_repeatable=True,
     ),
-    later(
+    Keyword(
         "PING_CHECK",
         INNER_BLOCK,
         "Check that it answers a ping.",
         block=Table().add(*STANDARD).rows,
         is_repeatable=True,
     ),
-    later(
+    Keyword(
         "FILE_CHECK",
         INNER_BLOCK,
         "Check by a number in a file.",
         block=Table()
         .add(
-            later("track_file", One(NAME), "Name of the track_file."),
-            later("dynamic", FLAG, "Its number is added to the weight."),
-            later("weight", Weight(2**31 - 1), "Its number is multiplied by this.", "1"),
+            Keyword("track_file", One(NAME), "Name of the track_file."),
+            Keyword("dynamic", FLAG, "Its number is added to the weight."),
+            Keyword("weight", Weight(2**31 - 1), "Its number is multiplied by this.", "1"),
         )
         .rows,
         is_repeatable=True,
@@ -371,7 +377,7 @@ CHECKERS = (
 SERVER_DEFAULTS = (
     *TIMING,
     SERVER_RETRY,
-    later(
+    Keyword(
         "lvs_method",
         METHOD,
         "How packets are forwarded.",
@@ -379,87 +385,87 @@ SERVER_DEFAULTS = (
         fallback="a real server's is that of its virtual server",
         since="1.1.5",
     ),
-    later(
+    Keyword(
         "smtp_alert",
         SWITCH,
         "Mail on a change of state.",
         fallback="off, of a real server on, unless smtp_alert_checker says it",
     ),
-    later(
+    Keyword(
         "virtualhost",
         One(NAME),
         "Host that checkers ask for.",
         fallback="a real server's is that of its virtual server",
     ),
     later("snmp_name", One(NAME), "Name in SNMP."),
-    later("inhibit_on_failure", SWITCH, "Weight 0 instead of removal.", "off", since="0.6.8"),
+    Keyword("inhibit_on_failure", SWITCH, "Weight 0 instead of removal.", "off", since="0.6.8"),
 )
 REAL_SERVER = Table().add(
     *SERVER_DEFAULTS,
-    later("weight", One(WEIGHT), "Share of connections.", "1"),
-    later("notify_up", SCRIPT, "Script run when it is up.", since="1.0.0"),
-    later("notify_down", SCRIPT, "Script run when it is down.", since="1.0.0"),
-    later("uthreshold", One(NUMBER), "Most connections.", since="1.1.13"),
-    later(
+    Keyword("weight", One(WEIGHT), "Share of connections.", "1"),
+    Keyword("notify_up", SCRIPT, "Script run when it is up.", since="1.0.0"),
+    Keyword("notify_down", SCRIPT, "Script run when it is down.", since="1.0.0"),
+    Keyword("uthreshold", One(NUMBER), "Most connections.", since="1.1.13"),
+    Keyword(
         "lthreshold", One(NUMBER), "Fewest connections before it gets more again.", since="1.1.13"
     ),
     *CHECKERS,
 )
 VIRTUAL_SERVER = Table().add(
     *SERVER_DEFAULTS,
-    later(
+    Keyword(
         "weight",
         One(Integer(1, 2**31 - 1)),
         "Share of connections of real servers that say none.",
         "1",
     ),
-    later("lb_kind", METHOD, "How packets are forwarded.", replaced_by="lvs_method"),
-    later("lvs_sched", One(SCHEDULER), "How connections are spread.", "wlc", since="1.1.5"),
-    later("lb_algo", One(SCHEDULER), "How connections are spread.", replaced_by="lvs_sched"),
-    later("flag-1", FLAG, "First flag of the scheduler."),
-    later("flag-2", FLAG, "Second flag of the scheduler."),
-    later("flag-3", FLAG, "Third flag of the scheduler."),
-    later("sh-port", FLAG, "sh looks at ports too."),
-    later("sh-fallback", FLAG, "sh goes on where a server is down."),
-    later("mh-port", FLAG, "mh looks at ports too."),
-    later("mh-fallback", FLAG, "mh goes on where a server is down."),
-    later("hashed", FLAG, "Flag of the scheduler sh."),
-    later("ops", FLAG, "Every UDP packet is scheduled."),
-    later("persistence_engine", One(NAME), "What persistence looks at."),
-    later(
+    Keyword("lb_kind", METHOD, "How packets are forwarded.", replaced_by="lvs_method"),
+    Keyword("lvs_sched", One(SCHEDULER), "How connections are spread.", "wlc", since="1.1.5"),
+    Keyword("lb_algo", One(SCHEDULER), "How connections are spread.", replaced_by="lvs_sched"),
+    Keyword("flag-1", FLAG, "First flag of the scheduler."),
+    Keyword("flag-2", FLAG, "Second flag of the scheduler."),
+    Keyword("flag-3", FLAG, "Third flag of the scheduler."),
+    Keyword("sh-port", FLAG, "sh looks at ports too."),
+    Keyword("sh-fallback", FLAG, "sh goes on where a server is down."),
+    Keyword("mh-port", FLAG, "mh looks at ports too."),
+    Keyword("mh-fallback", FLAG, "mh goes on where a server is down."),
+    Keyword("hashed", FLAG, "Flag of the scheduler sh."),
+    Keyword("ops", FLAG, "Every UDP packet is scheduled."),
+    Keyword("persistence_engine", One(NAME), "What persistence looks at."),
+    Keyword(
         "persistence_timeout",
         Optional(Integer(1, 31 * 24 * 3600)),
         "Seconds of persistence.",
         fallback="360 where no number is written",
     ),
-    later("persistence_granularity", One(NETMASK), "Mask of persistent clients."),
-    later(
+    Keyword("persistence_granularity", One(NETMASK), "Mask of persistent clients."),
+    Keyword(
         "protocol",
         One(Choice({"TCP": "TCP", "UDP": "UDP", "SCTP": "SCTP"})),
         "Transport protocol.",
     ),
-    later("ha_suspend", FLAG, "No checks while the address is not here.", since="1.0.0"),
-    later("omega", FLAG, "Run scripts of what goes down at the end.", since="1.1.16"),
-    later("quorum", One(Integer(1, 2**31 - 1)), "Weight needed.", "1"),
-    later("hysteresis", One(Integer(0, 2**31 - 1)), "Weight that quorum may be off.", "0"),
-    later("quorum_up", SCRIPT, "Script run when there is quorum."),
-    later("quorum_down", SCRIPT, "Script run when there is none."),
-    later("ip_family", One(FAMILY), "Family of a mark.", "inet", since="1.2.20"),
-    later("sorry_server", SERVER, "Server for when there is no quorum."),
-    later("sorry_server_inhibit", FLAG, "Weight 0 instead of removal.", since="1.2.13"),
-    later(
+    Keyword("ha_suspend", FLAG, "No checks while the address is not here.", since="1.0.0"),
+    Keyword("omega", FLAG, "Run scripts of what goes down at the end.", since="1.1.16"),
+    Keyword("quorum", One(Integer(1, 2**31 - 1)), "Weight needed.", "1"),
+    Keyword("hysteresis", One(Integer(0, 2**31 - 1)), "Weight that quorum may be off.", "0"),
+    Keyword("quorum_up", SCRIPT, "Script run when there is quorum."),
+    Keyword("quorum_down", SCRIPT, "Script run when there is none."),
+    Keyword("ip_family", One(FAMILY), "Family of a mark.", "inet", since="1.2.20"),
+    Keyword("sorry_server", SERVER, "Server for when there is no quorum."),
+    Keyword("sorry_server_inhibit", FLAG, "Weight 0 instead of removal.", since="1.2.13"),
+    Keyword(
         "sorry_server_lvs_method", METHOD, "How packets are forwarded to it.", fallback="lvs_method"
     ),
-    later("real_server", SERVER, "A real server.", block=REAL_SERVER.rows, is_repeatable=True),
+    Keyword("real_server", SERVER, "A real server.", block=REAL_SERVER.rows, is_repeatable=True),
 )
 SSL = Table().add(
-    later("password", One(NAME), "Password of the key."),
-    later("ca", One(Text("PATH")), "File of certificates that are trusted."),
-    later("certificate", One(Text("PATH")), "File of the certificate."),
-    later("key", One(Text("PATH")), "File of the key."),
+    Keyword("password", One(NAME), "Password of the key."),
+    Keyword("ca", One(Text("PATH")), "File of certificates that are trusted."),
+    Keyword("certificate", One(Text("PATH")), "File of the certificate."),
+    Keyword("key", One(Text("PATH")), "File of the key."),
 )
 BLOCKS: tuple[Keyword, ...] = (
-    later(
+    Keyword(
         "virtual_server_group",
         One(NAME),
         "Addresses and marks that share virtual servers.",
@@ -467,14 +473,14 @@ BLOCKS: tuple[Keyword, ...] = (
         is_repeatable=True,
         since="1.0.2",
     ),
-    later(
+    Keyword(
         "virtual_server",
         VirtualServer(),
         "A virtual server of IPVS.",
         block=VIRTUAL_SERVER.rows,
         is_repeatable=True,
     ),
-    later(
+    Keyword(
         "SSL",
         INNER_BLOCK,
         "How SSL_GET authenticates.",

@@ -14,6 +14,7 @@ BFD = "BFD is not there yet"
 REASONS = tuple(
     (re.compile(pattern), reason)
     for pattern, reason in (
+        (r".*\.BFD_CHECK.*", BFD),
         (r"virtual_server.*|SSL.*", IPVS),
         (r"global_defs\.(lvs_|checker_|rs_init_notifies|no_checker_emails).*", IPVS),
         (r"global_defs\.(smtp_alert_checker|nftables_ipvs.*)", IPVS),

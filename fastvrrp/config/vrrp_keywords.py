@@ -478,7 +478,7 @@ INSTANCE = Table().add(
         fallback="vrrp_rx_bufs_policy",
         since="2.0.3",
     ),
-    later(
+    Keyword(
         "lvs_sync_daemon_interface",
         One(INTERFACE),
         "Share the connections of IPVS.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 from fastvrrp.daemon.logs import Destination
@@ -115,14 +116,20 @@ class Assignment:
                 self._servers[-1][1].extend(servers)
 
     @property
-    def groups(self) -> dict[str, VirtualServerGroup]:
-        """Groups by their names."""
-        return {
-            name: VirtualServerGroup(name, sum((part.ranges for part in found), ()), found[0].marks)
-            for name, found in self._ranges.items()
-        }
-
-    @property
-    def servers(self) -> list[VirtualServer]:
-        """Virtual servers in their order."""
-        return [replace(server, real_servers=tuple(real)) for server, real in self._servers]
+    def configuration(self) -> Configuration:
+        """All that was told, put together."""
+        return Configuration(
+            definitions=self.begin.definitions,
+            track_files=self.files.track_files,
+            bfd_instances=self.files.bfd_instances,
+            virtual_server_groups=tuple(
+                VirtualServerGroup(
+                    name, tuple(chain(*(part.ranges for part in found))), found[0].marks
+                )
+                for name, found in self._ranges.items()
+            ),
+            virtual_servers=tuple(
+                replace(server, real_servers=tuple(real)) for server, real in self._servers
+            ),
+            tls_client=self.begin.tls,
+        )

@@ -21,20 +21,19 @@ import socket
 import sys
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import partial
 
 import uvloop
 
 from fastvrrp.daemon.assignment import Assignment, Begin, Done, Message, Stop
 from fastvrrp.daemon.logs import Logs, Process, set_up
 from fastvrrp.daemon.scheduling import Role, Scheduling
-from fastvrrp.kernel.ipvs import Ipvs, Table
+from fastvrrp.kernel.ipvs import Ipvs, Table, namespace_of
 from fastvrrp.lvs.balancer import Balancer
 from fastvrrp.lvs.checkers.tools import Tools
 from fastvrrp.lvs.patrol import Patrol
 from fastvrrp.lvs.services import Services
 from fastvrrp.lvs.telling import Telling
-from fastvrrp.model import FlushOnStop
+from fastvrrp.model import FlushOnStop, Namespaces
 from fastvrrp.track.frames import Closed, Frames
 from fastvrrp.track.scripts import Scripts
 
@@ -87,8 +86,12 @@ class Checkd:
             await self._news.wait()
             self._news.clear()
             assignment, self._whole = self._whole, None
-            if assignment is not None and not self._is_ended:
+            if assignment is None or self._is_ended:
+                continue
+            try:
                 await self._carry_out(assignment)
+            except Exception:
+                log.exception("a configuration could not be carried out")
         self._loop.remove_reader(self._told.socket.fileno())
         if self._balancer is None or self._services is None:
             return
@@ -100,38 +103,37 @@ class Checkd:
         await self._services.close(self._flush_on_stop)
 
     async def _carry_out(self, assignment: Assignment) -> None:
-        begin = assignment.begin
-        definitions = begin.definitions
+        configuration = assignment.configuration
+        definitions = configuration.definitions
         self._flush_on_stop = definitions.lvs.flush_on_stop
         self._scheduling.apply(definitions.processes)
         self._telling.configure(definitions)
-        self._tools.configure(definitions, begin.tls, assignment.files.track_files)
+        self._tools.configure(definitions, configuration.tls_client, configuration.track_files)
         adopted: Table | None = None
         if self._services is None or self._balancer is None:
-            open_ipvs = partial(Ipvs, definitions.namespaces.ipvs or None)
-            lvs = definitions.lvs
-            if begin.adopts:
-                adopted = await self._loop.run_in_executor(None, _table, open_ipvs)
-                lvs = replace(lvs, flushes_at_start=False)
-            self._services = Services(open_ipvs)
+            if assignment.begin.adopts:
+                lvs = replace(definitions.lvs, flushes_at_start=False)
+                configuration = replace(configuration, definitions=replace(definitions, lvs=lvs))
+                adopted = await self._loop.run_in_executor(None, _table, definitions.namespaces)
+            self._services = Services()
             patrol = Patrol(self._loop, self._tools)
             self._balancer = Balancer(self._loop, patrol, self._services, self._telling)
-            await self._services.adopt(lvs)
+            await self._services.adopt(configuration)
             what = "Health checks have begun"
         else:
-            await self._services.configure(definitions.lvs)
+            self._services.configure(configuration)
             what = "Health checks are reloaded"
-        servers = assignment.servers
-        self._balancer.configure(definitions, assignment.groups, servers, adopted)
+        self._balancer.configure(configuration, adopted)
         await self._balancer.settled()
         gc.collect()
         gc.freeze()  # what was told lives long
-        log.info("%s: %d virtual servers", what, len(servers))
+        log.info("%s: %d virtual servers", what, len(configuration.virtual_servers))
 
     def _on_readable(self) -> None:
         try:
             messages = self._told.receive()
         except Closed:
+            self._loop.remove_reader(self._told.socket.fileno())
             self._leave()
             return
         for message in messages:
@@ -165,10 +167,10 @@ class Checkd:
             self._logs.close()
 
 
-def _table(open_ipvs: partial[Ipvs]) -> Table | None:
+def _table(namespaces: Namespaces) -> Table | None:
     """What the kernel has; None where it has no IPVS, of which `Services` tells."""
     with suppress(OSError):
-        ipvs = open_ipvs()
+        ipvs = Ipvs(namespace_of(namespaces))
         try:
             return ipvs.table()
         finally:

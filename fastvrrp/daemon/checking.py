@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from fastvrrp.daemon.choices import Choices
+from fastvrrp.daemon.options import Half, Options, half_of
 from fastvrrp.model import SECOND, Configuration
 from fastvrrp.vrrp.follower import Follower
 
@@ -29,11 +29,11 @@ SLICE = 1_000_000
 class Checking(Follower):
     """The daemon's end."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, choices: Choices) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: Options) -> None:
         self._loop = loop
-        self._log = choices.log
-        self._releases = choices.releases_ipvs
-        self._pid_file = choices.checkers_pid
+        self._log = options.log
+        self._releases = options.releases_ipvs
+        self._pid_file = options.checkers_pid
         self._configuration = Configuration()
         self._companion: Companion | None = None
         self._parts: Iterator[Part] = iter(())
@@ -48,14 +48,7 @@ class Checking(Follower):
 
     def configure(self, configuration: Configuration) -> None:
         # What is of virtual routers is not kept from being forgotten.
-        self._configuration = Configuration(
-            definitions=configuration.definitions,
-            track_files=configuration.track_files,
-            bfd_instances=configuration.bfd_instances,
-            virtual_server_groups=configuration.virtual_server_groups,
-            virtual_servers=configuration.virtual_servers,
-            tls_client=configuration.tls_client,
-        )
+        self._configuration = half_of(configuration, Half.CHECKERS)
 
     def settle(self) -> Iterator[None]:
         """Has the process told what is different now; it hears everything and finds out itself."""

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from time import CLOCK_REALTIME, clock_gettime_ns, monotonic_ns
 
 from fastvrrp._table import Table
-from fastvrrp.daemon.choices import Choices
+from fastvrrp.daemon.options import Options
 from fastvrrp.kernel.links import Link, Links
 from fastvrrp.model import Configuration, State, SyncGroup
 from fastvrrp.observe.details import TrackerState
@@ -47,7 +47,7 @@ class Dumping(Follower):
         groups: Callable[[], Iterable[tuple[SyncGroup, State]]],
         trackers: Callable[[], Iterable[TrackerState]],
         processes: Callable[[], Mapping[str, int]],
-        choices: Choices,
+        options: Options,
     ) -> None:
         """`groups`, `trackers` and `processes` answer how things are now."""
         self._loop = loop
@@ -57,7 +57,7 @@ class Dumping(Follower):
         self._states_of_groups = groups
         self._trackers = trackers
         self._processes = processes
-        self._choices = choices
+        self._options = options
         self._configuration = Configuration()
         self._groups: dict[str, str] = {}
         self._cleared: dict[int, Counts] = {}
@@ -92,7 +92,7 @@ class Dumping(Follower):
         self._cleared.pop(instance.index, None)
 
     def settle(self) -> Iterator[None]:
-        if self._choices.dumps_configuration and not self._has_begun:
+        if self._options.dumps_configuration and not self._has_begun:
             for piece in as_data.document(self._routers(), self._whole()):
                 for line in piece.splitlines():
                     log.info("%s", line)
@@ -134,8 +134,8 @@ class Dumping(Follower):
 
     def _write(self, dump: Dump, pieces: Iterator[str]) -> Iterator[None]:
         definitions = self._configuration.definitions
-        path = place_of(dump, definitions, self._choices.network_namespace)
-        umask = self._choices.umask
+        path = place_of(dump, definitions, self._options.network_namespace)
+        umask = self._options.umask
         if umask is None:
             umask = definitions.processes.umask
         file: DumpFile | None = None

@@ -1,7 +1,7 @@
 """The process that reads a configuration for the daemon: `python -m fastvrrp.daemon.reader`.
 
-Arguments: `start` or `reload`, the file, the configuration's ID or nothing, and which half of it
-is wanted (choices.Only). A reload's stdin
+Arguments: `start` or `reload`, the file, the configuration's ID or nothing, and which half of it is
+wanted. A reload's stdin
 has the digests of what runs. What is to be said goes to stdout, as daemon/reading.py has it.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fastvrrp.config import Reading, Severity, read
-from fastvrrp.daemon.choices import Only
+from fastvrrp.daemon.options import Half, half_of
 from fastvrrp.daemon.reading import (
     DIGEST_SIZE,
     NICENESS,
@@ -36,35 +36,27 @@ LEVELS = {Severity.WARNING: logging.WARNING, Severity.ERROR: logging.ERROR}
 
 def main(arguments: list[str]) -> None:
     """Reads, says what there is to be said, and ends."""
-    occasion, path, config_id, only = arguments
+    occasion, path, config_id, half = arguments
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.disable()  # it lives for one reading
     is_reload = occasion == "reload"
     if is_reload:
         os.nice(NICENESS)
     known = sys.stdin.buffer.read() if is_reload else b""
-    reading = half(read(path, config_id or None), Only(only))
+    reading = read(path, config_id or None)
     with os.fdopen(os.dup(1), "wb", buffering=1 << 16) as file:
-        say(PartWriter(file), reading, known, is_reload)
+        say(PartWriter(file), reading, known, is_reload, Half(half))
     os._exit(0)  # the memory goes faster when nobody tidies it up
 
 
-def half(reading: Reading, only: Only) -> Reading:
-    """What is left of a reading where the command line asks for one half."""
-    configuration = reading.configuration
-    if only is Only.VRRP:
-        configuration = replace(configuration, virtual_servers=(), virtual_server_groups=())
-    elif only is Only.CHECKERS:
-        configuration = replace(configuration, virtual_routers=(), sync_groups=())
-    return replace(reading, configuration=configuration)
-
-
-def say(stream: PartWriter, reading: Reading, known: bytes, is_reload: bool) -> None:
+def say(
+    stream: PartWriter, reading: Reading, known: bytes, is_reload: bool, half: Half = Half.BOTH
+) -> None:
     """Writes the whole stream; of a reload with an error nothing but the complaints."""
     complaints = [(LEVELS[each.severity], str(each)) for each in reading.complaints]
     for part in in_parts(complaints, PART_ITEMS):
         stream.write(Part.COMPLAINTS, part)
-    configuration = reading.configuration
+    configuration = half_of(reading.configuration, half)
     models = configuration.virtual_routers
     rest = replace(configuration, virtual_routers=())
     stream.write(Part.SUMMARY, Summary(rest, reading.has_errors, len(models)))

@@ -24,6 +24,7 @@ from hashlib import blake2b
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from fastvrrp.daemon.options import Half
 from fastvrrp.model import Configuration, VirtualRouter
 from fastvrrp.track.interpreter import LastWords, start_interpreter
 
@@ -143,11 +144,11 @@ def read_aside(
     path: str,
     config_id: str | None,
     on_complaint: Callable[[str], object],
-    only: str = "",
+    half: Half = Half.BOTH,
 ) -> Aside:
     """Reads a configuration in another process and waits for it; `on_complaint` hears every line
-    that `fastvrrp check` would print, `only` is daemon.choices.Only. Raises ReaderError."""
-    process = _spawn(path, config_id, only, None, None)
+    that `fastvrrp check` would print. Raises ReaderError."""
+    process = _spawn(path, config_id, half, None, None)
     assert process.stdout is not None
     summary: Summary | None = None
     routers: list[VirtualRouter] = []
@@ -199,10 +200,10 @@ class Reader:
         known: bytes | bytearray,
         on_end: Callable[[News | ReaderError], object],
         time_limit: float = TIME_LIMIT,
-        only: str = "",
+        half: Half = Half.BOTH,
     ) -> None:
-        """`known` has the digests of what runs, one after the other, `only` is choices.Only.
-        Raises OSError where no process can be made."""
+        """`known` has the digests of what runs, one after the other. Raises OSError where no
+        process can be made."""
         self._loop = loop
         self._on_end = on_end
         self._news = News()
@@ -212,7 +213,7 @@ class Reader:
         try:
             os.write(handover, known)
             os.lseek(handover, 0, os.SEEK_SET)
-            self._process = _spawn(path, config_id, only, handover, self._last_words)
+            self._process = _spawn(path, config_id, half, handover, self._last_words)
         except OSError:
             self._last_words.close()
             raise
@@ -274,12 +275,16 @@ class Reader:
 
 
 def _spawn(
-    path: str, config_id: str | None, only: str, known: int | None, last_words: LastWords | None
+    path: str,
+    config_id: str | None,
+    half: Half,
+    known: int | None,
+    last_words: LastWords | None,
 ) -> subprocess.Popen[bytes]:
     """Starts a reader. With `known` (a file of digests) it is a reload's."""
     return start_interpreter(
         "fastvrrp.daemon.reader",
-        *("start" if known is None else "reload", path, config_id or "", only),
+        *("start" if known is None else "reload", path, config_id or "", half.value),
         stdin=subprocess.DEVNULL if known is None else known,
         stdout=subprocess.PIPE,
         last_words=last_words,

@@ -22,7 +22,7 @@ from fastvrrp._driver import Driver
 from fastvrrp._engine import Engine
 from fastvrrp._table import Table
 from fastvrrp.config.diff import Identity, differences, identities
-from fastvrrp.daemon.choices import Choices
+from fastvrrp.daemon.options import Options
 from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError, Summary
 from fastvrrp.daemon.reload_files import ReloadFile, write_complaints
 from fastvrrp.model import SECOND, Configuration, State, VirtualRouter
@@ -87,10 +87,10 @@ class Reloads:
         path: str,
         config_id: str | None,
         running: Running,
-        choices: Choices,
+        options: Options,
     ) -> None:
         """`path` is absolute: the daemon's folder is another than its caller's."""
-        self._choices = choices
+        self._options = options
         self._file = ReloadFile()
         self._loop = loop
         self._path = path
@@ -110,7 +110,7 @@ class Reloads:
         self._is_wanted_again = False
         self._began = monotonic()
         log.info("Reloading %s", self._path)
-        self._file.begin(self._running.configuration.definitions, self._choices.network_namespace)
+        self._file.begin(self._running.configuration.definitions, self._options.network_namespace)
         try:
             self._reader = Reader(
                 self._loop,
@@ -118,7 +118,7 @@ class Reloads:
                 self._config_id,
                 self._running.digests,
                 self._on_read,
-                only=self._choices.only,
+                half=self._options.half,
             )
         except OSError as error:
             self._file.end()

@@ -30,9 +30,9 @@ from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
 from fastvrrp.daemon import dumping
 from fastvrrp.daemon.checking import Checking
-from fastvrrp.daemon.choices import Choices
 from fastvrrp.daemon.dumping import Dumping
 from fastvrrp.daemon.exporting import Exporting
+from fastvrrp.daemon.options import Options
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
 from fastvrrp.daemon.reload_files import ReloadTimes
@@ -56,6 +56,7 @@ from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.routing import Routing
 from fastvrrp.vrrp.split_brain import SplitBrains
+from fastvrrp.vrrp.sync_daemon import SyncDaemons
 from fastvrrp.vrrp.sync_groups import GroupNews, SyncGroups
 from fastvrrp.vrrp.tracking import Tracking
 from fastvrrp.vrrp.transitions import Transitions
@@ -91,10 +92,10 @@ class Vrrpd:
         path: Path,
         config_id: str | None,
         segment: Path,
-        choices: Choices = Choices(),  # noqa: B008 - it is frozen
+        options: Options = Options(),  # noqa: B008 - it is frozen
     ) -> None:
         self._segment = segment
-        self._choices = choices
+        self._options = options
         models = read.configuration.virtual_routers
         self._read = read
         self._loop = uvloop.new_event_loop()
@@ -202,7 +203,7 @@ class Vrrpd:
             self._groups.states,
             tracking.states,
             tracking.counts,
-            choices,
+            options,
         )
         self._routing = Routing(
             self._upkeep, self._roster, self._links, self._sysctls, self._loop.call_later
@@ -218,12 +219,18 @@ class Vrrpd:
             split_brains,
             self._daemon_scripts,
             notifier,
+            SyncDaemons(
+                self._roster.instances,
+                lambda index: self._table.state(index) == State.MASTER,
+                self._run_elsewhere,
+                self._loop.call_later,
+            ),
             GroupNews(self._groups),
-            Checking(self._loop, choices),
+            Checking(self._loop, options),
             self._showing,
-            Exporting(self._loop, self._run_elsewhere, places, choices.metrics),
+            Exporting(self._loop, self._run_elsewhere, places, options.metrics),
             self._dumping,
-            ProcessSettings(Scheduling(self._loop, Role.VRRP, choices.process_name)),
+            ProcessSettings(Scheduling(self._loop, Role.VRRP, options.process_name)),
             self._reload_times,
         )
         self._roster.followers = self._transitions.followers = self._followers
@@ -244,7 +251,7 @@ class Vrrpd:
                 self._listen,
                 self._followers,
             ),
-            choices,
+            options,
         )
         self._reload_times.reload = self._reloads.request
         self._work_is_scheduled = False
@@ -331,7 +338,7 @@ class Vrrpd:
 
     def _settle_what_stays(self) -> None:
         """Says what those that stop now leave in the kernel."""
-        keeps = not self._choices.releases_addresses
+        keeps = not self._options.releases_addresses
         self._transitions.keeps_addresses = self._routing.keeps_routes = keeps
 
     def _delay_masters(self, vrrp: Vrrp) -> None:

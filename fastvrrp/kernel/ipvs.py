@@ -31,6 +31,7 @@ from fastvrrp.model import (
     IpvsDestinationKey,
     IpvsService,
     IpvsServiceKey,
+    Namespaces,
 )
 
 # linux/genetlink.h
@@ -41,8 +42,16 @@ CTRL_ATTR_FAMILY_NAME = 2
 CTRL_VERSION = 2
 
 MODULE = "ip_vs"
+DEFAULT_NAMESPACE = "/proc/1/ns/net"
+"""The machine's, or the container's."""
 Destinations = dict[IpvsDestinationKey, IpvsDestination]
 Table = dict[IpvsServiceKey, tuple[IpvsService, Destinations]]
+
+
+def namespace_of(written: Namespaces) -> str | None:
+    """The `namespace` for Ipvs that `net_namespace_ipvs` asks for; without a name it is the default
+    one."""
+    return DEFAULT_NAMESPACE if written.ipvs == "" else written.ipvs
 
 
 class Action(Enum):
@@ -90,8 +99,15 @@ class Ipvs:
         """`namespace` is a name of ip-netns(8) or the path of a namespace; None is the calling
         thread's. Loads the module where the kernel has no IPVS. Raises OSError where that fails or
         the namespace is missing."""
-        with netns.inside(namespace) if namespace else nullcontext():
-            self._requests = Requests(NETLINK_GENERIC)
+        try:
+            with netns.inside(namespace) if namespace else nullcontext():
+                self._requests = Requests(NETLINK_GENERIC)
+        except FileNotFoundError:
+            raise OSError(
+                errno.ENOENT,
+                f"there is no network namespace {namespace}: make it (ip netns add), or correct"
+                " net_namespace_ipvs",
+            ) from None
         try:
             self._family = self._find_family()
         except OSError:

@@ -22,18 +22,14 @@ them 20 to 40; a new context asks the kernel for all of them first, which takes 
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
 from ipaddress import ip_address
 from typing import NamedTuple
 
+from fastvrrp.kernel.libnftables import Nft, give_back
 from fastvrrp.kernel.nfnetlink import is_there, tables_with_chains
 
-LIBRARY = "libnftables.so.1"
 MARK = "fastvrrp_"
 TABLE = "fastvrrp"
 """Where the configuration names none."""
@@ -139,7 +135,7 @@ class PacketFilter:
 
     def __init__(self) -> None:
         self._table = ""
-        self._nft: _Nft | None = None
+        self._nft: Nft | None = None
         """For changes."""
 
     def make(self, shape: Shape, elements: Collection[Element]) -> None:
@@ -158,20 +154,20 @@ class PacketFilter:
             script += _commands(shape.table, dict.fromkeys(elements, True))
         self._forget()
         if script:
-            made = _Nft()
+            made = Nft()
             try:
                 made.run("\n".join(script))
             finally:
                 made.close()
                 if len(elements) >= MANY:
-                    _give_back()
+                    give_back()
         self._table = shape.table if elements else ""
 
     def change(self, changes: Mapping[Element, bool]) -> None:
         """Adds elements (True) and removes others (False). What is so already stays so; but the
         table must have been made, with an element of the same kind."""
         if self._nft is None:
-            self._nft = _Nft()
+            self._nft = Nft()
         self._nft.run("\n".join(_commands(self._table, changes)))
 
     def stands(self) -> bool:
@@ -207,57 +203,3 @@ def _commands(table: str, changes: Mapping[Element, bool]) -> list[str]:
         for verb, sets in (("add", every), ("delete", gone))
         for name, members in sets.items()
     ]
-
-
-class _Nft:
-    """A context of libnftables."""
-
-    def __init__(self) -> None:
-        self._library = _library()
-        self._context = self._library.nft_ctx_new(0)
-        if not self._context:
-            raise OSError(errno.ENOMEM, "nftables cannot begin")
-        self._library.nft_ctx_buffer_error(self._context)
-
-    def run(self, script: str) -> None:
-        """Carries out commands of nft, all or none."""
-        library, context = self._library, self._context
-        if library.nft_run_cmd_from_buffer(context, os.fsencode(script)):
-            said = library.nft_ctx_get_error_buffer(context).decode(errors="replace")
-            raise OSError(errno.EINVAL, f"nftables: {_first_error(said)}")
-
-    def close(self) -> None:
-        self._library.nft_ctx_free(self._context)
-
-
-def _first_error(said: str) -> str:
-    """The first error of what nft says, with the name that it is about, in one line."""
-    lines = said.splitlines()
-    return lines[0].partition("Error: ")[2] or lines[0] if lines else "no reason given"
-
-
-def _give_back() -> None:
-    """Gives free memory back to the machine: 4,080 elements take 4 MB, which would stay with the
-    thread's arena."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:  # glibc's
-        trim(0)
-
-
-@cache
-def _library() -> ctypes.CDLL:
-    """libnftables(3) with the types of what is used of it."""
-    try:
-        library = ctypes.CDLL(LIBRARY)
-    except OSError:
-        raise OSError(
-            errno.ENOENT, f"{LIBRARY} is missing: install libnftables1, as Debian names it"
-        ) from None
-    library.nft_ctx_new.argtypes = [ctypes.c_uint32]
-    library.nft_ctx_new.restype = ctypes.c_void_p
-    library.nft_ctx_free.argtypes = [ctypes.c_void_p]
-    library.nft_ctx_buffer_error.argtypes = [ctypes.c_void_p]
-    library.nft_ctx_get_error_buffer.argtypes = [ctypes.c_void_p]
-    library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
-    library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-    return library

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from fastvrrp.kernel.ipvs import Table
@@ -21,6 +21,7 @@ from fastvrrp.lvs.services import Services, destination_of, services_of
 from fastvrrp.lvs.telling import Telling
 from fastvrrp.model import (
     Checker,
+    Configuration,
     GlobalDefinitions,
     IpvsDestinationKey,
     IpvsService,
@@ -82,29 +83,33 @@ class Balancer:
 
     def configure(
         self,
-        definitions: GlobalDefinitions,
-        groups: Mapping[str, VirtualServerGroup],
-        models: Iterable[VirtualServer],
+        configuration: Configuration,
         adopted: Table | None = None,
     ) -> None:
-        """These are the virtual servers from now on. With `adopted`, what the kernel has, they go
+        """Its virtual servers are those from now on. With `adopted`, what the kernel has, they go
         on as another process left them; those that it does not have begin."""
-        wanted = {identity_of(model): model for model in models}
-        for identity in [each for each in self._works if each not in wanted]:
-            self._apart(self._works[identity].model, partial(self._remove, identity))
+        definitions = configuration.definitions
+        groups = {group.name: group for group in configuration.virtual_server_groups}
+        wanted = {identity_of(model): model for model in configuration.virtual_servers}
         if any(model.suspends_without_address for model in wanted.values()):
-            self._watch_addresses(definitions)
+            self._watch_addresses()
         elif self._presence is not None:
             self._presence.close()
             self._presence = None
+        for identity, work in list(self._works.items()):
+            model = wanted.get(identity)
+            if model is None:
+                self._apart(work.model, partial(self._remove, identity))
+                continue
+            group = groups.get(model.group or "")
+            self._apart(model, partial(self._go_on, work, model, group))
+        before, self._works = self._works, {}
         for identity, model in wanted.items():
-            group = groups.get(model.group) if model.group is not None else None
-            work = self._works.get(identity)
-            if work is None:
-                begin = partial(self._add, definitions, model, group, adopted)
-                self._apart(model, begin)
-            elif work.model != model or work.group != group:
-                self._apart(model, partial(self._change, work, model, group))
+            if identity in before:
+                self._works[identity] = before[identity]
+            else:
+                group = groups.get(model.group or "")
+                self._apart(model, partial(self._add, definitions, model, group, adopted))
         self._settle()
 
     async def settled(self) -> None:
@@ -142,7 +147,7 @@ class Balancer:
         adopted: Table | None,
     ) -> None:
         pool = Pool(model, notifies_at_start=definitions.lvs.notifies_at_start)
-        work = Work(model, group, pool, services_of(model, group))
+        work = Work(model, group, pool, services_of(model, group, self._services.mark_of(model)))
         self._works[identity_of(model)] = work
         self._telling.know(model)
         found = [adopted[each.key] for each in work.services if adopted and each.key in adopted]
@@ -153,10 +158,14 @@ class Balancer:
         self._stale[work] = None
         self._watch(work)
 
-    def _change(self, work: Work, model: VirtualServer, group: VirtualServerGroup | None) -> None:
+    def _go_on(self, work: Work, model: VirtualServer, group: VirtualServerGroup | None) -> None:
+        """One that was there before: it is changed where something is different."""
+        services = services_of(model, group, self._services.mark_of(model))
+        if (work.model, work.group, work.services) == (model, group, services):
+            return
         before, work.model, work.group = work.model, model, group
         old = {each.key for each in work.services}
-        work.services = services_of(model, group)
+        work.services = services
         for key in old - {each.key for each in work.services}:
             self._services.drop(key)
         self._telling.know(model)
@@ -237,10 +246,9 @@ class Balancer:
         finally:
             self._settling = None
 
-    def _watch_addresses(self, definitions: GlobalDefinitions) -> None:
+    def _watch_addresses(self) -> None:
         if self._presence is None:
-            size = definitions.buffers.lvs_monitor.size
-            self._presence = Presence(self._loop, self._on_address, size)
+            self._presence = Presence(self._loop, self._on_address)
 
     def _on_address(self, address: bytes, is_here: bool) -> None:
         for work in self._works.values():

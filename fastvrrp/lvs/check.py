@@ -16,16 +16,11 @@ class Verdict:
     why: str = ""
     """What was wrong, or what was found, for a person; a part of a log line."""
     weight: int | None = None
-    """The weight that a dynamic check asks for; None where it asks for none."""
-    added_weight: int = 0
-    """What a FILE_CHECK adds to the weight."""
+    """The weight that a dynamic MISC_CHECK asks for, and what a FILE_CHECK adds to the server's;
+    None where it asks for none."""
     line: str = ""
-    """The log line of this one check, in keepalived's words; `{service}` stands for the server."""
-
-    @property
-    def weights(self) -> tuple[int | None, int]:
-        """What it asks for, all in all."""
-        return self.weight, self.added_weight
+    """The log line of this one check, in keepalived's words; `{service}` stands for the server,
+    `{what}` for what was asked."""
 
 
 class CannotCheckError(Exception):

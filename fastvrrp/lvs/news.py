@@ -33,6 +33,8 @@ class ServerNews:
     occasion: Occasion
     is_quiet: bool = False
     """Only the log says it."""
+    was_up: bool | None = None
+    """Before; None where it was the opposite."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,13 +73,8 @@ class Watch:
 
     @property
     def weight(self) -> int | None:
-        """The weight that a dynamic MISC_CHECK asked for last."""
+        """The weight that a dynamic check asked for last (`Verdict.weight`)."""
         return self._round.latest.weight
-
-    @property
-    def added_weight(self) -> int:
-        """What a FILE_CHECK adds to the weight."""
-        return self._round.latest.added_weight
 
 
 class Round:
@@ -284,7 +279,7 @@ class Patrol:
             for line in dict.fromkeys(_lines(finding, of.watches)):
                 log.info("%s", line)
         has_weight = verdict.is_good and standing.is_known
-        if has_changed or (has_weight and verdict.weights != before.weights):
+        if has_changed or (has_weight and verdict.weight != before.weight):
             of.latest = verdict
             for watch in list(of.watches):
                 self._tell_one(of, watch)
@@ -310,7 +305,7 @@ def _standing(checker: Checker, questions: int) -> Standing:
         is_good=not timing.is_down_at_first,
         confirms=isinstance(checker, HttpCheck),
         is_hasty=isinstance(checker, HttpCheck) and checker.is_fast_recovering,
-        retries_at_first=isinstance(checker, SmtpCheck),
+        always_retries=isinstance(checker, SmtpCheck),
     )
 
 

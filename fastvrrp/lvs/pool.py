@@ -5,7 +5,8 @@ news of what has changed, in keepalived's order: weights, servers, the quorum, t
 
 - A real server is up when all its checkers are good; without a checker it always is.
 - Its weight is the configured one and what each dynamic checker adds to that: a FILE_CHECK what its
-  file says, a MISC_CHECK the difference to the weight that it asks for. It is never below 0.
+  file says, a MISC_CHECK the difference to the weight that it asks for; one that is bad adds
+  nothing. It is never below 0.
 - The quorum is lost when the servers that are up weigh less than `quorum - hysteresis`, and gained
   when they weigh `quorum + hysteresis`.
 - Without a quorum the sorry server is the only one that gets connections; where there is none, the
@@ -154,6 +155,8 @@ class Pool:
         was_up, share = member.is_up, member.share
         if verdict.is_good:
             news += self._weigh(member, checker, verdict)
+        else:
+            member.additions.pop(checker, None)
         was_good = member.opinions[checker]
         member.opinions[checker] = verdict.is_good
         is_up = member.is_up
@@ -221,8 +224,12 @@ class Pool:
 
     def _weigh(self, member: _Member, checker: Checker, verdict: Verdict) -> Iterator[News]:
         before = member.weight
-        asked = 0 if verdict.weight is None else verdict.weight - member.model.weight
-        member.additions[checker] = asked + verdict.added_weight
+        if verdict.weight is None:
+            member.additions.pop(checker, None)
+        elif isinstance(checker, FileCheck):
+            member.additions[checker] = verdict.weight
+        else:
+            member.additions[checker] = verdict.weight - member.model.weight
         if member.weight != before:
             yield WeightNews(member.model, before, member.weight, member.is_up)
 
@@ -235,9 +242,11 @@ class Pool:
         had_quorum = self._has_quorum
         limit = self.model.quorum + (-hysteresis if had_quorum else hysteresis)
         self._has_quorum = self._weight >= limit
-        if self._has_quorum != had_quorum or occasion is Occasion.START:
-            news.append(self._quorum_news(occasion))
         sorry = None if self._has_quorum else self.model.sorry_server
+        # At the start there was no quorum: that there is still none matters to a sorry server.
+        starts_down = occasion is Occasion.START and sorry is not None
+        if self._has_quorum != had_quorum or starts_down:
+            news.append(self._quorum_news(occasion))
         before, self._sorry = self._sorry, sorry
         is_same = before is not None and sorry is not None and key_of(before) == key_of(sorry)
         if is_same:
@@ -260,7 +269,8 @@ class Pool:
             self._weight -= member.share
             del self._members[key_of(member.model)]
             if was_up or occasion is Occasion.END:
-                yield ServerNews(member.model, False, occasion, not (tells and was_up))
+                is_quiet = not (tells and was_up)
+                yield ServerNews(member.model, False, occasion, is_quiet, was_up)
             is_short = self.weight < self.model.quorum - self.model.hysteresis
             if self._has_quorum and is_short:
                 self._has_quorum = False

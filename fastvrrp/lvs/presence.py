@@ -19,15 +19,14 @@ class Presence:
         self,
         loop: asyncio.AbstractEventLoop,
         on_change: Callable[[bytes, bool], None],
-        receive_buffer: int | None = None,
     ) -> None:
         """`on_change` is called with an address, in network order, that has come to this machine or
-        has left it. `receive_buffer` is that of the socket, in bytes. Raises OSError."""
+        has left it. Raises OSError."""
         self._loop = loop
         self._on_change = on_change
         self._places: dict[bytes, set[tuple[int, int]]] = {}
         """Where each address is: indexes of links, and lengths of prefixes."""
-        self._monitor = Monitor() if receive_buffer is None else Monitor(receive_buffer)
+        self._monitor = Monitor()
         self._places = _dumped()
         loop.add_reader(self._monitor.fileno(), self._on_readable)
 

@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from socket import AF_INET, AF_INET6
+from typing import TypeVar
 
-from fastvrrp.kernel.ipvs import Failure, Ipvs
+from fastvrrp.kernel.ipvs import Failure, namespace_of
 from fastvrrp.kernel.ipvs_messages import SCHEDULER_FLAGS, Timeouts
+from fastvrrp.lvs.marks import Marking, Marks
 from fastvrrp.lvs.table import Entry, KernelTable
 from fastvrrp.model import (
     SECOND,
+    Configuration,
     FlushOnStop,
     Forwarding,
     ForwardingMethod,
@@ -26,7 +31,6 @@ from fastvrrp.model import (
     IpvsDestinationKey,
     IpvsService,
     IpvsServiceKey,
-    Lvs,
     RealServer,
     SorryServer,
     VirtualServer,
@@ -35,15 +39,26 @@ from fastvrrp.model import (
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
+
+UNUSABLE = "IPVS cannot be used"
+UNMARKED = "Packets of groups cannot be marked, so their virtual servers get none"
+PLAIN = {method: Forwarding(method) for method in (ForwardingMethod.NAT, ForwardingMethod.DR)}
 RETRY = 30.0
 """Seconds until what the kernel has refused is tried again: a module may have come."""
 
 
 def services_of(
-    server: VirtualServer, group: VirtualServerGroup | None = None
+    server: VirtualServer, group: VirtualServerGroup | None = None, mark: int | None = None
 ) -> tuple[IpvsService, ...]:
-    """The services that a virtual server is; `group` is that of its name."""
-    return tuple(_service(server, key) for key in _keys_of(server, group))
+    """The services that a virtual server is; `group` is that of its name, and `mark` the one that
+    packets to its addresses have (`Services.mark_of`)."""
+    if mark is not None and group is not None:
+        families = dict.fromkeys(_family_of(span.first) for span in group.ranges)
+        keys: Iterable[IpvsServiceKey] = [IpvsServiceKey(each, mark=mark) for each in families]
+    else:
+        keys = _keys_of(server, group)
+    return tuple(_service(server, key) for key in keys)
 
 
 def destination_of(server: RealServer | SorryServer, weight: int) -> IpvsDestination:
@@ -61,16 +76,11 @@ def destination_of(server: RealServer | SorryServer, weight: int) -> IpvsDestina
 
 
 class Services:
-    """What is wanted of the kernel's IPVS. It belongs to the loop of the thread that uses it."""
+    """What is wanted of the kernel's IPVS. It belongs to one event loop."""
 
-    def __init__(
-        self,
-        open_ipvs: Callable[[], Ipvs] = Ipvs,
-        on_failure: Callable[[Failure], None] = lambda _: None,
-    ) -> None:
-        """`open_ipvs` is called in the other thread. `on_failure` hears of what the kernel refuses,
-        once for each; the log says it already."""
-        self._table = KernelTable(open_ipvs)
+    def __init__(self, on_failure: Callable[[Failure], None] = lambda _: None) -> None:
+        """`on_failure` hears of what the kernel refuses, once for each; the log says it already."""
+        self._table = KernelTable()
         self._on_failure = on_failure
         self._thread = ThreadPoolExecutor(1, "ipvs")
         self._lock = asyncio.Lock()
@@ -79,32 +89,42 @@ class Services:
         """Keys of what was said since it was last carried out, in that order."""
         self._refused: dict[IpvsServiceKey, set[str]] = {}
         """What the log has been told of services that do not stand as they are to."""
-        self._lvs = Lvs()
-        self._is_open = False
-        self._is_missing = False
+        self._configuration = Configuration()
+        self._marks = Marks()
+        self._marking: Marking | None = None
+        self._is_configured = False
+        """Whether the kernel has the timeouts."""
+        self._said: dict[str, str] = {}
+        """What the log has been told of what cannot be done at all."""
         self._retrying: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_due = False
+        """Whether something has happened by itself that asks for settling."""
+        self._settling: asyncio.Task[None] | None = None
 
-    async def adopt(self, lvs: Lvs) -> None:
+    async def adopt(self, configuration: Configuration) -> None:
         """Opens IPVS, empties it where `lvs_flush` wants it, and reads what services there are:
-        those that are wanted later are changed, not made. Sets the timeouts. Where the kernel has
-        no IPVS the log says so, and it is tried again later."""
-        self._lvs = lvs
+        those that are wanted later are changed, not made. Where the kernel has no IPVS the log says
+        so, and it is tried again later."""
+        self.configure(configuration)
         async with self._lock:
             await self._open()
 
-    async def configure(self, lvs: Lvs) -> None:
-        """Sets the timeouts that a reload has brought."""
-        self._lvs = lvs
-        async with self._lock:
-            self._is_open = False
-            await self._open()
+    def configure(self, configuration: Configuration) -> None:
+        """Timeouts, and the marks of groups, are like this from now on, once it is settled."""
+        self._configuration = replace(configuration, virtual_routers=(), virtual_servers=())
+        self._marks.configure(configuration)
+        self._is_configured = False
+
+    def mark_of(self, server: VirtualServer) -> int | None:
+        """The firewall mark that a virtual server has instead of its group's addresses; None where
+        it has them (`nftables_ipvs`)."""
+        return self._marks.mark_of(server)
 
     def want(
         self, service: IpvsService, destinations: Mapping[IpvsDestinationKey, IpvsDestination]
     ) -> None:
         """A service is to be there with exactly these destinations, once it is settled."""
-        self._wanted[service.key] = Entry(service, dict(destinations))
+        self._wanted[service.key] = Entry(service, _fitting(service.key, destinations))
         self._changed[service.key] = None
 
     def drop(self, key: IpvsServiceKey) -> None:
@@ -115,18 +135,18 @@ class Services:
     async def settle(self) -> None:
         """Carries out all that was said until now; several may wait for it at once."""
         async with self._lock:
-            await self._open()
-            if not self._is_open or not self._changed:
+            if not await self._open():
                 return
             keys, self._changed = list(self._changed), {}
-            wanted = [(key, self._wanted.get(key)) for key in keys]
-            loop = asyncio.get_running_loop()
+            staying = [(key, self._wanted[key]) for key in keys if key in self._wanted]
+            going = [(key, None) for key in keys if key not in self._wanted]
             try:
-                failures = await loop.run_in_executor(self._thread, self._table.carry_out, wanted)
+                failures = await self._elsewhere(self._table.carry_out, staying)
+                await self._mark()
+                failures += await self._elsewhere(self._table.carry_out, going)
             except OSError as error:
-                log.error("IPVS does not answer: %s", error.strerror)
+                self._tell("IPVS does not answer", error)
                 self._changed = dict.fromkeys(keys) | self._changed
-                self._retry_later()
                 return
             self._take(keys, failures)
 
@@ -134,39 +154,79 @@ class Services:
         """Removes the services from the kernel as `lvs_flush_on_stop` says, and ends."""
         if self._retrying is not None:
             self._retrying.cancel()
+        if self._settling is not None:
+            await self._settling
         async with self._lock:
-            loop = asyncio.get_running_loop()
+            if self._marking is not None:
+                asyncio.get_running_loop().remove_reader(self._marking.fileno())
             try:
-                await loop.run_in_executor(self._thread, self._table.close, mode)
+                await self._elsewhere(self._table.close, mode)
+                if self._marking is not None:
+                    await self._elsewhere(self._marking.close)
             except OSError as error:
                 log.error("IPVS cannot be emptied: %s", error.strerror)
         self._thread.shutdown()
 
-    async def _open(self) -> None:
-        if self._is_open:
-            return
-        lvs = self._lvs
-        timeouts = Timeouts(
-            *(
-                None if time is None else time // SECOND
-                for time in (lvs.tcp_timeout, lvs.tcp_fin_timeout, lvs.udp_timeout)
-            )
-        )
+    async def _elsewhere(self, run: Callable[..., Result], *arguments: object) -> Result:
+        """Calls something in the other thread."""
         loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(run, *arguments))
+
+    async def _open(self) -> bool:
+        """Opens IPVS and sets the timeouts, where that was not done; False where it cannot be."""
+        if self._is_configured:
+            return True
+        if UNUSABLE in self._said and self._retrying is not None:
+            return False
+        definitions = self._configuration.definitions
+        lvs = definitions.lvs
+        times = (lvs.tcp_timeout, lvs.tcp_fin_timeout, lvs.udp_timeout)
+        timeouts = Timeouts(*(None if time is None else time // SECOND for time in times))
+        namespace = namespace_of(definitions.namespaces)
         try:
-            await loop.run_in_executor(
-                self._thread, self._table.open, lvs.flushes_at_start, timeouts
-            )
+            await self._elsewhere(self._table.open, namespace, lvs.flushes_at_start)
         except OSError as error:
-            if not self._is_missing:
-                log.error("IPVS cannot be used: %s", error.strerror)
-            self._is_missing = True
-            self._retry_later()
+            self._tell(UNUSABLE, error)
+            return False
+        self._said.pop(UNUSABLE, None)
+        self._is_configured = True
+        try:
+            await self._elsewhere(self._table.set_timeouts, timeouts)
+        except OSError as error:
+            log.error("IPVS does not take lvs_timeouts: %s", error.strerror)
+        return True
+
+    async def _mark(self) -> None:
+        """Has packets of groups marked as they are to be now."""
+        if self._marking is None:
+            if not self._marks.marked:
+                return
+            namespace = namespace_of(self._configuration.definitions.namespaces)
+            try:
+                self._marking = await self._elsewhere(Marking, namespace)
+            except OSError as error:
+                self._tell(UNMARKED, error)
+                return
+            asyncio.get_running_loop().add_reader(self._marking.fileno(), self._on_ruleset)
+        try:
+            await self._elsewhere(self._marking.settle, self._marks.table, self._marks.marked)
+        except OSError as error:
+            self._tell(UNMARKED, error)
         else:
-            self._is_open = True
-            if self._is_missing:
-                log.info("IPVS can be used now")
-            self._is_missing = False
+            self._said.pop(UNMARKED, None)
+
+    def _on_ruleset(self) -> None:
+        """Somebody changed the ruleset: a firewall that starts anew flushes all of it."""
+        if self._marking is not None:
+            self._marking.read()
+            self._settle_soon()
+
+    def _tell(self, what: str, error: OSError) -> None:
+        """Says what cannot be done, once, and tries again later."""
+        if self._said.get(what) != error.strerror:
+            log.error("%s: %s", what, error.strerror)
+        self._said[what] = error.strerror or ""
+        self._retry_later()
 
     def _take(self, keys: list[IpvsServiceKey], failures: list[Failure]) -> None:
         """Tells of what has failed, once."""
@@ -190,9 +250,32 @@ class Services:
     def _retry(self) -> None:
         self._retrying = None
         self._changed = dict.fromkeys(self._refused) | self._changed
-        task = asyncio.get_running_loop().create_task(self.settle())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._settle_soon()
+
+    def _settle_soon(self) -> None:
+        self._is_due = True
+        if self._settling is None or self._settling.done():
+            self._settling = asyncio.get_running_loop().create_task(self._settle_while_due())
+
+    async def _settle_while_due(self) -> None:
+        while self._is_due:
+            self._is_due = False
+            await self.settle()
+
+
+def _fitting(
+    key: IpvsServiceKey, destinations: Mapping[IpvsDestinationKey, IpvsDestination]
+) -> dict[IpvsDestinationKey, IpvsDestination]:
+    """Destinations as a service can have them: a packet that is not translated keeps its port,
+    which behind a mark is any. Where two become one the first one stays."""
+    fitting: dict[IpvsDestinationKey, IpvsDestination] = {}
+    for own, destination in destinations.items():
+        if own.port == key.port or destination.forwarding.method == ForwardingMethod.NAT:
+            fitting.setdefault(own, destination)
+        else:
+            moved = IpvsDestinationKey(own.address, key.port)
+            fitting.setdefault(moved, replace(destination, key=moved))
+    return fitting
 
 
 def _keys_of(server: VirtualServer, group: VirtualServerGroup | None) -> Iterator[IpvsServiceKey]:
@@ -225,7 +308,8 @@ def _usual_family(server: VirtualServer, group: VirtualServerGroup) -> int:
 
 def _service(server: VirtualServer, key: IpvsServiceKey) -> IpvsService:
     mask = server.persistence_mask if server.persistence_timeout else None
-    if mask is not None and mask == b"\xff" * len(mask):
+    size = 4 if key.family == AF_INET else 16
+    if mask is not None and (len(mask) != size or mask == b"\xff" * size):
         mask = None
     return IpvsService(
         key,
@@ -234,13 +318,13 @@ def _service(server: VirtualServer, key: IpvsServiceKey) -> IpvsService:
         server.is_one_packet,
         server.persistence_timeout,
         mask,
-        server.persistence_engine,
+        server.persistence_engine if server.persistence_timeout else None,
     )
 
 
 def _forwarding(written: Forwarding) -> Forwarding:
     """How packets are forwarded, without what only counts for tunnels."""
-    return written if written.method == ForwardingMethod.TUN else Forwarding(written.method)
+    return PLAIN.get(written.method, written)
 
 
 def _family_of(address: bytes) -> int:

@@ -5,12 +5,13 @@ or with several URLs several, one asked after the other.
 
     it is          a question is answered well         a question is answered badly
     ------------   ---------------------------------   ------------------------------------------
-    not known yet  the next one; after the last: good  bad at once (SMTP_CHECK: as one that is good)
+    not known yet  the next one; after the last: good  bad at once
     good           the next one                        the same again, `retry` times; then bad
     bad            the first one (see below)           the same again
     coming back    the next one; after the last: good  bad; the same again
 
 Between two checks lies `delay_loop`, but before a repetition of what is good `delay_before_retry`.
+SMTP_CHECK alone repeats a failure in any standing, `retry` times.
 One question that is answered well makes a server good that was bad. With URLs the one at fault must
 be answered well, and then all of them (so with one URL two answers in a row): "coming back". With
 `fast_recovery` nothing lies between two URLs of a server that is not good.
@@ -43,14 +44,14 @@ class Standing:
     """All questions are asked again before it is good: URLs."""
     is_hasty: bool = False
     """`fast_recovery`."""
-    retries_at_first: bool = False
-    """Also before anything is known."""
+    always_retries: bool = False
+    """Also where it is not good."""
     is_known: bool = False
     """It was found to be good or bad."""
     question: int = 0
     """Which one is asked next, from 0."""
     tried: int = 0
-    """Failures in a row, of one that is good."""
+    """Failures in a row that are being repeated."""
     _comes_back: bool = False
 
     def take(self, is_good: bool) -> bool:
@@ -82,7 +83,7 @@ class Standing:
         return True
 
     def _take_bad(self) -> bool:
-        may_retry = self.is_good if self.is_known else self.retries_at_first
+        may_retry = self.always_retries or (self.is_known and self.is_good)
         if may_retry and self.tried < self.retry:
             self.tried += 1
             return False

@@ -8,7 +8,7 @@ then what the kernel has is read again, and the difference is carried out once m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from fastvrrp.kernel.ipvs import Action, Change, Destinations, Failure, Ipvs
@@ -61,22 +61,25 @@ def difference(have: Entry | None, want: Entry | None) -> Iterator[Change]:
 class KernelTable:
     """It is used by one thread at a time, and blocks as long as the kernel does."""
 
-    def __init__(self, open_ipvs: Callable[[], Ipvs]) -> None:
-        self._open = open_ipvs
+    def __init__(self) -> None:
         self._ipvs: Ipvs | None = None
         self._found: dict[IpvsServiceKey, IpvsService] = {}
         """What was there at the start and is not ours."""
         self._known: dict[IpvsServiceKey, Entry] = {}
         """What the kernel has of what is ours."""
 
-    def open(self, is_flushed: bool, timeouts: Timeouts) -> None:
-        """Begins; `is_flushed` removes what others have left. Raises OSError where there is no
-        IPVS, and may then be called again."""
+    def open(self, namespace: str | None, is_flushed: bool) -> None:
+        """Begins, where that was not done; `is_flushed` removes what others have left. Raises
+        OSError where there is no IPVS, and may then be called again."""
         if self._ipvs is None:
-            self._ipvs = self._open()
+            self._ipvs = Ipvs(namespace)
             if is_flushed:
                 self._ipvs.flush()
             self._found = self._ipvs.services()
+
+    def set_timeouts(self, timeouts: Timeouts) -> None:
+        """Sets how long connections are kept. Raises OSError where the kernel refuses that."""
+        assert self._ipvs is not None
         self._ipvs.set_timeouts(timeouts)
 
     def carry_out(self, wanted: Iterable[Wanted]) -> list[Failure]:
@@ -84,6 +87,8 @@ class KernelTable:
         OSError where IPVS does not answer at all."""
         assert self._ipvs is not None
         wanted = list(wanted)
+        if not wanted:
+            return []
         failures = self._change(wanted)
         if failures:
             again = {failure.change.service.key for failure in failures}

@@ -125,7 +125,8 @@ class Telling:
     def _tell_quorum(self, model: VirtualServer, news: QuorumNews) -> None:
         name = virtual_name(model)
         text = _quorum_text(news)
-        log.info("%s for VS %s", text, name)
+        if news.occasion in (Occasion.START, Occasion.CHECK):
+            log.info("%s for VS %s", text, name)
         self._fifos.tell(QuorumLine(name, news.is_up))
         script = model.quorum_up if news.is_up else model.quorum_down
         if script is not None:
@@ -165,7 +166,8 @@ def _say_server(model: VirtualServer, news: ServerNews) -> None:
         case Occasion.REMOVAL:
             log.info("Removing service %s from VS %s", real, virtual)
         case Occasion.END:
-            log.info("Shutting down service %s from VS %s", real, virtual)
+            state = "(inhibited) " if inhibits and not news.was_up else ""
+            log.info("Shutting down %sservice %s from VS %s", state, real, virtual)
         case Occasion.CHECK if inhibits:
             log.info("%s service %s of VS %s", _enabling(news.is_up), real, virtual)
         case Occasion.CHECK if news.is_up:

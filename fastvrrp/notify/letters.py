@@ -31,6 +31,10 @@ SPLIT_BRAINS = {
 """What is changed, and the text: fastvrrp's own."""
 
 
+LONGEST_LINE = 998
+"""Octets of a line (RFC 5322 section 2.1.1): keepalived folds no header, which filters may need."""
+
+
 class Letter(NamedTuple):
     """A mail as it goes to the server."""
 
@@ -71,7 +75,7 @@ def compose(words: Words, since: float, mail: Mail, router_id: str) -> Letter:
     header would not be one: a line's end in a name."""
     sender = mail.sender or f"keepalived@{socket.gethostname()}"
     subject = f"[{router_id}] {words.subject}"
-    message = EmailMessage(SMTP)
+    message = EmailMessage(SMTP.clone(max_line_length=LONGEST_LINE))
     message["Date"] = datetime.fromtimestamp(since).astimezone()
     message["From"] = sender
     message["Subject"] = subject

@@ -28,7 +28,18 @@ from fastvrrp.track.errands import Errands
 from fastvrrp.track.frames import Closed, Frames
 from fastvrrp.track.interpreter import CALLERS_PATH
 from fastvrrp.track.obstacles import found, obstacle, own_credentials
-from fastvrrp.track.script import Command, Inspection, News, Remark, Resident, Tally, Watched
+from fastvrrp.track.script import (
+    Command,
+    Inspection,
+    News,
+    Outcome,
+    Remark,
+    Resident,
+    Tally,
+    Trial,
+    Watched,
+)
+from fastvrrp.track.trials import Trials
 
 TIMED_OUT = "timed_out"
 """Reason of a failure."""
@@ -71,6 +82,7 @@ class Runner:
         self._numbers = itertools.count()
         self._is_ending = False
         self._errands = Errands(spawn, lambda line: self._daemon.send(json.dumps([line]).encode()))
+        self._trials = Trials(spawn, self._tell)
 
     def serve(self) -> None:
         """Runs until the daemon closes its end, and no check and no resident runs any more."""
@@ -80,7 +92,7 @@ class Runner:
         poll = select.poll()
         poll.register(woken, select.POLLIN)
         daemon = self._daemon.socket.fileno()
-        while not self._is_ending or self._runs or self._errands.has_residents:
+        while self._is_busy:
             if not self._is_ending:
                 writing = select.POLLOUT if self._daemon.is_behind else 0
                 poll.register(daemon, select.POLLIN | writing)
@@ -96,6 +108,12 @@ class Runner:
             self._end_overdue()
             self._start_due()
 
+    @property
+    def _is_busy(self) -> bool:
+        if not self._is_ending:
+            return True
+        return bool(self._runs or self._trials) or self._errands.has_residents
+
     def _hear(self) -> bool:
         """Takes what the daemon says; False where it is gone."""
         try:
@@ -103,6 +121,8 @@ class Runner:
                 said = pickle.loads(message)
                 if isinstance(said, Watched):
                     self._take(said)
+                elif isinstance(said, Trial):
+                    self._trials.take(said, time.monotonic_ns())
                 elif isinstance(said, Command | Inspection | Resident):
                     self._errands.take(said)
                 else:
@@ -162,6 +182,8 @@ class Runner:
             if pid == 0:
                 return
             run = self._runs.pop(pid, None)
+            if run is None and self._trials.ended(pid, status, describe(status)):
+                continue
             if run is None:
                 self._errands.ended(pid, describe(status), os.waitstatus_to_exitcode(status))
                 continue
@@ -188,12 +210,14 @@ class Runner:
                 run.was_told = True
                 run.ends = now + GRACE
         self._errands.end_overdue(now)
+        self._trials.end_overdue(now)
 
     def _end_checks(self) -> None:
         """Nobody wants to know their results any more."""
         self._is_ending = True
         self._tallies.clear()
         self._due.clear()
+        self._trials.end_all(time.monotonic_ns())
         self._errands.end_residents(time.monotonic_ns() + GRACE)
         for pid, run in self._runs.items():
             _signal(pid, signal.SIGTERM)
@@ -208,7 +232,7 @@ class Runner:
         if self._tallies.get(tally.check.name) is tally:
             self._tell(Remark(tally.check.name, text))
 
-    def _tell(self, what: News | Remark) -> None:
+    def _tell(self, what: News | Remark | Outcome) -> None:
         self._daemon.send(json.dumps(what).encode())
 
     def _milliseconds_left(self) -> int | None:
@@ -216,6 +240,8 @@ class Runner:
         moments = [run.ends for run in self._runs.values()]
         if self._errands.ends is not None:
             moments.append(self._errands.ends)
+        if self._trials.ends is not None:
+            moments.append(self._trials.ends)
         if self._due:
             moments.append(self._due[0][0])
         if not moments:

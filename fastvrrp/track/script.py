@@ -45,6 +45,27 @@ class Resident(NamedTuple):
     """None ends it."""
 
 
+class Trial(NamedTuple):
+    """A command that is run once, and whose end is told; another run of that name is given up."""
+
+    name: str
+    command: Command | None
+    """None gives it up: it is ended, and nothing is told."""
+    timeout: int = 0
+    """Nanoseconds after which it is ended."""
+
+
+class Outcome(NamedTuple):
+    """How a trial ended."""
+
+    name: str
+    status: int | None
+    """Its exit status; None where it did not end by itself, or was not run."""
+    reason: str
+    """The same for a person, in keepalived's words."""
+    kind: str = "trial"
+
+
 class Check(NamedTuple):
     """A script that is run again and again, and whose exit status counts."""
 

@@ -13,7 +13,17 @@ from collections.abc import Callable, Iterable, Mapping
 
 from fastvrrp.track.companion import Companion
 from fastvrrp.track.runner import TIMED_OUT
-from fastvrrp.track.script import Check, Command, Inspection, News, Remark, Resident, Watched
+from fastvrrp.track.script import (
+    Check,
+    Command,
+    Inspection,
+    News,
+    Outcome,
+    Remark,
+    Resident,
+    Trial,
+    Watched,
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +41,8 @@ class Scripts:
         self._errands: list[Command | Inspection] = []
         """What is to be done when the other process has been started."""
         self._residents: dict[str, Resident] = {}
+        self._trials: dict[str, tuple[Trial, Callable[[Outcome], None]]] = {}
+        """Those whose end is awaited."""
         self.on_news: Callable[[str, bool], None] = lambda *_: None
         """Called with the name of a check that has become good or bad."""
 
@@ -64,6 +76,20 @@ class Scripts:
     def run(self, command: Command) -> None:
         """Runs a command once, whatever comes of it; the log says why one is not run."""
         self._send_off(command)
+
+    def try_out(self, trial: Trial, on_end: Callable[[Outcome], None]) -> None:
+        """Runs a command once, and tells how it ended. Should the other process die meanwhile, it
+        is run again by the next one."""
+        self._trials[trial.name] = trial, on_end
+        if self._runner.pid is None:
+            self._runner.start()
+        else:
+            self._runner.send(trial)
+
+    def give_up(self, name: str) -> None:
+        """Ends such a run; nothing is told."""
+        if self._trials.pop(name, None) is not None:
+            self._runner.send(Trial(name, None))
 
     def inspect(self, command: Command) -> None:
         """Has the log say what would keep a command from being run."""
@@ -100,6 +126,8 @@ class Scripts:
             self._say(check)
         for resident in self._residents.values():
             self._runner.send(resident)
+        for trial, _ in self._trials.values():
+            self._runner.send(trial)
         errands, self._errands = self._errands, []
         for errand in errands:
             self._runner.send(errand)
@@ -111,6 +139,11 @@ class Scripts:
         said = json.loads(message)
         if len(said) == 1:
             log.warning("%s", said[0])
+            return
+        if len(said) == len(Outcome._fields):
+            _, on_end = self._trials.pop(said[0], (None, None))
+            if on_end is not None:
+                on_end(Outcome(*said))
             return
         if said[0] not in self._checks:
             return

@@ -32,6 +32,8 @@ class Daemon(ABC):
         self.log_file = self.folder / "log"
         self.log_file.touch()
         self.log_start = 0
+        self.options: list[str] = []
+        """More of the command line."""
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def __repr__(self) -> str:
@@ -136,6 +138,7 @@ class Fastvrrp(Daemon):
                 *(str(Path(sys.executable).with_name("fastvrrp")), "run", "-n", "-l", "-D"),
                 *("-f", str(self.configuration_file)),
                 *("-p", str(self.folder / "fastvrrp.pid")),
+                *self.options,
             ]
         ]
 

@@ -83,16 +83,31 @@ def _range(word: str, port: int) -> AddressRange:
     return AddressRange(start, start[:14] + int(end, 16).to_bytes(2, "big"), port)
 
 
-def tls_client(entries: list[Entry]) -> TlsClient:
-    """Every `SSL` block; what is written later wins."""
+def tls_client(entries: list[Entry], complaints: Complaints) -> TlsClient:
+    """Every `SSL` block; what is written later wins. A file that is not there may be on the machine
+    that this is for; one that is none of its kind is no good anywhere."""
     if not entries:
         return TlsClient()
+    from fastvrrp.config.tls_files import TlsError, context_of  # noqa: PLC0415 - rare
+
     rows = entries[0].keyword.block
     assert rows is not None
     block = Block(rows, [inner for entry in entries for inner in entry.entries])
-    return TlsClient(
+    client = TlsClient(
         block.text("ca"), block.text("certificate"), block.text("key"), block.text("password")
     )
+    try:
+        context_of(client)
+    except TlsError as error:
+        last = {inner.keyword.name: inner for entry in entries for inner in entry.entries}
+        where = last[error.keyword].statement
+        if error.is_missing:
+            text = f"{error}; SSL_GET checks nothing until it can be"
+            complaints.warning(where, 1, text, is_ours=True)
+        else:
+            complaints.error(where, 1, f"{error}; SSL is left out", is_ours=True)
+            return TlsClient()
+    return client
 
 
 class ServerBuilder:
@@ -145,7 +160,7 @@ class ServerBuilder:
             is_one_packet=block.is_on("ops"),
             forwarding=forwarding,
             persistence_engine=block.text("persistence_engine"),
-            persistence_timeout=_persistence(block, 0 in sound.kind.ports),
+            persistence_timeout=_persistence(block, _needs_persistence(block, sound)),
             persistence_mask=self._mask(entry, block, family),
             is_down_at_first=block.is_on("alpha"),
             runs_scripts_at_end=block.is_on("omega"),
@@ -200,13 +215,32 @@ class ServerBuilder:
             inhibits=block.written.get("inhibit_on_failure", virtual.value("inhibit_on_failure"))
             is True,
             upper_threshold=block.number("uthreshold"),
-            lower_threshold=block.number("lthreshold"),
+            lower_threshold=self._lower_threshold(entry, block),
             notify_up=self._users.settled(block.command("notify_up")),
             notify_down=self._users.settled(block.command("notify_down")),
             sends_mail=block.is_on("smtp_alert", self._sends_mail is not False),
             snmp_name=block.text("snmp_name"),
             checkers=tuple(checkers),
         )
+
+    def _lower_threshold(self, entry: Entry, block: Block) -> int:
+        """`lthreshold`, where the kernel takes it: not above `uthreshold`, whose 0 is no limit."""
+        lower, upper = block.number("lthreshold"), block.number("uthreshold")
+        if lower <= upper:
+            return lower
+        statement = next(
+            inner.statement
+            for inner in reversed(entry.entries)
+            if inner.keyword.name == "lthreshold"
+        )
+        self._complaints.warning(
+            statement,
+            1,
+            f"lthreshold {lower} is above uthreshold {upper}, and the kernel would refuse the"
+            " server; it is ignored",
+            is_ours=True,
+        )
+        return 0
 
     def _sorry(self, sound: Sound, block: Block, forwarding: Forwarding) -> SorryServer | None:
         if sound.sorry is None:
@@ -259,6 +293,11 @@ class ServerBuilder:
             statement, 1, f"persistence_granularity {word} is no mask; every client is by itself"
         )
         return None
+
+
+def _needs_persistence(block: Block, sound: Sound) -> bool:
+    """Whether there is persistence although no time for it was written."""
+    return 0 in sound.kind.ports or "persistence_granularity" in block.written
 
 
 def _persistence(block: Block, is_needed: bool) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 from socket import SocketType  # the type under socket.socket, which takes a third of the time
 
 from fastvrrp.lvs.check import CannotCheckError
@@ -29,8 +30,6 @@ LOCAL_TROUBLE = frozenset(
     }
 )
 """Errors of socket(2), bind(2) and setsockopt(2) that say nothing of the target."""
-LINK_LOCAL = (0xFE80, 0xFEC0)
-"""The first two octets of link-local addresses: from, and to one before (RFC 4291, 2.5.6)."""
 
 
 class Route:
@@ -68,6 +67,11 @@ class Route:
         return made
 
     @property
+    def way(self) -> tuple[object, ...]:
+        """Equal for targets that one socket serves."""
+        return self.family, self._source, self._interface, self._mark
+
+    @property
     def destination(self) -> tuple[str, int] | tuple[str, int, int, int]:
         """What connect(2) takes. An interface that was made anew has another number."""
         if self._interface is None or self.family != socket.AF_INET6:
@@ -100,4 +104,8 @@ IP_BIND_ADDRESS_NO_PORT = 24
 
 def describe(error: OSError) -> str:
     """What an error says."""
-    return error.strerror or os.strerror(error.errno or 0)
+    if isinstance(error, ssl.SSLError):
+        return error.reason or str(error)
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or type(error).__name__

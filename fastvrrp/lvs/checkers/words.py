@@ -32,8 +32,6 @@ class Words:
     """It has become good."""
     bad: str = ""
     """It has become bad."""
-    answer: str = ""
-    """One answer of several was good, while the server is not; `{what}` is the question."""
 
 
 MISC = "Misc check for [{service} VS {virtual}] by [{what}]"
@@ -44,7 +42,6 @@ WORDS: dict[type[Checker], Words] = {
     HttpCheck: Words(
         "Remote Web server {service} succeed on service.",
         "HTTP_CHECK on service {service} failed{after}.",
-        "HTTP status code success to {service} url({what})",
     ),
     SmtpCheck: Words("Remote SMTP server {service} succeed on service.", "{line}"),
     DnsCheck: Words("", "{line}{after}"),
@@ -81,7 +78,7 @@ class Finding:
 
     def lines(self, service: str, virtual: str) -> Iterator[str]:
         """What the log says of it."""
-        line = self.verdict.line.format(service=service)
+        line = self.verdict.line.format(service=service, what=self.what)
         fields = {
             "service": service,
             "virtual": virtual,
@@ -90,15 +87,17 @@ class Finding:
             "what": self.what,
             "line": line,
         }
-        for words in filter(None, self._words()):
-            yield words.format(**fields)
+        for words in self._words():
+            said = words.format(**fields)
+            if said:
+                yield said
 
     def _words(self) -> Iterator[str]:
         words = WORDS[type(self.checker)]
         if self.verdict.is_good:
             if not self.was_good:
-                yield words.answer
-            if self.has_changed:
+                yield "{line}"
+            if self.has_changed and not (self.was_good and isinstance(self.checker, FileCheck)):
                 yield words.good
             return
         ends_with_it = self.has_changed and "{line}" in words.bad

@@ -1,5 +1,8 @@
-"""Virtual servers under fastvrrp and under keepalived: the same configuration, the same failures, and
-what is seen of them: IPVS, FIFO lines, scripts, and the lines of the log that people grep for."""
+"""Virtual servers under fastvrrp and under keepalived.
+
+With the same configuration and the same failures the same is seen of both: IPVS, FIFO lines,
+scripts, and the lines of the log that people grep for.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.timeout(180)
 
+PORTS = (8001, 8002, 8003)
+TCP_CHECK = "TCP_CHECK {\n connect_timeout 1\n}"
 PATIENCE = 40.0
 """Seconds: a guest is slow, and its host may be busy."""
 FOUND = re.compile(
     r"(?:Removing|Adding|Enabling|Disabling|Changing weight|Gained quorum|Lost quorum|Shutting down"
-    r"|Starting with quorum|service \S+ no longer|Suspending healthchecker).*"
+    r"|service \S+ no longer|Suspending healthchecker).*|Starting with quorum down"
 )
 """Lines of the log that are compared."""
 
@@ -76,6 +82,11 @@ class Director:
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self._lines = bytearray()
+        self._is_sorted = False
+        self.options: list[str] = []
+        """More of the command line."""
+        self.definition = ""
+        """In global_defs."""
         fifo = folder / "fifo"
         os.mkfifo(fifo)
         self._fifo = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
@@ -85,7 +96,8 @@ class Director:
 
     def write(self, text: str) -> None:
         definitions = (
-            f"global_defs {{\n script_user root\n lvs_notify_fifo {self._folder}/fifo\n}}\n"
+            f"global_defs {{\n script_user root\n lvs_notify_fifo {self._folder}/fifo\n"
+            f" {self.definition}\n}}\n"
         )
         self._configuration.write_text(definitions + text.replace("NOTE", f"{self._folder}/note"))
 
@@ -98,7 +110,7 @@ class Director:
             command = [*module, "-f", path, "-p", str(self._folder / "pid")]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*command, *self.options], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def reload(self) -> None:
@@ -110,9 +122,17 @@ class Director:
 
     def stop(self) -> None:
         assert self._process is not None
+        self.wait(self._is_noted)
         self._process.terminate()
         assert self._process.wait(PATIENCE) == 0
-        self._hear()
+        end = time.monotonic() + PATIENCE
+        while not self._is_noted():
+            assert time.monotonic() < end, f"{self.lines}\n{self.notes}"
+            time.sleep(0.05)
+
+    def _is_noted(self) -> bool:
+        """A script was run for every line; they take their time."""
+        return len(self.notes) >= len(self.lines)
 
     def end(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -140,7 +160,8 @@ class Director:
     def lines(self) -> list[str]:
         """What the FIFO was told."""
         self._hear()
-        return self._lines.decode().splitlines()
+        lines = self._lines.decode().splitlines()
+        return sorted(lines) if self._is_sorted else lines
 
     @property
     def notes(self) -> list[str]:
@@ -151,50 +172,71 @@ class Director:
     @property
     def words(self) -> list[str]:
         """Lines of the log that people grep for."""
-        return [found[0] for line in self.log.splitlines() if (found := FOUND.search(line))]
+        found = [match[0] for line in self.log.splitlines() if (match := FOUND.search(line))]
+        return sorted(found) if self._is_sorted else found
+
+    def sort(self) -> None:
+        """The order of what was seen does not matter."""
+        self._is_sorted = True
 
     def _hear(self) -> None:
         while select.select([self._fifo], [], [], 0)[0]:
             self._lines += os.read(self._fifo, 65536)
 
 
-@pytest.fixture
-def servers() -> Iterator[dict[int, Listener]]:
-    made = {port: Listener(port) for port in (8001, 8002)}
-    for each in made.values():
-        each.up()
-    yield made
-    for each in made.values():
-        each.down()
+@dataclass(frozen=True)
+class Seen:
+    """What is seen of one daemon."""
+
+    lines: list[str]
+    notes: list[str]
+    words: list[str]
 
 
-@pytest.fixture(params=["keepalived", "fastvrrp"])
-def director(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Director]:
-    yield from directed(request.param, tmp_path)
+Servers = dict[int, Listener]
+Story = Callable[[Director, Servers], None]
 
 
-def directed(kind: str, folder: Path) -> Iterator[Director]:
+def told(kind: str, story: Story, folder: Path) -> Seen:
+    """Plays a story with one daemon."""
     Path("/run/keepalived").mkdir(exist_ok=True)
+    folder.mkdir()
+    servers = {port: Listener(port) for port in PORTS}
+    for each in servers.values():
+        each.up()
     director = Director(kind, folder)
-    yield director
-    director.end()
-    subprocess.run(["ipvsadm", "-C"], check=True)
+    try:
+        story(director, servers)
+        return Seen(director.lines, director.notes, director.words)
+    finally:
+        director.end()
+        for each in servers.values():
+            each.down()
+        subprocess.run(["ipvsadm", "-C"], check=True)
 
 
-def real(port: int, *, more: str = "") -> str:
+def same(story: Story, folder: Path) -> Seen:
+    """Plays a story with keepalived, then with fastvrrp: what is seen of both is the same."""
+    theirs = told("keepalived", story, folder / "keepalived")
+    ours = told("fastvrrp", story, folder / "fastvrrp")
+    assert ours.lines == theirs.lines
+    assert ours.notes == theirs.notes
+    assert ours.words == theirs.words
+    return ours
+
+
+def real(port: int, more: str = "", *, weight: int = 2, checker: str = TCP_CHECK) -> str:
     return f"""
     real_server 127.0.0.1 {port} {{
-        weight 2
+        weight {weight}
         notify_up "NOTE up {port}"
         notify_down "NOTE down {port}"
-        TCP_CHECK {{
-            connect_timeout 1
-        }}
+        {checker}
         {more}
     }}"""
 
 
-def virtual(what: str = "10.0.0.1 80", *, more: str = "", reals: str = "") -> str:
+def virtual(what: str = "10.0.0.1 80", more: str = "protocol TCP", *reals: str) -> str:
     return f"""
 virtual_server {what} {{
     delay_loop 1
@@ -206,58 +248,265 @@ virtual_server {what} {{
     quorum_up "NOTE quorum up"
     quorum_down "NOTE quorum down"
     {more}
-    {reals}
+    {" ".join(reals)}
 }}
 """
 
 
 SERVICE = "TCP 0A000001:0050"
 NAME = "[10.0.0.1]:tcp:80"
-QUORUM = "protocol TCP\n quorum 3\n hysteresis 1\n sorry_server 127.0.0.9 9\n"
+QUORUM = """
+    protocol TCP
+    quorum 3
+    hysteresis 1
+    sorry_server 127.0.0.9 9
+"""
 
 
 @pytest.mark.keywords(
-    *(f"virtual_server/{name}" for name in ("alpha", "omega", "quorum", "hysteresis")),
-    *(f"virtual_server/{name}" for name in ("quorum_up", "quorum_down", "sorry_server")),
+    *(f"virtual_server/{name}" for name in ("omega", "quorum", "hysteresis", "sorry_server")),
+    *(f"virtual_server/{name}" for name in ("quorum_up", "quorum_down")),
     *("real_server/notify_up", "real_server/notify_down", "real_server/inhibit_on_failure"),
-    "global_defs/lvs_notify_fifo",
+    *("global_defs/lvs_notify_fifo", "virtual_server/sorry_server_inhibit"),
 )
-def test_quorum_and_sorry_server(director: Director, servers: dict[int, Listener]) -> None:
-    reals = real(8001) + real(8002, more="inhibit_on_failure")
-    director.write(virtual(more=f"{QUORUM} alpha\n omega\n", reals=reals))
-    director.start()
-    director.until_table({SERVICE: {8001: 2, 8002: 2}})
-    servers[8002].down()
-    director.until_table({SERVICE: {8001: 2, 8002: 0}})
-    servers[8001].down()
-    director.until_table({SERVICE: {9: 1, 8002: 0}})
-    servers[8002].up()
-    director.wait(
-        lambda: f"Enabling service [127.0.0.1]:tcp:8002 of VS {NAME}" in director.words[-1]
-    )
-    assert table() == {SERVICE: {9: 1, 8002: 0}}
-    servers[8001].up()
-    director.until_table({SERVICE: {8001: 2, 8002: 2}})
-    director.wait(lambda: director.lines[-1] == f"VS {NAME} UP")
-    director.stop()
-    assert table() == {}
-    one, two = (f"RS [127.0.0.1]:tcp:{port} {NAME}" for port in (8001, 8002))
-    lines = director.lines
-    # Which of the two is checked first at the start is nobody's business.
-    assert sorted(lines[1:3]) == [f"{one} UP", f"{two} UP"]
-    assert [lines[0], *lines[3:]] == [
-        *(f"VS {NAME} DOWN", f"VS {NAME} UP", f"{two} DOWN", f"{one} DOWN", f"VS {NAME} DOWN"),
-        *(f"{two} UP", f"{one} UP", f"VS {NAME} UP"),
-        *(f"{one} DOWN", f"{two} DOWN", f"VS {NAME} DOWN"),
-    ]
-    assert [
-        *director.words[4:7],
-    ] == [
-        f"Gained quorum 3+1=4 <= 4 for VS {NAME}",
-        f"Removing sorry server [127.0.0.9]:tcp:9 from VS {NAME}",
-        f"Adding alive servers to the pool for VS {NAME}",
-    ] or director.words[3].startswith("Starting")
-    ups = ["quorum down"] * 3 + ["quorum up"] * 2
-    assert director.notes == sorted(
-        [*ups, *("up 8001", "up 8002", "down 8001", "down 8002") * 2, "down 8001", "down 8002"]
-    )
+@pytest.mark.parametrize("inhibits", [False, True])
+@pytest.mark.parametrize("omega", ["", "omega"])
+def test_quorum_and_sorry_server(inhibits: bool, omega: str, tmp_path: Path) -> None:
+    sorry = {9: 0} if inhibits else {}
+    more = f"{QUORUM}\n{omega}\n{'sorry_server_inhibit' if inhibits else ''}"
+
+    def story(director: Director, servers: Servers) -> None:
+        reals = real(8001), real(8002, "inhibit_on_failure")
+        director.write(virtual("10.0.0.1 80", more, *reals))
+        director.start()
+        director.until_table({SERVICE: {8001: 2, 8002: 2} | sorry})
+        director.wait(lambda: "Startup complete" in director.log)
+        servers[8002].down()
+        director.until_table({SERVICE: {8001: 2, 8002: 0} | sorry})
+        servers[8001].down()
+        director.until_table({SERVICE: {8002: 0, 9: 1}})
+        servers[8002].up()
+        director.wait(lambda: director.words[-1].startswith("Enabling service"))
+        assert table() == {SERVICE: {8002: 0, 9: 1}}
+        servers[8001].up()
+        director.until_table({SERVICE: {8001: 2, 8002: 2} | sorry})
+        director.wait(lambda: director.lines[-1] == f"VS {NAME} UP")
+        director.stop()
+        assert table() == {}
+
+    seen = same(story, tmp_path)
+    assert seen.lines.count(f"VS {NAME} DOWN") == (2 if omega else 1)
+
+
+@pytest.mark.keywords(
+    *("virtual_server/alpha", "real_server/alpha", "global_defs/rs_init_notifies"),
+)
+@pytest.mark.parametrize("definition", ["", "rs_init_notifies"])
+def test_alpha_and_notifications_at_the_start(definition: str, tmp_path: Path) -> None:
+    def story(director: Director, servers: Servers) -> None:
+        servers[8002].down()
+        director.definition = definition
+        director.write(
+            virtual("10.0.0.1 80", "protocol TCP\nalpha", real(8002), real(8001))
+            + virtual("fwmark 9", "", real(8001))
+        )
+        director.start()
+        director.until_table({SERVICE: {8001: 2}, "FWM 00000009": {8001: 2}})
+        director.wait(lambda: f"RS [127.0.0.1]:tcp:8002 {NAME} DOWN" in director.lines)
+        director.stop()
+        director.sort()  # two servers are checked in any order
+
+    same(story, tmp_path)
+
+
+@pytest.mark.keywords("virtual_server/sorry_server_lvs_method")
+def test_a_sorry_server_may_be_reached_otherwise(tmp_path: Path) -> None:
+    more = "protocol TCP\n sorry_server 127.0.0.9 80\n sorry_server_lvs_method DR"
+
+    def story(director: Director, servers: Servers) -> None:
+        director.write(virtual("10.0.0.1 80", more, real(8001)))
+        director.start()
+        director.until_table({SERVICE: {8001: 2}})
+        servers[8001].down()
+        director.until_table({SERVICE: {80: 1}})
+        assert "-> 7F000009:0050      Route   1" in Path("/proc/net/ip_vs").read_text()
+        director.stop()
+
+    same(story, tmp_path)
+
+
+@pytest.mark.keywords(
+    *("At the top/virtual_server", "virtual_server/real_server", "virtual_server/weight"),
+)
+def test_weights_and_servers_change_at_a_reload(tmp_path: Path) -> None:
+    def story(director: Director, servers: Servers) -> None:
+        director.write(virtual("10.0.0.1 80", "protocol TCP", real(8001), real(8002)))
+        director.start()
+        director.until_table({SERVICE: {8001: 2, 8002: 2}})
+        servers[8002].down()
+        director.until_table({SERVICE: {8001: 2}})
+        director.write(
+            virtual("10.0.0.1 80", "protocol TCP\nquorum 3", real(8001, weight=5), real(8002))
+        )
+        director.reload()
+        director.until_table({SERVICE: {8001: 5}})
+        third = real(8003, weight=3)
+        director.write(
+            virtual("10.0.0.1 80", "protocol TCP", real(8001, weight=5), real(8002), third)
+            + virtual("10.0.0.2 80", "protocol TCP", third)
+        )
+        director.reload()
+        other = "TCP 0A000002:0050"
+        director.until_table({SERVICE: {8001: 5, 8003: 3}, other: {8003: 3}})
+        servers[8002].up()
+        director.until_table({SERVICE: {8001: 5, 8002: 2, 8003: 3}, other: {8003: 3}})
+        director.write(virtual("10.0.0.1 80", "protocol TCP", real(8002), third))
+        director.reload()
+        director.until_table({SERVICE: {8002: 2, 8003: 3}})
+        servers[8002].down()
+        director.until_table({SERVICE: {8003: 3}})
+        director.stop()
+
+    seen = same(story, tmp_path)
+    assert "Changing weight from 2 to 5 for active service [127.0.0.1]:tcp:8001" in str(seen.words)
+
+
+@pytest.mark.keywords("MISC_CHECK/misc_dynamic", "FILE_CHECK/weight")
+def test_dynamic_weights_of_several_checkers(tmp_path: Path) -> None:
+    one, two, load = (tmp_path / name for name in ("one", "two", "load"))
+
+    def misc(path: Path) -> str:
+        return f"""MISC_CHECK {{
+            misc_path "{tmp_path}/exit {path}"
+            misc_timeout 30
+            misc_dynamic
+        }}"""
+
+    script = tmp_path / "exit"
+    script.write_text("#!/bin/sh\nexit $(cat $1)\n")
+    script.chmod(0o755)
+
+    def story(director: Director, servers: Servers) -> None:
+        for path in (one, two, load):
+            path.write_text("0\n")
+        file = "FILE_CHECK {\n track_file load\n weight 2\n }"
+        checkers = f"{misc(one)}\n{misc(two)}\n{file}"
+        director.write(
+            f"track_file load {{\n file {load}\n}}\n"
+            + virtual("10.0.0.1 80", QUORUM, real(8001, weight=5, checker=checkers))
+        )
+        director.start()
+        for path, text, weight in (
+            (one, "9", 7),
+            (two, "7", 7),
+            (load, "3", 13),
+            (load, "-3", 1),
+            (load, "0", 7),
+            (one, "1", None),
+            (two, "12", None),
+            (one, "0", 10),
+        ):
+            if path is two and weight is None:
+                director.wait(lambda: "Lost quorum" in director.words[-3])
+            path.write_text(f"{text}\n")
+            sorry = weight is None or weight < 2
+            director.until_table({SERVICE: {9: 1} if sorry else {8001: weight or 0}})
+            if path is two and weight is None:
+                director.wait(lambda: "inactive" in director.words[-1])
+        director.stop()
+
+    same(story, tmp_path)
+
+
+@pytest.mark.keywords("virtual_server/ha_suspend")
+def test_nothing_is_checked_without_the_address(tmp_path: Path) -> None:
+    def address(verb: str) -> None:
+        subprocess.run(["ip", "address", verb, "10.0.0.1/32", "dev", "lo"], check=True)
+
+    def story(director: Director, servers: Servers) -> None:
+        director.write(
+            virtual("10.0.0.1 80", "protocol TCP\nha_suspend", real(8001))
+            + virtual("fwmark 9", "ha_suspend", real(8002))
+        )
+        director.start()
+        mark = "FWM 00000009"
+        director.until_table({SERVICE: {8001: 2}, mark: {8002: 2}})
+        servers[8001].down()
+        servers[8002].down()
+        director.until_table({SERVICE: {8001: 2}, mark: {}})
+        address("add")
+        try:
+            director.until_table({SERVICE: {}, mark: {}})
+        finally:
+            address("del")
+        director.wait(lambda: "Suspending healthchecker" in director.log)
+        servers[8001].up()
+        servers[8002].up()
+        director.until_table({SERVICE: {}, mark: {8002: 2}})
+        address("add")
+        try:
+            director.until_table({SERVICE: {8001: 2}, mark: {8002: 2}})
+        finally:
+            address("del")
+        director.stop()
+
+    same(story, tmp_path)
+
+
+@pytest.mark.keywords("At the top/virtual_server_group")
+def test_a_group_is_one_pool_of_many_services(tmp_path: Path) -> None:
+    group = "virtual_server_group web {\n 10.0.1.1-3 80\n fwmark 7\n}\n"
+    services = [*(f"TCP 0A00010{number}:0050" for number in (1, 2, 3)), "FWM 00000007"]
+
+    def story(director: Director, servers: Servers) -> None:
+        reals = real(8001), real(8002, "inhibit_on_failure")
+        director.write(group + virtual("group web", QUORUM, *reals))
+        director.start()
+        director.until_table({key: {8001: 2, 8002: 2} for key in services})
+        servers[8001].down()
+        director.until_table({key: {8002: 2} for key in services})
+        servers[8002].down()
+        director.until_table({key: {8002: 0, 9: 1} for key in services})
+        director.stop()
+        assert table() == {}
+
+    seen = same(story, tmp_path)
+    assert seen.lines[-1] == "VS [web]:0 DOWN"
+
+
+def test_dont_release_ipvs_leaves_what_is_there(tmp_path: Path) -> None:
+    def story(director: Director, servers: Servers) -> None:
+        director.options = ["--dont-release-ipvs"]
+        director.write(virtual("10.0.0.1 80", "protocol TCP\nomega", real(8001)))
+        director.start()
+        director.until_table({SERVICE: {8001: 2}})
+        director.stop()
+        assert table() == {SERVICE: {8001: 2}}
+
+    same(story, tmp_path)
+
+
+def test_a_process_that_dies_leaves_ipvs_to_its_successor(tmp_path: Path) -> None:
+    def story(director: Director, servers: Servers) -> None:
+        director.write(
+            virtual("10.0.0.1 80", "protocol TCP\nalpha", real(8001), real(8002), real(8003))
+        )
+        director.start()
+        director.until_table({SERVICE: {8001: 2, 8002: 2, 8003: 2}})
+        servers[8002].down()
+        director.until_table({SERVICE: {8001: 2, 8003: 2}})
+        before = director.lines
+        ours = subprocess.run(
+            ["pgrep", "-f", "fastvrrp.daemon.checkd"], capture_output=True, text=True, check=True
+        )
+        os.kill(int(ours.stdout), signal.SIGKILL)
+        director.wait(lambda: director.log.count("Health checks have begun") == 2)
+        assert table() == {SERVICE: {8001: 2, 8003: 2}}
+        assert director.lines == before
+        servers[8002].up()
+        servers[8001].down()
+        director.until_table({SERVICE: {8002: 2, 8003: 2}})
+        director.stop()
+        assert table() == {}
+
+    told("fastvrrp", story, tmp_path / "fastvrrp")

@@ -1,0 +1,141 @@
+"""HTTP_GET and SSL_GET: a status, a digest, an expression. Each URL is a check of its own."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+
+from fastvrrp.config.tls_files import TlsError, context_of
+from fastvrrp.lvs.check import CannotCheckError, Check, Verdict
+from fastvrrp.lvs.checkers import expression
+from fastvrrp.lvs.checkers.answer import WINDOW, Answer
+from fastvrrp.lvs.checkers.sockets import Route, describe
+from fastvrrp.lvs.checkers.streams import NoConnectionError, QuietError, connected
+from fastvrrp.lvs.checkers.tools import Tools
+from fastvrrp.model import HttpCheck, HttpVersion, TlsClient, Url
+
+CONNECTION = {
+    HttpVersion.HTTP_1_0: "",
+    HttpVersion.HTTP_1_0_CLOSE: "Connection: close\r\n",
+    HttpVersion.HTTP_1_0_KEEP_ALIVE: "Connection: keep-alive\r\n",
+    HttpVersion.HTTP_1_1: "Connection: close\r\n",
+}
+
+
+def request(version: HttpVersion, path: str, host: str) -> bytes:
+    """What is asked, to the byte as keepalived asks it: servers' logs are filtered for that."""
+    number = "1.1" if version is HttpVersion.HTTP_1_1 else "1.0"
+    connection = CONNECTION[version]
+    head = f"GET {path} HTTP/{number}\r\nUser-Agent: KeepAliveClient\r\n"
+    return f"{head}{connection}Host: {host}\r\n\r\n".encode()
+
+
+def host_of(route: Route) -> str:
+    """The host where nobody names one: the address."""
+    host, port = route.target[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Contexts:
+    """The TLS of all SSL_GETs: the files are read when the configuration names others."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._made: tuple[TlsClient, ssl.SSLContext] | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Raises CannotCheckError."""
+        client = self._tools.tls
+        if self._made is None or self._made[0] != client:
+            self._made = client, _context(client)
+        return self._made[1]
+
+    def close(self) -> None:
+        self._made = None
+
+
+def _context(client: TlsClient) -> ssl.SSLContext:
+    try:
+        return context_of(client)
+    except TlsError as error:
+        raise CannotCheckError(f"SSL: {error}") from error
+
+
+class UrlCheck(Check):
+    """Asks for one URL."""
+
+    def __init__(self, checker: HttpCheck, url: Url, contexts: Contexts | None) -> None:
+        """`contexts` make TLS, where it is spoken."""
+        self.what = url.path
+        self._checker = checker
+        self._url = url
+        self._contexts = contexts
+        self._route = Route(checker.target)
+        host = url.virtualhost or host_of(self._route)
+        self._request = request(checker.version, url.path, host)
+        self._name = checker.sni_name
+        if self._name is None and checker.sends_sni:
+            self._name = url.virtualhost
+
+    async def check(self) -> Verdict:
+        asked = self._url.expression
+        answer = Answer(asked.least_offset, WINDOW) if asked else Answer()
+        try:
+            await self._fetch(answer)
+        except NoConnectionError as error:
+            how = "Timeout connecting" if "timed out" in str(error) else "Connection failed"
+            return self._bad(f"connection: {error}", f"{how} server")
+        except QuietError:
+            reading = "HTTP" if answer.status is not None else "WEB"
+            return self._bad("no answer in time", f"Timeout {reading} read server")
+        except OSError as error:
+            return self._bad(f"connection: {describe(error)}", "Read error with server")
+        return self._judge(answer)
+
+    async def fetch(self, window: int) -> Answer:
+        """The answer itself, with that many bytes of it. Raises NoConnectionError, QuietError,
+        CannotCheckError, OSError."""
+        answer = Answer(0, window)
+        await self._fetch(answer)
+        return answer
+
+    async def _fetch(self, answer: Answer) -> None:
+        context = None if self._contexts is None else self._contexts.context()
+        timing = self._checker.timing
+        async with connected(self._route, timing, context, self._name) as stream:
+            await stream.write(self._request)
+            while not (answer.is_complete or answer.failure):
+                answer.feed(await stream.read())
+            if self._url.is_tls_compliant:
+                await stream.end_tls()
+
+    def _judge(self, answer: Answer) -> Verdict:
+        url = self._url
+        if answer.status is None:
+            if "closed" in answer.failure:
+                return self._bad(answer.failure, "Read, no data received from  server")
+            return self._bad(answer.failure, "HTTP status code error to server")
+        if not any(first <= answer.status <= last for first, last in url.status):
+            return self._bad(f"status {answer.status}", "HTTP status code error to server")
+        found = "HTTP status code"
+        if url.digest is not None:
+            if answer.digest != url.digest:
+                why = f"digest is {answer.digest.hex()}"
+                return self._bad(why, "MD5 digest error to server")
+            found = "MD5 digest"
+        if url.expression is not None:
+            fault = expression.mismatch(url.expression, bytes(answer.kept))
+            if fault:
+                if answer.is_cut:
+                    fault += f" in the first {WINDOW} bytes of it"
+                return self._bad(fault, "Regex match failed server")
+            found = "Regex match"
+        return Verdict(True, line=f"{found} success to {{service}} url({{what}})")
+
+    def _bad(self, why: str, line: str) -> Verdict:
+        return Verdict(False, f"{self.what}: {why}", line=f"{line} {{service}}.")
+
+
+def make(checker: HttpCheck, tools: Tools) -> Sequence[Check]:
+    contexts = tools.the(Contexts) if checker.is_tls else None
+    return tuple(UrlCheck(checker, url, contexts) for url in checker.urls)

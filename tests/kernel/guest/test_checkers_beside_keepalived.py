@@ -1,0 +1,218 @@
+"""What servers see of health checks: the same from fastvrrp and from keepalived, to the byte.
+
+Every server answers well and badly by the number of the question, so both histories are the same
+until both checkers did differently. What lies between two questions is told as delay_loop (L) or
+delay_before_retry (r).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checker_lab import Talk, server
+from fastvrrp.config import read
+from fastvrrp.lvs.checkers.tools import Tools
+from fastvrrp.lvs.patrol import Patrol
+from fastvrrp.track.scripts import Scripts
+
+pytestmark = [
+    pytest.mark.skipif("FASTVRRP_GUEST" not in os.environ, reason="keepalived needs IPVS"),
+    pytest.mark.timeout(300),
+]
+
+ENOUGH = 12
+"""Questions of each kind that are compared."""
+BAD = range(4, 8)
+"""Questions that are answered badly, from 0."""
+BETWEEN = 1.1
+"""Seconds; delay_before_retry is less, and delay_loop more."""
+TIMES = "delay_loop 2\n warmup 0\n connect_timeout 10"
+RETRY = "retry 2\n delay_before_retry 0.3"
+CHECKERS = {
+    "http": f"HTTP_GET {{\n {RETRY}\n url {{\n path /a\n }}\n }}",
+    "urls": f"HTTP_GET {{\n {RETRY}\n url {{\n path /a\n }}\n url {{\n path /b\n }}\n }}",
+    "fast": f"HTTP_GET {{\n {RETRY}\n http_protocol 1.1\n fast_recovery\n url {{\n path /a\n }}\n"
+    " url {\n path /b\n }\n }",
+    "smtp": f"SMTP_CHECK {{\n {RETRY}\n }}",
+    "name": f"SMTP_CHECK {{\n {RETRY}\n helo_name me.example\n }}",
+    "udp": f"UDP_CHECK {{\n {RETRY}\n payload 0102\n require_reply 6f6b\n }}",
+    "dns": f"DNS_CHECK {{\n {RETRY}\n name www.example\n type A\n }}",
+    "misc": f"MISC_CHECK {{\n {RETRY}\n misc_path SCRIPT\n user root\n }}",
+}
+
+Seen = dict[str, list[tuple[float, bytes]]]
+
+
+class Servers:
+    """One server of each kind, and what each of them was asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.seen: Seen = {kind: [] for kind in CHECKERS}
+        self.ports: dict[str, int] = {}
+        self.script = folder / "script"
+        self._log = folder / "log"
+        self._log.touch()
+        bad = "|".join(map(str, BAD))
+        self.script.write_text(
+            f"#!/bin/sh\nn=$(wc -l <{self._log})\ndate +%s.%N >>{self._log}\n"
+            f"case $n in {bad}) exit 3;; esac\nexit 0\n"
+        )
+        self.script.chmod(0o755)
+
+    def ask(self, kind: str, question: bytes) -> bool:
+        """Whether this question is answered well."""
+        asked = self.seen[kind]
+        asked.append((time.monotonic(), re.sub(rb":\d+\r", b":PORT\r", question)))
+        return len(asked) - 1 not in BAD
+
+    def count_runs(self) -> None:
+        """Takes in when the script ran."""
+        runs = self._log.read_text().split()
+        self.seen["misc"] = [(float(moment), b"run") for moment in runs]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for kind in ("http", "urls", "fast"):
+                self.ports[kind] = await stack.enter_async_context(server(self._http(kind)))
+            for kind in ("smtp", "name"):
+                self.ports[kind] = await stack.enter_async_context(server(self._smtp(kind)))
+            for kind in ("udp", "dns"):
+                loop = asyncio.get_running_loop()
+                transport, _ = await loop.create_datagram_endpoint(
+                    lambda kind=kind: Datagrams(lambda data: self._answer(kind, data)),  # type: ignore[misc]
+                    local_addr=("127.0.0.1", 0),
+                )
+                stack.callback(transport.close)
+                self.ports[kind] = transport.get_extra_info("sockname")[1]
+            self.ports["misc"] = 9
+            yield
+
+    def _http(self, kind: str) -> Talk:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            status = "200" if self.ask(kind, await reader.readuntil(b"\r\n\r\n")) else "500"
+            writer.write(f"HTTP/1.1 {status} Word\r\n\r\nhello".encode())
+
+        return talk
+
+    def _smtp(self, kind: str) -> Talk:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"220 hi\r\n")
+            is_good = self.ask(kind, await reader.readline())
+            writer.write(b"250 ok\r\n" if is_good else b"550 no\r\n")
+            last = await reader.readline()
+            moment, first = self.seen[kind][-1]
+            self.seen[kind][-1] = moment, first + last
+            writer.write(b"221 bye\r\n")
+
+        return talk
+
+    def _answer(self, kind: str, data: bytes) -> bytes:
+        if kind == "udp":
+            return b"ok" if self.ask(kind, data) else b"no"
+        is_good = self.ask(kind, data[2:])
+        return data[:2] + (b"\x81\x80" if is_good else b"\x81\x82") + data[4:]
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
+        self._answer = answer
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        assert self._transport is not None
+        self._transport.sendto(self._answer(data), addr)
+
+
+def configuration(servers: Servers) -> str:
+    return "".join(
+        f"virtual_server 10.1.0.{number} 80 {{\n lvs_sched rr\n lvs_method NAT\n protocol TCP\n"
+        f" {TIMES}\n real_server 127.0.0.1 {servers.ports[kind]} {{\n"
+        f" {checker.replace('SCRIPT', str(servers.script))}\n }}\n}}\n"
+        for number, (kind, checker) in enumerate(CHECKERS.items(), 1)
+    )
+
+
+def enough(servers: Servers) -> bool:
+    servers.count_runs()
+    return all(len(seen) >= ENOUGH for seen in servers.seen.values())
+
+
+async def seen_of_keepalived(folder: Path) -> Seen:
+    servers = Servers(folder)
+    async with servers.running():
+        path = folder / "keepalived.conf"
+        path.write_text(configuration(servers))
+        with (folder / "log.txt").open("wb") as log:
+            daemon = subprocess.Popen(
+                [
+                    *("keepalived", "-n", "-l", "-C", "-f", str(path)),
+                    *("-p", str(folder / "pid"), "-c", str(folder / "cpid")),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            await wait(servers)
+        finally:
+            daemon.terminate()
+            await asyncio.to_thread(daemon.wait)
+    return servers.seen
+
+
+async def seen_of_fastvrrp(folder: Path) -> Seen:
+    servers = Servers(folder)
+    loop = asyncio.get_running_loop()
+    async with servers.running():
+        path = folder / "keepalived.conf"
+        path.write_text(configuration(servers))
+        scripts = Scripts(loop)
+        patrol = Patrol(loop, Tools(loop, scripts))
+        try:
+            for virtual in read(str(path)).configuration.virtual_servers:
+                for checker in virtual.real_servers[0].checkers:
+                    patrol.add(checker, lambda _: None)
+            await wait(servers)
+        finally:
+            patrol.close()
+            scripts.close()
+    return servers.seen
+
+
+async def wait(servers: Servers) -> None:
+    async with asyncio.timeout(100):
+        while not enough(servers):
+            await asyncio.sleep(0.2)
+
+
+def story(seen: list[tuple[float, bytes]]) -> list[tuple[str, bytes]]:
+    """What was asked, and what lay before it."""
+    told = [("", seen[0][1])]
+    for (before, _), (moment, question) in pairwise(seen[:ENOUGH]):
+        told.append(("L" if moment - before > BETWEEN else "r", question))
+    return told
+
+
+def test_servers_see_the_same(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.mkdir()
+    theirs.mkdir()
+    by_keepalived = asyncio.run(seen_of_keepalived(theirs))
+    by_fastvrrp = asyncio.run(seen_of_fastvrrp(ours))
+    for kind in CHECKERS:
+        assert story(by_fastvrrp[kind]) == story(by_keepalived[kind]), kind
+        assert any(pause == "r" for pause, _ in story(by_fastvrrp[kind])), kind

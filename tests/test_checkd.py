@@ -1,0 +1,329 @@
+"""The process of health checkers beside the daemon: what it is told, and how it comes and goes.
+
+Whether the kernel has IPVS does not matter here: see tests/kernel/guest/test_pools.py for that.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import threading
+from contextlib import suppress
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from fastvrrp.daemon.assignment import (
+    PART_RANGES,
+    PART_SERVERS,
+    Assignment,
+    Begin,
+    Done,
+    RealServers,
+    parts,
+)
+from fastvrrp.daemon.logs import Destination
+from fastvrrp.model import (
+    AddressRange,
+    CheckTarget,
+    CheckTiming,
+    Configuration,
+    Mark,
+    RealServer,
+    TcpCheck,
+    TlsClient,
+    TrackFile,
+    VirtualServer,
+    VirtualServerGroup,
+)
+from lab import Capture, Fastvrrp, Laboratory, wait_until
+from lab.daemons import descendants
+from lab.mailbox import Mailbox
+from lab.network import Router
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
+
+INSTANCE = """
+vrrp_instance VI_1 {
+    interface eth0
+    virtual_router_id 51
+    version 3
+    advert_int 0.1
+    priority 200
+    virtual_ipaddress {
+        10.0.0.100/24
+    }
+}
+"""
+
+
+class Listener:
+    """A real server on loopback of a router."""
+
+    def __init__(self, router: Router, port: int = 8001) -> None:
+        self._open = router.call(lambda: socket.create_server(("127.0.0.1", port)))
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._open.shutdown(socket.SHUT_RDWR)
+        self._open.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                self._open.accept()[0].close()
+            except OSError:
+                return
+
+
+def virtual(port: int = 80, *, definitions: str = "", more: str = "", weight: int = 1) -> str:
+    return f"""
+global_defs {{
+    script_user root
+    {definitions}
+}}
+virtual_server 10.0.0.100 {port} {{
+    delay_loop 1
+    retry 1
+    delay_before_retry 0.1
+    warmup 0
+    lvs_sched rr
+    lvs_method NAT
+    protocol TCP
+    {more}
+    real_server 127.0.0.1 8001 {{
+        weight {weight}
+        TCP_CHECK {{
+            connect_timeout 1
+        }}
+    }}
+}}
+"""
+
+
+def checkers_of(daemon: Fastvrrp) -> list[int]:
+    """Processes of health checkers that a daemon has."""
+    family = descendants([process.pid for process in daemon.processes])
+    return [pid for pid in family if Path(f"/proc/{pid}/comm").read_text() == "fastvrrp_checkd\n"]
+
+
+@pytest.fixture
+def router(lab: Laboratory) -> Router:
+    found = lab.router("a")
+    lab.connect(found, lab.router("b"))
+    return found
+
+
+def test_a_configuration_is_told_in_parts_and_put_together_again() -> None:
+    servers = tuple(
+        RealServer(
+            ip_address(number).packed,
+            80,
+            checkers=(TcpCheck(CheckTarget(ip_address(number).packed, 80), CheckTiming()),),
+        )
+        for number in range(1, 3 * PART_SERVERS)
+    )
+    ranges = tuple(
+        AddressRange(ip_address(number).packed, ip_address(number).packed, 80)
+        for number in range(1, 2 * PART_RANGES + 2)
+    )
+    configuration = Configuration(
+        track_files=(TrackFile("load", "/run/load"),),
+        virtual_server_groups=(
+            VirtualServerGroup("one", ranges, (Mark(7),)),
+            VirtualServerGroup("two", (), (Mark(8),)),
+        ),
+        virtual_servers=(
+            VirtualServer(group="one", real_servers=servers),
+            VirtualServer(mark=3),
+            VirtualServer(mark=4, real_servers=servers[:1]),
+        ),
+        tls_client=TlsClient("/etc/ca.pem"),
+    )
+    told = [
+        pickle.loads(pickle.dumps(part))
+        for part in parts(configuration, Destination(), adopts=True)
+    ]
+    assert isinstance(told[0], Begin)
+    assert told[-1] == Done()
+    assignment = Assignment(told[0])
+    for part in told[1:-1]:
+        assignment.take(part)
+    assert max(len(part.servers) for part in told if isinstance(part, RealServers)) <= PART_SERVERS
+    assert assignment.begin.adopts
+    assert assignment.configuration == configuration
+
+
+@needs_root
+def test_there_is_no_process_without_virtual_servers(router: Router) -> None:
+    daemon = Fastvrrp(router, INSTANCE).start()
+    daemon.wait_log("Startup complete")
+    assert not checkers_of(daemon)
+    daemon.configure(INSTANCE + virtual())
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("Health checks have begun: 1 virtual servers")
+    assert len(checkers_of(daemon)) == 1
+    assert daemon.stop() == 0
+
+
+@needs_root
+def test_a_configuration_without_virtual_routers_is_run(router: Router) -> None:
+    daemon = Fastvrrp(router, virtual()).start()
+    daemon.wait_log("Lost quorum 1-0=1 > 0 for VS [10.0.0.100]:tcp:80")
+    listener = Listener(router)
+    daemon.wait_log("Adding service [127.0.0.1]:tcp:8001 to VS [10.0.0.100]:tcp:80")
+    listener.close()
+    checkers = checkers_of(daemon)
+    assert len(checkers) == 1
+    assert daemon.stop() == 0
+    assert "Shutting down service [127.0.0.1]:tcp:8001 from VS [10.0.0.100]:tcp:80" in daemon.log()
+    assert not Path(f"/proc/{checkers[0]}").exists()
+    assert "Traceback" not in daemon.log()
+
+
+@needs_root
+def test_a_reload_leaves_what_does_not_change(router: Router) -> None:
+    listener = Listener(router)
+    daemon = Fastvrrp(router, virtual()).start()
+    daemon.wait_log("TCP connection to [127.0.0.1]:tcp:8001 success.")
+    process = checkers_of(daemon)
+    daemon.configure(virtual(weight=3) + virtual(81).partition("}")[2])
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("Health checks are reloaded: 2 virtual servers")
+    daemon.wait_log("Changing weight from 1 to 3 for active service [127.0.0.1]:tcp:8001")
+    daemon.configure("")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("Removing Virtual Server [10.0.0.100]:tcp:81")
+    daemon.wait_log("Health checks are reloaded: 0 virtual servers")
+    log = daemon.log()
+    # It was known, and its check was not begun anew.
+    assert log.count("TCP connection to [127.0.0.1]:tcp:8001 success.") == 1
+    assert checkers_of(daemon) == process
+    listener.close()
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()
+
+
+@needs_root
+def test_a_process_that_dies_is_started_again_and_costs_no_advert(
+    lab: Laboratory, router: Router
+) -> None:
+    daemon = Fastvrrp(router, INSTANCE + virtual()).start()
+    daemon.wait_log("Health checks have begun")
+    wait_until(lambda: router.holds("10.0.0.100"), what="the address")
+    [before] = checkers_of(daemon)
+    with Capture(lab.routers[1]) as capture:
+        os.kill(before, signal.SIGKILL)
+        daemon.wait_log("Health checks have begun", count=2)
+        capture.wait_for_advert(51)
+    assert "the process that checks real servers ended: -9" in daemon.log()
+    [after] = checkers_of(daemon)
+    assert after != before
+    assert daemon.stop() == 0
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("option", "has_address", "has_checks"),
+    [("--vrrp", True, False), ("--check", False, True), ("--dont-release-ipvs", True, True)],
+)
+def test_one_half_of_a_configuration_can_be_run(
+    router: Router, option: str, has_address: bool, has_checks: bool
+) -> None:
+    daemon = Fastvrrp(router, "")
+    daemon.options = [option]
+    daemon.start().wait_log("Startup complete")
+    daemon.configure(INSTANCE + virtual())  # it holds for a reload too
+    daemon.signal(signal.SIGHUP)
+    if has_checks:
+        daemon.wait_log("Health checks have begun: 1 virtual servers")
+    if has_address:
+        wait_until(lambda: router.holds("10.0.0.100"), what="the address")
+    daemon.wait_log(f"Reloaded {daemon.configuration_file}: {int(has_address)} added")
+    assert bool(checkers_of(daemon)) is has_checks
+    assert daemon.stop() == 0
+    stopped = "Shutting down service" in daemon.log()
+    assert stopped is (option == "--check")
+
+
+@needs_root
+def test_it_ends_with_the_daemon(router: Router) -> None:
+    daemon = Fastvrrp(router, virtual()).start()
+    daemon.wait_log("Health checks have begun")
+    [checker] = checkers_of(daemon)
+    daemon.signal(signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{checker}").exists(), what="its end")
+    assert "Shutting down service" not in daemon.log()
+
+
+@needs_root
+@pytest.mark.keywords("global_defs/lvs_notify_fifo", "global_defs/lvs_notify_fifo_script")
+def test_the_whole_fifo_is_told_by_both_processes(router: Router, tmp_path: Path) -> None:
+    """notify_fifo is told of virtual routers and of virtual servers, and is there until the end."""
+    definitions = f"""
+        notify_fifo {tmp_path}/all
+        lvs_notify_fifo {tmp_path}/lvs
+        lvs_notify_fifo_script {tmp_path}/reads
+    """
+    script = tmp_path / "reads"
+    script.write_text(f"#!/bin/sh\ncat $1 >{tmp_path}/script\n")
+    script.chmod(0o755)
+    os.mkfifo(tmp_path / "all")
+    everything = os.open(tmp_path / "all", os.O_RDWR | os.O_NONBLOCK)
+    told = bytearray()
+
+    def has_told(line: bytes) -> bool:
+        with suppress(BlockingIOError):
+            told.extend(os.read(everything, 4096))
+        return line in told
+
+    daemon = Fastvrrp(router, virtual(definitions=definitions, more="omega") + INSTANCE).start()
+    for line in (
+        b'INSTANCE "VI_1" MASTER 200\n',
+        b"RS [127.0.0.1]:tcp:8001 [10.0.0.100]:tcp:80 DOWN\n",
+    ):
+        wait_until(partial(has_told, line), what=lambda: f"{told!r}\n{daemon.log()}")
+    read = tmp_path / "script"
+    wait_until(lambda: read.exists() and read.stat().st_size, what="the script")
+    assert daemon.stop() == 0
+    os.close(everything)
+    assert not (tmp_path / "lvs").exists()
+    assert read.read_text().splitlines() == [
+        "VS [10.0.0.100]:tcp:80 UP",
+        "RS [127.0.0.1]:tcp:8001 [10.0.0.100]:tcp:80 DOWN",
+        "VS [10.0.0.100]:tcp:80 DOWN",
+    ]
+
+
+@needs_root
+@pytest.mark.keywords(
+    *("virtual_server/smtp_alert", "real_server/smtp_alert", "global_defs/smtp_alert_checker"),
+    "global_defs/no_checker_emails",
+)
+@pytest.mark.parametrize("definition", ["", "no_checker_emails", "smtp_alert_checker"])
+def test_mails_have_keepalived_s_subjects(router: Router, definition: str) -> None:
+    box = Mailbox(router, "127.0.0.1", 2525)
+    definitions = f"""
+        router_id lab
+        notification_email {{
+            a@example.org
+        }}
+        notification_email_from b@example.org
+        smtp_server 127.0.0.1 2525
+        {definition}
+    """
+    daemon = Fastvrrp(router, virtual(definitions=definitions)).start()
+    down = "[lab] Realserver [127.0.0.1]:tcp:8001 of virtual server [10.0.0.100]:tcp:80 - DOWN"
+    wanted = [down]
+    if definition == "smtp_alert_checker":
+        wanted = [f"[lab] Virtualserver [10.0.0.100]:tcp:80 - {what}" for what in ("UP", "DOWN")]
+        wanted.insert(1, down)
+    wait_until(lambda: len(box.deliveries) == len(wanted), what=lambda: str(box.subjects()))
+    assert box.subjects() == wanted
+    text = next(each for each in box.deliveries if each.message["Subject"] == down).message
+    assert "=> TCP CHECK failed on service <=" in str(text)
+    assert daemon.stop() == 0
