@@ -115,6 +115,16 @@ cdef class Segment:
         """Every virtual router has an index below."""
         return min(self.header.top, self.header.capacity)
 
+    def names(self) -> dict:
+        """The names of all virtual routers, by index."""
+        cdef uint32_t index
+        cdef router_t copy
+        found = {}
+        for index in range(self.extent):
+            if self.copy(index, &copy):
+                found[index] = text_of(copy.name, NAME_SIZE).decode("utf-8", "replace")
+        return found
+
     def events_after(self, uint64_t number, int most=1024) -> list:
         """Up to `most` events behind the one with that number, oldest first, as dictionaries. Those
         that the ring does not remember any more are left out: `number` of the first one says so."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fastvrrp._table import Table
+
 BASH = """\
 eval "$(fastvrrp completion bash)"
 COMP_LINE=$1 COMP_POINT=${#1} COMP_TYPE=9
@@ -109,6 +111,17 @@ def test_instances_of_a_file(shell: str, tmp_path: Path) -> None:
     )
     assert completions(shell, "fastvrrp explain vr", tmp_path) == {"vrrp.conf"}
     assert completions(shell, "fastvrrp explain vrrp.conf V", tmp_path) == {"VI_1"}
+
+
+def test_virtual_routers_that_run(shell: str, tmp_path: Path) -> None:
+    table = Table(tmp_path / "here.state", 2)
+    for name in ("VI_1", "VX_2"):
+        table.add(name, "eth0", 1, 4, 51, 100)
+    for command in ("show", "status", "events"):
+        line = f"fastvrrp {command} --pid here.pid VI"
+        assert completions(shell, line, tmp_path) == {"VI_1"}
+    assert completions(shell, "fastvrrp show --pid not.pid VI", tmp_path) == set()
+    assert completions(shell, "fastvrrp status --state M", tmp_path) == {"MASTER"}
 
 
 def test_what_is_no_file_has_no_completion(shell: str, tmp_path: Path) -> None:

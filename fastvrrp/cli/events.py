@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print(view: View, arguments: argparse.Namespace) -> int:
     for event in events(view, max(arguments.last, 0), follows=arguments.follow):
-        name = event.get("name", "")
+        name = event.get("name", arguments.name)  # what was lost may have been anybody's
         if arguments.name and name != arguments.name and not fnmatchcase(name, arguments.name):
             continue
         print(json.dumps(event, ensure_ascii=False) if arguments.json else text(event), flush=True)
@@ -76,8 +76,8 @@ def events(view: View, last: int, *, follows: bool) -> Iterator[Event]:
     from fastvrrp._table import RING
     from fastvrrp.model import State
 
-    names = {each["index"]: each["name"] for each in view.routers()}
     segment = view.segment
+    names = segment.names()
     done = max(segment.last_event - min(last, RING), 0)
     while True:
         for found in segment.events_after(done):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -57,7 +58,7 @@ def names(pid_file: Path, prefix: str) -> list[str]:
 
     try:
         with closing(View(Places.beside(pid_file))) as view:
-            found = [router["name"] for router in view.routers()]
+            found = view.segment.names().values()
     except (NotRunning, OSError, ValueError):
         return []
     return [name for name in found if name.startswith(prefix)]
@@ -74,11 +75,25 @@ def look(arguments: argparse.Namespace, show: Callable[[View], int]) -> int:
     except NotRunning as error:
         print(f"fastvrrp: {error}", file=sys.stderr)
         return NOT_RUNNING
+    except BrokenPipeError:
+        return 0
     except (OSError, ValueError) as error:
         print(f"fastvrrp: {error}", file=sys.stderr)
         return UNREADABLE
     except KeyboardInterrupt:
         return 0
+    finally:
+        _let_go_of_stdout()
+
+
+def _let_go_of_stdout() -> None:
+    """Whoever reads stdout may have had enough; then the interpreter must not say so at its end."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def matching(routers: Iterable[dict[str, Any]], pattern: str | None) -> list[dict[str, Any]]:

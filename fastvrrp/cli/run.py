@@ -123,6 +123,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--metrics",
         nargs="?",
+        type=listen_address,
         const=DEFAULT_METRICS,
         metavar="[ADDRESS]:PORT",
         help="tell Prometheus of everything there, at /metrics; without an address on loopback"
@@ -139,6 +140,17 @@ def _facility(word: str) -> int:
     if word not in FACILITIES:
         raise argparse.ArgumentTypeError(f"{word} is none of {', '.join(FACILITIES)}")
     return SysLogHandler.facility_names[word]
+
+
+def listen_address(word: str) -> str:
+    """[ADDRESS]:PORT, as metrics_listen has it. Raises argparse.ArgumentTypeError."""
+    from fastvrrp.config.arguments import ArgumentError
+    from fastvrrp.config.daemon_keywords import LISTEN
+
+    try:
+        return LISTEN.read(word)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(f"{word} {error}") from None
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -39,11 +39,11 @@ def _show(view: View, arguments: argparse.Namespace) -> int:
     from fastvrrp.observe.catalogue import Entry
     from fastvrrp.observe.facts import everything
 
-    routers = view.routers()
-    record = next((each for each in routers if each["name"] == arguments.name), None)
-    if record is None:
-        return say_unknown(arguments.name, (each["name"] for each in routers))
-    index = record["index"]
+    names = view.segment.names()
+    index = next((index for index, name in names.items() if name == arguments.name), None)
+    record = None if index is None else view.router(index)
+    if index is None or record is None:
+        return say_unknown(arguments.name, names.values())
     entry = view.catalogue(index).get(index, Entry())
     facts = everything(view, record, entry, view.details())
     if arguments.json:

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastvrrp.cli.looking import (
@@ -76,6 +76,7 @@ def show(view: View, arguments: argparse.Namespace) -> int:
     if arguments.name is not None and not rows and arguments.state is None:
         return say_unknown(arguments.name, known)
     if arguments.json:
+        rows = in_order(rows)
         print(json.dumps({**summary(view, rows), "routers": rows}, ensure_ascii=False))
         return 0
     is_asked = arguments.all or arguments.name is not None or arguments.state is not None
@@ -103,8 +104,12 @@ def rows_of(view: View, arguments: argparse.Namespace) -> tuple[list[Row], list[
     rows = [brief(view, each, details) for each in matching(routers, arguments.name)]
     if arguments.state is not None:
         rows = [row for row in rows if row["state"] == arguments.state]
-    rows.sort(key=lambda row: natural(row["name"]))
     return rows, [each["name"] for each in routers]
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    """Sorted by name, as a person counts."""
+    return sorted(rows, key=lambda row: natural(row["name"]))
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -146,7 +151,7 @@ def lines(view: View, rows: Sequence[Row], *, shows_all: bool) -> Iterator[str]:
     yield f"{len(rows)} virtual router{'s' if len(rows) != 1 else ''}: {counts or 'none'}"
     if not whole["last_reload_successful"]:
         yield "The last reload was refused: what runs is not what the configuration says now."
-    troubled = [row for row in rows if row["troubles"]]
+    troubled = in_order(row for row in rows if row["troubles"])
     well = [row for row in rows if not row["troubles"]]
     if troubled:
         yield ""
@@ -160,7 +165,7 @@ def lines(view: View, rows: Sequence[Row], *, shows_all: bool) -> Iterator[str]:
         yield f"{len(well)} are well: --all, a name or --state shows them."
     elif well:
         yield ""
-        yield from map(printable, table(well))
+        yield from map(printable, table(in_order(well)))
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:

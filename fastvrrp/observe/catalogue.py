@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
+from socket import inet_ntop
 
 from fastvrrp.model import SECOND, VirtualRouter
 
@@ -36,7 +36,7 @@ class Entry:
 def line(index: int, model: VirtualRouter, group: str = "") -> bytes:
     """The line of a virtual router in the catalogue."""
     addresses = " ".join(
-        f"{ip_address(address.address)}/{address.prefixlen}"
+        f"{inet_ntop(address.family, address.address)}/{address.prefixlen}"
         + (f"@{address.interface}" if address.interface is not None else "")
         for address in model.all_addresses
     )
@@ -51,8 +51,10 @@ def line(index: int, model: VirtualRouter, group: str = "") -> bytes:
             (each.kind.name.lower(), each.name, -each.weight if each.is_reversed else each.weight)
             for each in model.tracked
         ]
-    said = [index, addresses, rest] if rest else [index, addresses]
-    return json.dumps(said, separators=(",", ":")).encode() + b"\n"
+    said = json.dumps(addresses)
+    if rest:
+        said += "," + json.dumps(rest, separators=(",", ":"))
+    return f"[{index},{said}]\n".encode()
 
 
 def read(descriptor: int, wanted: int | None = None) -> dict[int, Entry]:

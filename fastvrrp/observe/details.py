@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import NamedTuple
 from zlib import crc32
 
@@ -47,7 +47,7 @@ class Details:
 
 def write(descriptor: int, details: Details) -> None:
     """Writes the details into an open file, from its beginning. Raises OSError."""
-    body = json.dumps(asdict(details), ensure_ascii=False).encode("utf-8", "replace")
+    body = json.dumps(vars(details), ensure_ascii=False).encode("utf-8", "replace")
     head = b"%s %08x %d\n" % (MAGIC, crc32(body), len(body))
     data = head + body
     os.pwrite(descriptor, data, 0)

@@ -11,6 +11,7 @@ from fastvrrp.observe.facts import brief, why
 from fastvrrp.observe.view import View
 
 Record = dict[str, Any]
+WINDOW = 3 * SECOND
 
 
 class Row(NamedTuple):
@@ -58,23 +59,33 @@ SORTS: dict[str, tuple[Callable[[Row], Any], bool]] = {
 """What rows can be sorted by: the key, and whether the greatest comes first."""
 
 
+class _Sample(NamedTuple):
+    """What one look has seen."""
+
+    at: int
+    records: dict[int, Record]
+    totals: dict[str, Any]
+
+
 class Rates:
-    """Looks at a daemon again and again."""
+    """Looks at a daemon again and again. Rates are over the last WINDOW to two of them, however
+    short the time between two looks is: most virtual routers speak once a second."""
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._before: dict[int, Record] = {}
-        self._totals = view.segment.totals()
-        self._looked_at = view.now()
+        self._older: _Sample | None = None
+        self._newer: _Sample | None = None
 
     def look(self) -> tuple[Whole, list[Row]]:
         """Everything as it is now. Rates are 0 at the first look, and of what has just come."""
-        now = self._view.now()
-        seconds = max((now - self._looked_at) / SECOND, 1e-6)
-        details = self._view.details()
         records = self._view.routers()
-        rows = [self._row(each, details, seconds, now) for each in records]
-        totals = self._view.segment.totals()
+        sample = _Sample(
+            self._view.now(), {each["index"]: each for each in records}, self._view.segment.totals()
+        )
+        before = self._since(sample)
+        seconds = max((sample.at - before.at) / SECOND, 1e-6)
+        details = self._view.details()
+        rows = [self._row(each, before, details, seconds, sample.at) for each in records]
         states = [0, 0, 0, 0]
         for each in records:
             states[each["state"]] += 1
@@ -82,15 +93,21 @@ class Rates:
             (states[0], states[1], states[2], states[3]),
             sum(row.sent for row in rows),
             sum(row.received for row in rows),
-            (sum(totals["refused"]) - sum(self._totals["refused"])) / seconds,
-            (totals["changes"] - self._totals["changes"]) / seconds,
+            (sum(sample.totals["refused"]) - sum(before.totals["refused"])) / seconds,
+            (sample.totals["changes"] - before.totals["changes"]) / seconds,
         )
-        self._before = {each["index"]: each for each in records}
-        self._totals, self._looked_at = totals, now
         return whole, rows
 
-    def _row(self, record: Record, details: Details, seconds: float, now: int) -> Row:
-        before = self._before.get(record["index"], record)
+    def _since(self, sample: _Sample) -> _Sample:
+        """The look that a new one is compared with."""
+        if self._newer is None or sample.at - self._newer.at >= WINDOW:
+            self._older, self._newer = self._newer, sample
+        return self._older or self._newer
+
+    def _row(
+        self, record: Record, sample: _Sample, details: Details, seconds: float, now: int
+    ) -> Row:
+        before = sample.records.get(record["index"], record)
         if before["name"] != record["name"]:
             before = record
         shown = brief(self._view, record, details)

@@ -107,13 +107,15 @@ class View:
 
     def routers(self) -> list[dict[str, Any]]:
         """Every virtual router as the segment has it (`Segment.read`), with its `index`."""
-        found = []
-        for index in range(self.segment.extent):
-            record = self.segment.read(index)
-            if record is not None:
-                record["index"] = index
-                found.append(record)
-        return found
+        every = map(self.router, range(self.segment.extent))
+        return [record for record in every if record is not None]
+
+    def router(self, index: int) -> dict[str, Any] | None:
+        """One of them; None where there is none (any more)."""
+        record = self.segment.read(index)
+        if record is not None:
+            record["index"] = index
+        return record
 
 
 def _open(path: Path) -> int | None:

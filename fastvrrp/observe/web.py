@@ -14,6 +14,7 @@ import socket
 import socketserver
 import ssl
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
@@ -29,6 +30,8 @@ MOST_CONNECTIONS = 32
 """At a time; one more is closed at once."""
 PATIENCE = 10.0
 """Seconds for a request to come, and for each piece of an answer to go."""
+LONGEST_SCRAPE = 30.0
+"""Seconds in which an answer must have gone: others wait for it."""
 LEVEL = 1
 """Of gzip: a scrape of 65,280 virtual routers shrinks from 140 MB to 8 in a third of a second."""
 GZIP_WINDOW = 31
@@ -163,7 +166,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.close_connection = True
         self.end_headers()
+        until = time.monotonic() + LONGEST_SCRAPE
         for page in pages:
+            if time.monotonic() > until:
+                raise TimeoutError("the client reads too slowly")
             if page:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(page), page) if is_chunked else page)
         if is_chunked:
