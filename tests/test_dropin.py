@@ -579,3 +579,67 @@ def test_one_half_of_a_configuration_can_be_run(lab: Laboratory, option: str) ->
     assert ("VI_4" in daemon.log()) == (option != "-C")
     assert daemon.stop() == 0
     assert not pid_file.exists()
+
+
+def test_a_link_of_the_name_is_enough(tmp_path: Path) -> None:
+    link = tmp_path / "keepalived"
+    link.symlink_to(FASTVRRP)
+    script = Path(__file__).parent.parent / "deploy" / "keepalived"
+    for command in ([str(link)], ["sh", str(script)]):
+        done = subprocess.run(
+            [*command, "--signum=RELOAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PATH": f"{Path(FASTVRRP).parent}:{os.environ['PATH']}"},
+        )
+        assert done.stdout == "1\n"
+
+
+def test_a_network_namespace_has_its_own_pid_files(lab: Laboratory, tmp_path: Path) -> None:
+    """As `-s` says, from another namespace; and both have the files in the same place."""
+    router, other = lab.router("a"), lab.router("b")
+    lab.connect(router, other)
+    configuration = tmp_path / "keepalived.conf"
+    name = router.namespace
+    configuration.write_text(FOURTH)
+    found = []
+    for program in ((FASTVRRP, "keepalived"), ("keepalived",)):
+        script = (
+            "mount --make-rprivate / && mkdir -p /run/keepalived &&"
+            " mount -t tmpfs none /run/keepalived &&"
+            f" {{ {' '.join(program)} -n -l -s {name} -f {configuration} & }};"
+            " while ! find /run/keepalived -name '*vrrp*.pid' | grep -q .; do sleep 0.05; done;"
+            " find /run/keepalived -name '*.pid' | sort; kill $!; wait $!"
+        )
+        done = subprocess.run(
+            ["unshare", "-m", "sh", "-c", script],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        found.append([line for line in done.stdout.splitlines() if line.startswith("/run")])
+    assert found[0] == found[1]
+    assert [Path(each).parent for each in found[0]] == [Path("/run/keepalived", name)] * 2
+
+
+def test_whoever_starts_it_goes_on_when_it_runs(lab: Laboratory) -> None:
+    router, other = lab.router("a"), lab.router("b")
+    lab.connect(router, other)
+    configuration = router.folder / "keepalived.conf"
+    configuration.write_text(FOURTH)
+    pid_file = router.folder / "main.pid"
+    done = router.run(
+        [
+            *(FASTVRRP, "keepalived", "-G", "-f", str(configuration), "-p", str(pid_file)),
+            *("-r", str(router.folder / "vrrp.pid")),
+        ]
+    )
+    assert done.returncode == 0
+    pid = int(pid_file.read_text())
+    try:
+        assert Path(f"/proc/{pid}/comm").read_text() == "keepalived\n"
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not pid_file.exists(), what="its end")
