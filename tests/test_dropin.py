@@ -498,12 +498,13 @@ def test_options_without_meaning_are_said_once(lab: Laboratory, tmp_path: Path) 
 
     class Odd(AsKeepalived):
         def commands(self) -> list[list[str]]:
-            return [[*super().commands()[0], "--all", "-R", "-x", "-B", "--debug=Dv"]]
+            return [[*super().commands()[0], "--all", "-R", "-x", "-B", "--debug=Dv", "-d"]]
 
     daemon = Odd(router, FOURTH).start()
     daemon.wait_log("(VI_4) Entering MASTER STATE")
     for option in ("all", "dont-respawn", "snmp", "no_bfd", "debug"):
         assert daemon.log().count(f"keepalived's option --{option} has no meaning here") == 1
+    assert "VRRP Instance = VI_4" in daemon.log(), "-d writes the configuration into the log"
     assert daemon.stop() == 0
 
 

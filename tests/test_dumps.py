@@ -176,7 +176,7 @@ def test_version_two_of_json_has_the_tracked_processes_too(tmp_path: Path) -> No
     )
     (model,) = configuration.virtual_routers
     version = configuration.definitions.files.json_version
-    whole = Whole(configuration, trackers={("process", "web"): 1}, processes={"web": 4})
+    whole = Whole(configuration, state_of=lambda *_: 1, processes={"web": 4})
     text = "".join(as_json.document([facts_of(model)], whole, version))
     assert json.loads(text) == {
         "vrrp": json.loads("".join(as_json.document([facts_of(model)], whole, 1))),

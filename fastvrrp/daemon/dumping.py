@@ -18,10 +18,9 @@ from fastvrrp._table import Table
 from fastvrrp.daemon.options import Options
 from fastvrrp.kernel.links import Link, Links
 from fastvrrp.model import Configuration, State, SyncGroup
-from fastvrrp.observe.details import TrackerState
 from fastvrrp.observe.dumps import as_data, as_json
 from fastvrrp.observe.dumps.counters import counts_of, stats_of
-from fastvrrp.observe.dumps.facts import Counts, LinkFacts, RouterFacts, Whole
+from fastvrrp.observe.dumps.facts import Counts, LinkFacts, RouterFacts, StateOf, Whole
 from fastvrrp.observe.dumps.files import Dump, DumpFile, place_of
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance, Pending
@@ -45,17 +44,17 @@ class Dumping(Follower):
         instances: Mapping[int, Instance],
         links: Links,
         groups: Callable[[], Iterable[tuple[SyncGroup, State]]],
-        trackers: Callable[[], Iterable[TrackerState]],
+        state_of: StateOf,
         processes: Callable[[], Mapping[str, int]],
         options: Options,
     ) -> None:
-        """`groups`, `trackers` and `processes` answer how things are now."""
+        """`groups`, `state_of` and `processes` answer how things are now."""
         self._loop = loop
         self._table = table
         self._instances = instances
         self._links = links
         self._states_of_groups = groups
-        self._trackers = trackers
+        self._state_of = state_of
         self._processes = processes
         self._options = options
         self._configuration = Configuration()
@@ -195,7 +194,7 @@ class Dumping(Follower):
         return Whole(
             self._configuration,
             tuple((group.name, state) for group, state in self._states_of_groups()),
-            {(each.kind, each.name): each.state for each in self._trackers()},
+            self._state_of,
             self._processes(),
             map(_facts_of, list(self._links)),
         )

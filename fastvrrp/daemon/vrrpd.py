@@ -201,7 +201,7 @@ class Vrrpd:
             self._roster.instances,
             self._links,
             self._groups.states,
-            tracking.states,
+            tracking.state_of,
             tracking.counts,
             options,
         )

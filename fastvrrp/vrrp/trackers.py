@@ -139,13 +139,15 @@ class Trackers:
         """Everything that is tracked, as it is now."""
         for kind, name in sorted(self._begun):
             tracked = Tracked(kind, name)
-            state = self._state(tracked)
             yield TrackerState(
-                kind.name.lower(),
-                name,
-                None if state is None else int(state),
-                self.describe(tracked),
+                kind.name.lower(), name, self.state_of(kind, name), self.describe(tracked)
             )
+
+    def state_of(self, kind: Tracker, name: str) -> int | None:
+        """Whether something that is tracked is good, or the number in a file; None where that is
+        not known yet."""
+        state = self._state(Tracked(kind, name))
+        return None if state is None else int(state)
 
     def counts(self) -> Mapping[str, int]:
         """Of tracked processes, how many there were when that was last told."""

@@ -74,6 +74,7 @@ class Tracking(Follower):
         roster.reporter = self._carrier.reporter
         self._trackers = Trackers(loop, links, scripts, self._log_link, self._on_change)
         self.states = self._trackers.states
+        self.state_of = self._trackers.state_of
         self.counts = self._trackers.counts
         self.on_state: Callable[[], None] = lambda: None
         """Called when the state of something that is tracked has changed, or is known at last."""

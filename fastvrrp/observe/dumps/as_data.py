@@ -307,7 +307,7 @@ def _sections(whole: Whole) -> Iterator[str]:
         yield "------< VRRP Track files >------\n"
     for file in whole.configuration.track_files:
         lines = [f"Track file = {file.name}", f"  File = {file.path}"]
-        lines.append(f"  Status = {whole.trackers.get(('file', file.name)) or 0}")
+        lines.append(f"  Status = {whole.state_of(Tracker.FILE, file.name) or 0}")
         lines.append(f"  Weight = {file.weight}{' reverse' if file.is_reversed else ''}")
         yield _text([*lines, *_users(whole, Tracker.FILE, file.name)])
     yield from _process_section(whole)
@@ -317,7 +317,7 @@ def _sections(whole: Whole) -> Iterator[str]:
 
 
 def _script(script: TrackScript, whole: Whole) -> Iterator[str]:
-    state = whole.trackers.get(("script", script.name))
+    state = whole.state_of(Tracker.SCRIPT, script.name)
     yield f"VRRP Script = {script.name}"
     yield f"  Command = {command_words(script.command)}"
     yield f"  Interval = {script.interval / SECOND:g} sec"
@@ -349,7 +349,7 @@ def _process_section(whole: Whole) -> Iterator[str]:
         if process.quorum_max is not None:
             lines.append(f"  Max processes = {process.quorum_max}")
         lines.append(f"  Current processes = {whole.processes.get(name, 0)}")
-        lines.append(f"  Have quorum = {_is(whole.trackers.get(('process', name)))}")
+        lines.append(f"  Have quorum = {_is(whole.state_of(Tracker.PROCESS, name))}")
         lines.append(f"  Weight = {process.weight}{' reverse' if process.is_reversed else ''}")
         lines.append(f"  Terminate delay = {process.terminate_delay / SECOND:.6f}s")
         lines.append(f"  Fork delay = {process.fork_delay / SECOND:.6f}s")

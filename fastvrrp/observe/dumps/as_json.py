@@ -135,7 +135,7 @@ def _processes(whole: Whole) -> Iterator[dict[str, Any]]:
             "param_match": MATCHES[process.match],
             "min_processes": process.quorum,
             "current_processes": whole.processes.get(process.name, 0),
-            "have_quorum": bool(whole.trackers.get(("process", process.name))),
+            "have_quorum": bool(whole.state_of(Tracker.PROCESS, process.name)),
             "weight": process.weight,
             "terminate_delay": process.terminate_delay // 1000,
             "fork_delay": process.fork_delay // 1000,

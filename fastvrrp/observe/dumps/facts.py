@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from fastvrrp.model import Configuration, State, VirtualRouter
+from fastvrrp.model import Configuration, State, Tracker, VirtualRouter
 
 Record = Mapping[str, Any]
 """What the state segment has of one virtual router (`Segment.read`)."""
@@ -37,6 +37,15 @@ class RouterFacts:
     """When it does something by itself; None is never."""
 
 
+StateOf = Callable[[Tracker, str], int | None]
+"""State of what is tracked, by kind and name: whether it is good, or the number in a file; None
+where that is not known yet."""
+
+
+def unknown(_kind: Tracker, _name: str) -> None:
+    """Nothing is known yet."""
+
+
 class LinkFacts(NamedTuple):
     """One interface."""
 
@@ -59,9 +68,8 @@ class Whole:
     """Without its virtual routers."""
     groups: tuple[tuple[str, State], ...] = ()
     """Sync groups with their states."""
-    trackers: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
-    """State of what is tracked, by kind and name: whether it is good, or the number in a file; None
-    where that is not known yet."""
+    state_of: StateOf = unknown
+    """How something that is tracked is now."""
     processes: Mapping[str, int] = field(default_factory=dict)
     """How many there were of each tracked process when that last mattered."""
     links: Iterable[LinkFacts] = ()
