@@ -197,20 +197,6 @@ def test_kernel_parameters_are_put_back_also_after_a_crash(lab: Laboratory) -> N
         assert a.sysctl(f"net/ipv4/conf/eth0/{name}") == "0"
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
-def test_a_signal_that_means_nothing_yet_is_said_and_changes_nothing(
-    lab: Laboratory, number: signal.Signals
-) -> None:
-    a, b = lab.router("a"), lab.router("b")
-    lab.connect(a, b)
-    daemon = Fastvrrp(a, quick()).start()
-    wait_state(daemon, MASTER)
-    daemon.signal(number)
-    daemon.wait_log("is not there yet")
-    assert states(daemon) == {"VI_1": MASTER}
-    assert daemon.stop() == 0
-
-
 def test_a_backup_that_was_kept_from_running_hears_before_it_takes_over(lab: Laboratory) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b)

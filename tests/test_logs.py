@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
+import logging.handlers
 import os
+import pty
 import re
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -65,7 +69,7 @@ def read_to_the_end(pipe: Pipe, set_up: logs.Logs) -> str:
 
 
 def log_to_console(*, detail: bool = False) -> logs.Logs:
-    return logs.set_up(console=True, syslog=False, detail=detail)
+    return logs.set_up(logs.Destination(console=True, syslog=False, detail=detail))
 
 
 def test_a_line_on_the_console_is_as_keepalived_writes_it(pipe: Pipe) -> None:
@@ -197,14 +201,15 @@ def test_a_syslogd_that_hangs_is_not_waited_for(
     count = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text()) + 100
     with (
         bound_syslog(tmp_path / "log", monkeypatch) as syslogd,
-        logs.set_up(console=False, syslog=True, detail=False),
+        logs.set_up(logs.Destination(console=False, syslog=True, detail=False)),
     ):
         for number in range(count):
             log.warning("message %d", number)
         received = [syslogd.recv(1000) for _ in range(count)]
     daemon_warning = 3 << 3 | 4  # RFC 5424 section 6.2.1
     assert received == [
-        b"<%d>fastvrrp: message %d\0" % (daemon_warning, number) for number in range(count)
+        b"<%d>fastvrrp[%d]: message %d\0" % (daemon_warning, os.getpid(), number)
+        for number in range(count)
     ]
 
 
@@ -212,10 +217,10 @@ def test_a_machine_without_syslog_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(logs, "SYSLOG", tmp_path / "none")
-    with logs.set_up(console=False, syslog=True, detail=False):
+    with logs.set_up(logs.Destination(console=False, syslog=True, detail=False)):
         log.error("to nobody")
     with bound_syslog(tmp_path / "log", monkeypatch):
-        set_up = logs.set_up(console=False, syslog=True, detail=False)
+        set_up = logs.set_up(logs.Destination(console=False, syslog=True, detail=False))
     with set_up:
         log.error("to a syslogd that has ended")
     assert capfd.readouterr() == ("", "")
@@ -226,3 +231,62 @@ def test_a_closed_log_leaves_no_thread(pipe: Pipe) -> None:
     with log_to_console():
         assert set(threading.enumerate()) > before
     wait_until(lambda: set(threading.enumerate()) <= before, what="the end of the threads")
+
+
+def test_lines_can_be_json(pipe: Pipe) -> None:
+    with logs.set_up(logs.Destination(console=True, syslog=False, is_json=True)):
+        log.warning("(%s) says\ntwo lines", "VI_1")
+    pipe.close_writing()
+    (line,) = pipe.read().splitlines()
+    said = json.loads(line)
+    assert said["message"] == "(VI_1) says\ntwo lines"
+    assert (said["level"], said["pid"]) == ("warning", os.getpid())
+    assert datetime.fromisoformat(said["time"]).utcoffset() == timedelta(0)
+
+
+def test_a_syslogd_is_told_the_facility_and_who_speaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local3 = logging.handlers.SysLogHandler.LOG_LOCAL3
+    idents = logs.Idents.of_keepalived("far", "one")
+    with bound_syslog(tmp_path / "log", monkeypatch) as syslogd:
+        for process in logs.Process:
+            with logs.set_up(logs.Destination(facility=local3, idents=idents), process):
+                log.info("here")
+        said = [syslogd.recv(1000) for _ in logs.Process]
+    assert said == [
+        b"<%d>%s_far_one[%d]: here\0" % (local3 << 3 | 6, ident, os.getpid())
+        for ident in (b"Keepalived_vrrp", b"Keepalived_healthcheckers")
+    ]
+
+
+@pytest.mark.parametrize("flushes", [False, True])
+def test_a_file_takes_the_log_and_may_be_moved_away(tmp_path: Path, flushes: bool) -> None:
+    whole = logs.Destination(syslog=False, file=str(tmp_path / "my.log"), flushes=flushes)
+    file = tmp_path / "my_vrrp.log"
+    with logs.set_up(whole):
+        log.info("first")
+        wait_until(lambda: file.exists() and "first" in file.read_text(), what="the line")
+        file.rename(tmp_path / "old.log")
+        log.info("second")
+        wait_until(lambda: file.exists() and "second" in file.read_text(), what="a new file")
+    with logs.set_up(whole, logs.Process.CHECKERS):
+        log.info("third")
+    assert "third" in (tmp_path / "my_healthcheckers.log").read_text()
+    assert "second" not in (tmp_path / "old.log").read_text()
+
+
+def test_a_terminal_sees_what_is_wrong_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    master, terminal = pty.openpty()
+    monkeypatch.setattr(logs, "CONSOLE", terminal)
+    for number, is_plain in enumerate((False, True)):
+        monkeypatch.setenv("NO_COLOR", "1" if is_plain else "")
+        with logs.set_up(logs.Destination(console=True, syslog=False)):
+            log.info("ordinary %d", number)
+            log.error("wrong %d", number)
+        text = os.read(master, 4096).decode()
+        assert ("\033[31m" in text) is not is_plain
+        assert text.index("ordinary") < (text.find("\033") if not is_plain else len(text))
+    os.close(master)
+    os.close(terminal)

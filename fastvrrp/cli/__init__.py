@@ -7,13 +7,18 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from fastvrrp import __version__
 
 COMMANDS = (
     *("run", "check", "explain", "keyword", "status", "show", "events", "top"),
-    *("genhash", "demo", "bench", "completion"),
+    *("keepalived", "genhash", "demo", "bench", "completion"),
 )
+MODULES = {"keepalived": "as_keepalived"}
+"""Where the module has another name than the command."""
+KEEPALIVED = "keepalived"
+"""What is started by this name takes keepalived's options."""
 ASKED = "_ARGCOMPLETE"
 """Set by a shell's script when it asks for completions."""
 
@@ -24,6 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Only the module of the command that is named is imported: the daemon keeps what it has read.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None and Path(sys.argv[0]).name == KEEPALIVED:
+        given.insert(0, KEEPALIVED)
+    if given[:1] == [KEEPALIVED]:
+        from fastvrrp.cli import as_keepalived
+
+        return as_keepalived.main(given[1:])
     parser = argparse.ArgumentParser(
         prog="fastvrrp",
         description="A VRRP router daemon that reads keepalived.conf.",
@@ -32,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-v", "--version", action="version", version=f"fastvrrp {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in given[:1] if given and given[0] in COMMANDS else COMMANDS:
-        import_module(f"fastvrrp.cli.{name}").register(commands)
+        import_module(f"fastvrrp.cli.{MODULES.get(name, name)}").register(commands)
     if ASKED in os.environ:
         from fastvrrp.cli import completion
 

@@ -8,17 +8,20 @@ import logging
 import signal
 import socket
 import sys
+from contextlib import ExitStack
+from logging.handlers import SysLogHandler
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fastvrrp import __version__
-from fastvrrp.model import Configuration, DynamicInterfaces, Tracker
+from fastvrrp.model import Configuration, DynamicInterfaces, GlobalDefinitions, Tracker
 from fastvrrp.observe.files import DEFAULT_PID_FILE
 
 if TYPE_CHECKING:
     from fastvrrp.config import Reading
     from fastvrrp.daemon.background import Caller
-    from fastvrrp.daemon.options import Half
+    from fastvrrp.daemon.options import Half, Options
+    from fastvrrp.daemon.pid_files import PidFiles
     from fastvrrp.daemon.reading import Aside
 
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
@@ -32,8 +35,31 @@ NOTHING_TO_RUN = 2  # as keepalived
 MACHINE_FAILED = 1
 ANY_INTERFACE = "*"
 RIGHTS = "run it as root, or with the capabilities CAP_NET_RAW and CAP_NET_ADMIN"
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+SIGNALS = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2),
+    *(signal.SIGRTMIN + 2, signal.SIGRTMAX - 1),
+)
 """What the daemon's event loop takes, once it runs."""
+OWN_DEFAULTS: dict[str, Any] = {
+    "check": False,
+    "config_test": False,
+    "dont_release_ipvs": False,
+    "dump_conf": False,
+    "flush_log_file": False,
+    "is_keepalived": False,
+    "keeps_addresses": False,
+    "log_file": None,
+    "log_format": "text",
+    "metrics": None,
+    "network_namespace": None,
+    "no_syslog": False,
+    "remarks": (),
+    "umask": None,
+    "version": False,
+    "vrrp": False,
+}
+"""What the options of keepalived choose and those of `fastvrrp run` do not, or the other way."""
+FACILITIES = ("user", "daemon", *(f"local{number}" for number in range(8)))
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +82,20 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("-n", "--dont-fork", action="store_true", help="stay in the foreground")
     parser.add_argument("-l", "--log-console", action="store_true", help="log to the console")
     parser.add_argument("-D", "--log-detail", action="store_true", help="log more")
+    parser.add_argument(
+        "-S",
+        "--log-facility",
+        type=_facility,
+        default="daemon",
+        metavar="NAME",
+        help="facility of syslog: user, daemon or local0 to local7 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="of the lines on the console: json is an object each (default: %(default)s)",
+    )
     parser.add_argument(
         "-p",
         "--pid",
@@ -100,7 +140,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         " (default: as metrics_listen in the configuration; without a value %(const)s)",
     )
     parser.add_argument("-v", "--version", action="store_true", help="print the version")
-    parser.set_defaults(run=run)
+    given = {action.dest for action in parser._actions}
+    parser.set_defaults(
+        run=run, **{name: value for name, value in OWN_DEFAULTS.items() if name not in given}
+    )
+
+
+def _facility(word: str) -> int:
+    if word not in FACILITIES:
+        raise argparse.ArgumentTypeError(f"{word} is none of {', '.join(FACILITIES)}")
+    return SysLogHandler.facility_names[word]
 
 
 def listen_address(word: str) -> str:
@@ -126,19 +175,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"fastvrrp {__version__}")
         return 0
     if arguments.config_test:
-        from fastvrrp.config import read
-
-        reading = read(str(arguments.use_file), arguments.config_id)
-        for complaint in reading.complaints:
-            print(complaint, file=sys.stderr)
-        missing = missing_interfaces(reading.configuration)
-        for what in missing:
-            print(
-                f"fastvrrp: {what} does not exist on this machine; create it, or write"
-                " dynamic_interfaces in global_defs",
-                file=sys.stderr,
-            )
-        return config_test_status(reading) or (CONFIG_TEST_FAILED if missing else 0)
+        return config_test(arguments, sys.stderr)
     # Only now, and what follows later still: a check needs none of this, and it takes its time.
     from fastvrrp.daemon.reading import ReaderError, read_aside
 
@@ -157,6 +194,24 @@ def run(arguments: argparse.Namespace) -> int:
         print("fastvrrp: no virtual router and no virtual server is left to run", file=sys.stderr)
         return NOTHING_TO_RUN
     return _serve(arguments, aside)
+
+
+def config_test(arguments: argparse.Namespace, output: TextIO) -> int:
+    """Only checks the configuration, says to `output` what there is to say, and returns the exit
+    status."""
+    from fastvrrp.config import read
+
+    reading = read(str(arguments.use_file), arguments.config_id)
+    for complaint in reading.complaints:
+        print(complaint, file=output)
+    missing = missing_interfaces(reading.configuration)
+    for what in missing:
+        print(
+            f"fastvrrp: {what} does not exist on this machine; create it, or write"
+            " dynamic_interfaces in global_defs",
+            file=output,
+        )
+    return config_test_status(reading) or (CONFIG_TEST_FAILED if missing else 0)
 
 
 def _half(arguments: argparse.Namespace) -> Half:
@@ -253,7 +308,7 @@ def _serve(arguments: argparse.Namespace, reading: Aside) -> int:
 
     arguments.use_file = arguments.use_file.absolute()  # the daemon goes to another folder
     namespace = reading.configuration.definitions.namespaces.network
-    pid_file = PidFile((arguments.pid or default_pid_file(namespace)).absolute())
+    files = _pid_files(arguments, reading.configuration.definitions)
     caller: Caller | None = None
     try:
         if namespace is not None:
@@ -263,8 +318,10 @@ def _serve(arguments: argparse.Namespace, reading: Aside) -> int:
         # uvloop delivers no signal that came before it ran: until then they wait in the kernel.
         # The threads inherit the mask, so it is always the loop's thread that a signal wakes.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        with pid_file:
-            _run_daemon(arguments, reading, pid_file.path, caller)
+        with ExitStack() as held:
+            for path in filter(None, (files.main, files.vrrp)):
+                held.enter_context(PidFile(path))
+            _run_daemon(arguments, reading, files, caller)
     except (AlreadyRunning, OSError) as error:
         print(f"fastvrrp: {_explain(error)}", file=sys.stderr)
         if caller is not None:
@@ -294,37 +351,76 @@ def enter(name: str) -> None:
         namespace.close()
 
 
+def _pid_files(arguments: argparse.Namespace, definitions: GlobalDefinitions) -> PidFiles:
+    from fastvrrp.daemon.pid_files import FOLDER, PidFiles
+
+    if not arguments.is_keepalived:
+        pid_file = arguments.pid or default_pid_file(definitions.namespaces.network)
+        return PidFiles(pid_file.absolute())
+    files = PidFiles(*(path and path.absolute() for path in arguments.pid_files(definitions)))
+    for path in filter(None, files):
+        if path.is_relative_to(FOLDER):
+            path.parent.mkdir(parents=True, exist_ok=True)
+    return files
+
+
+def _options(
+    arguments: argparse.Namespace, files: PidFiles, definitions: GlobalDefinitions
+) -> Options:
+    from fastvrrp.daemon.logs import Destination, Idents
+    from fastvrrp.daemon.options import Options
+
+    to_console = arguments.log_console
+    namespace = arguments.network_namespace or definitions.namespaces.network
+    is_keepalived = arguments.is_keepalived
+    return Options(
+        log=Destination(
+            to_console,
+            # keepalived logs to syslog too; ours does where there is no console.
+            not arguments.no_syslog and (is_keepalived or not to_console),
+            arguments.log_detail,
+            arguments.log_facility,
+            arguments.log_file and str(arguments.log_file.absolute()),
+            arguments.flush_log_file,
+            arguments.log_format == "json",
+            Idents.of_keepalived(namespace, definitions.processes.instance)
+            if is_keepalived
+            else Idents.of_namespace(namespace),
+        ),
+        metrics=arguments.metrics,
+        half=_half(arguments),
+        releases_ipvs=not arguments.dont_release_ipvs,
+        releases_addresses=not arguments.keeps_addresses,
+        umask=arguments.umask,
+        checkers_pid=files.checkers,
+        dumps_configuration=arguments.dump_conf,
+        process_name="keepalived" if is_keepalived else None,
+        network_namespace=arguments.network_namespace,
+    )
+
+
 def _run_daemon(
-    arguments: argparse.Namespace, reading: Aside, pid_file: Path, caller: Caller | None
+    arguments: argparse.Namespace, reading: Aside, files: PidFiles, caller: Caller | None
 ) -> None:
     from fastvrrp.daemon.background import segment_path
-    from fastvrrp.daemon.logs import Destination, set_up
-    from fastvrrp.daemon.options import Options
+    from fastvrrp.daemon.logs import set_up
     from fastvrrp.daemon.vrrpd import Vrrpd
 
     def on_started() -> None:
         if caller is not None:
             caller.tell(0)
 
-    to_console = arguments.log_console
-    to = Destination(to_console, not to_console, arguments.log_detail)
-    options = Options(
-        to,
-        _half(arguments),
-        not arguments.dont_release_ipvs,
-        arguments.umask,
-        arguments.metrics,
-    )
-    segment = segment_path(pid_file)
-    namespace = reading.configuration.definitions.namespaces.network
-    ident = "fastvrrp" if namespace is None else f"fastvrrp_{namespace}"
-    with set_up(console=to.console, syslog=to.syslog, detail=to.detail, ident=ident):
+    options = _options(arguments, files, reading.configuration.definitions)
+    segment = segment_path(files.main)
+    with set_up(options.log):
+        for remark in arguments.remarks:
+            log.info("%s", remark)
         try:
             Vrrpd(reading, arguments.use_file, arguments.config_id, segment, options).run(
                 on_started
             )
         except OSError as error:
-            if not to_console:  # which reads it as our last word on stderr
+            if not arguments.log_console:  # which reads it as our last word on stderr
                 log.error("%s", _explain(error))
             raise
         finally:

@@ -80,7 +80,7 @@ def _processes(
 ) -> list[Keyword]:
     """The same row for each process of keepalived."""
     return [
-        later(
+        (later if process == "bfd" else Keyword)(
             f"{process}_{suffix}",
             syntax,
             f"{text} of the {process} process.",
@@ -95,13 +95,13 @@ def _processes(
 DAEMON = Table().add(
     later("tmp_config_directory", One(PATH), "Where the configuration is copied while read."),
     later("config_save_dir", One(PATH), "Where configurations are kept around a reload."),
-    later("process_names", FLAG, "Give processes the names of their default."),
-    later("process_name", One(NAME), "Name of the parent process.", since="2.0.16"),
-    later("vrrp_process_name", One(NAME), "Name of the VRRP process.", since="2.0.16"),
-    later(
+    Keyword("process_names", FLAG, "Give processes the names of their default."),
+    Keyword("process_name", One(NAME), "Name of the parent process.", since="2.0.16"),
+    Keyword("vrrp_process_name", One(NAME), "Name of the VRRP process.", since="2.0.16"),
+    Keyword(
         "checker_process_name", One(NAME), "Name of the health checkers' process.", since="2.0.16"
     ),
-    later(
+    Keyword(
         "lvs_process_name",
         One(NAME),
         "Name of the health checkers' process.",
@@ -209,14 +209,14 @@ DAEMON = Table().add(
     Keyword(
         "vrrp_notify_priority_changes", SWITCH, "Tell FIFOs of priorities.", "off", since="2.0.16"
     ),
-    later(
+    Keyword(
         "max_auto_priority",
         Optional(Integer(-1, 99)),
         "Highest automatic priority.",
         "0",
         since="2.1.0",
     ),
-    later(
+    Keyword(
         "min_auto_priority_delay",
         One(Integer(1, 10_000_000)),
         "Microseconds late that raise the priority.",
@@ -375,26 +375,26 @@ DAEMON = Table().add(
     Keyword(
         "random_seed", One(NUMBER), "Where the numbers of ${_RANDOM} start.", fallback="the time"
     ),
-    later("reload_check_config", Optional(PATH), "Check before a reload."),
+    Keyword("reload_check_config", Optional(PATH), "Check before a reload."),
     Keyword(
         "include_check",
         Many(Text("OPTION"), least=0),
         "Which missing files are errors.",
         fallback="every option where none is written",
     ),
-    later("reload_time_file", One(PATH), "File that says when to reload.", since="2.1.0"),
-    later("reload_repeat", FLAG, "Keep that file."),
-    later(
+    Keyword("reload_time_file", One(PATH), "File that says when to reload.", since="2.1.0"),
+    Keyword("reload_repeat", FLAG, "Keep that file."),
+    Keyword(
         "reload_file",
         Optional(PATH),
         "File that stands while the configuration is read.",
         fallback="keepalived.reload beside the PID files where no path is written",
     ),
-    later("data_use_instance", SWITCH, "Put the instance into names of dumps.", "off"),
-    later("state_file_location", One(PATH), "Where dumps go.", since="2.2.8"),
-    later("stats_file_location", One(PATH), "Where statistics go.", since="2.2.8"),
-    later("json_file_location", One(PATH), "Where JSON goes.", since="2.2.8"),
-    later("json_version", One(Integer(1, 2)), "Version of that JSON.", "1", since="2.2.8"),
+    Keyword("data_use_instance", SWITCH, "Put the instance into names of dumps.", "off"),
+    Keyword("state_file_location", One(PATH), "Where dumps go.", since="2.2.8"),
+    Keyword("stats_file_location", One(PATH), "Where statistics go.", since="2.2.8"),
+    Keyword("json_file_location", One(PATH), "Where JSON goes.", since="2.2.8"),
+    Keyword("json_version", One(Integer(1, 2)), "Version of that JSON.", "1", since="2.2.8"),
     later(
         "iproute_usr_dir",
         One(PATH),
@@ -423,8 +423,8 @@ AT_TOP = (
     later(
         "namespace_with_ipsets", FLAG, "ipsets in a namespace, before Linux 3.13.", since="1.3.0"
     ),
-    later("instance", One(NAME), "Name of this daemon among others.", since="1.2.24"),
-    later("use_pid_dir", FLAG, "PID files in a directory of their own.", since="1.2.24"),
+    Keyword("instance", One(NAME), "Name of this daemon among others.", since="1.2.24"),
+    Keyword("use_pid_dir", FLAG, "PID files in a directory of their own.", since="1.2.24"),
     Keyword("linkbeat_use_polling", FLAG, "Ask interfaces for their link.", since="1.1.18"),
-    later("child_wait_time", One(NUMBER), "Seconds to wait at the end.", "5"),
+    Keyword("child_wait_time", One(NUMBER), "Seconds to wait at the end.", "5"),
 )

@@ -27,15 +27,6 @@ REASONS = tuple(
             "nftables does the same, without a program for each address",
         ),
         (
-            r"global_defs\.(process_names?|vrrp_process_name)",
-            "there is one process, and its name is fastvrrp",
-        ),
-        (
-            r"global_defs\.(vrrp_(priority|no_swap|cpu_affinity|rt_priority|rlimit_rt.*)"
-            r"|max_auto_priority|min_auto_priority_delay)",
-            "how the process is scheduled is said by the unit of systemd, or by whoever starts it",
-        ),
-        (
             r"global_defs\..*_rcv_bufs.*",
             "what the kernel could not deliver is read again as a whole",
         ),
@@ -47,16 +38,6 @@ REASONS = tuple(
             r"global_defs\.(tmp_config_directory|config_save_dir)",
             "one process reads the file, and keeps no copy",
         ),
-        (
-            r"global_defs\.reload_check_config",
-            "a configuration with an error never replaces one that runs",
-        ),
-        (
-            r"global_defs\.(data_use_instance|state_file_.*|stats_file_.*|json_.*)",
-            "dumps on a signal are not there yet; the state segment has what they say",
-        ),
-        (r"instance|use_pid_dir", "the PID file is named by -p"),
-        (r"child_wait_time", "there are no children to wait for"),
     )
 )
 

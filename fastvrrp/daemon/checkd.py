@@ -25,7 +25,8 @@ from dataclasses import replace
 import uvloop
 
 from fastvrrp.daemon.assignment import Assignment, Begin, Done, Message, Stop
-from fastvrrp.daemon.logs import Logs, set_up
+from fastvrrp.daemon.logs import Logs, Process, set_up
+from fastvrrp.daemon.scheduling import Role, Scheduling
 from fastvrrp.kernel.ipvs import Ipvs, Table, namespace_of
 from fastvrrp.lvs.balancer import Balancer
 from fastvrrp.lvs.checkers.tools import Tools
@@ -39,7 +40,6 @@ from fastvrrp.track.scripts import Scripts
 log = logging.getLogger("fastvrrp.daemon.checkd")  # it runs as __main__
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-PR_SET_NAME = 15
 NAME = "fastvrrp_checkd"
 """What ps calls it; 15 letters have room."""
 
@@ -51,6 +51,7 @@ class Checkd:
         self._told = Frames(told)
         self._loop = uvloop.new_event_loop()
         self._logs: Logs | None = None
+        self._scheduling = Scheduling(self._loop, Role.CHECKERS, NAME)
         self._scripts = Scripts(self._loop)
         self._telling = Telling(self._loop, self._scripts)
         self._tools = Tools(self._loop, self._scripts)
@@ -71,6 +72,7 @@ class Checkd:
         with ExitStack() as ending:
             ending.callback(self._close_logs)
             ending.callback(self._loop.close)
+            ending.callback(self._scheduling.close)
             ending.callback(self._scripts.close)
             ending.callback(self._telling.close)
             for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
@@ -104,6 +106,7 @@ class Checkd:
         configuration = assignment.configuration
         definitions = configuration.definitions
         self._flush_on_stop = definitions.lvs.flush_on_stop
+        self._scheduling.apply(definitions.processes)
         self._telling.configure(definitions)
         self._tools.configure(definitions, configuration.tls_client, configuration.track_files)
         adopted: Table | None = None
@@ -153,8 +156,7 @@ class Checkd:
     def _begin(self, begin: Begin) -> None:
         self._coming = Assignment(begin)
         if self._logs is None:
-            to = begin.log
-            self._logs = set_up(console=to.console, syslog=to.syslog, detail=to.detail, ident=NAME)
+            self._logs = set_up(begin.log, Process.CHECKERS)
 
     def _leave(self) -> None:
         self._is_ended = True
@@ -180,7 +182,6 @@ def main() -> None:
     libc = ctypes.CDLL(None)
     # Whoever started us is told of its end by the socket, but a loop that hangs would not hear it.
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    libc.prctl(PR_SET_NAME, NAME.encode(), 0, 0, 0)
     with socket.socket(fileno=int(sys.argv[1])) as told:
         told.set_inheritable(False)
         Checkd(told).run()

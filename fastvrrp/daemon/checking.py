@@ -7,18 +7,20 @@ Nothing of it is there for a configuration without virtual servers.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from fastvrrp.daemon.logs import Destination
-from fastvrrp.daemon.options import Half, half_of
-from fastvrrp.model import Configuration
+from fastvrrp.daemon.options import Half, Options, half_of
+from fastvrrp.model import SECOND, Configuration
 from fastvrrp.vrrp.follower import Follower
 
 if TYPE_CHECKING:
     from fastvrrp.daemon.assignment import Part
     from fastvrrp.track.companion import Companion
+
+log = logging.getLogger(__name__)
 
 SLICE = 1_000_000
 """Nanoseconds of telling in one turn of the loop: adverts come first."""
@@ -27,14 +29,11 @@ SLICE = 1_000_000
 class Checking(Follower):
     """The daemon's end."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, log: Destination, *, releases: bool = True
-    ) -> None:
-        """`log` is where the process writes its log. At the end, what is in the kernel's IPVS stays
-        there where it is not to release it."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: Options) -> None:
         self._loop = loop
-        self._log = log
-        self._releases = releases
+        self._log = options.log
+        self._releases = options.releases_ipvs
+        self._pid_file = options.checkers_pid
         self._configuration = Configuration()
         self._companion: Companion | None = None
         self._parts: Iterator[Part] = iter(())
@@ -78,15 +77,25 @@ class Checking(Follower):
             self._next_slice.cancel()
         self._companion.send(Stop(self._releases))
         self._companion.close()
-        self._companion.wait()
+        self._companion.wait(self._configuration.definitions.processes.child_wait / SECOND)
+        if self._pid_file is not None:
+            self._pid_file.unlink(missing_ok=True)
 
     def _tell(self) -> None:
         """Begins to tell the configuration, and leaves undone what was being told."""
         from fastvrrp.daemon.assignment import parts  # noqa: PLC0415 - only where wanted
 
+        self._write_pid()
         self._parts = parts(self._configuration, self._log, adopts=self._has_told)
         if self._next_slice is None:
             self._next_slice = self._loop.call_soon(self._tell_some)
+
+    def _write_pid(self) -> None:
+        if self._pid_file is not None:
+            try:
+                self._pid_file.write_text(f"{self.pid}\n")
+            except OSError as error:
+                log.error("%s: %s", self._pid_file, error.strerror)
 
     def _tell_some(self) -> None:
         assert self._companion is not None

@@ -9,6 +9,7 @@ The thread does not survive a fork: `set_up` comes after `leave_terminal`.
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
 import os
@@ -16,11 +17,18 @@ import select
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
+LINE = "%(asctime)s: %(message)s"
+"""As keepalived writes it, so that what reads its log reads ours."""
+TIME = "%a %b %d %H:%M:%S %Y"
+COLOURS = ((logging.ERROR, "31"), (logging.WARNING, "33"))
+"""Of terminals, from a level on."""
 SYSLOG = Path("/dev/log")
 CONSOLE = 2
 """The descriptor of stderr."""
@@ -35,6 +43,36 @@ FLUSH_TIMEOUT = 1.0
 """Seconds that `Logs.close` gives to what is still to be written."""
 
 
+class Idents(NamedTuple):
+    """What each process calls itself in syslog."""
+
+    vrrp: str = "fastvrrp"
+    checkers: str = "fastvrrp_checkd"
+
+    @classmethod
+    def of_namespace(cls, namespace: str | None) -> Idents:
+        """Ours, with the name of a network namespace behind."""
+        if namespace is None:
+            return cls()
+        return cls(f"fastvrrp_{namespace}", f"fastvrrp_checkd_{namespace}")
+
+    @classmethod
+    def of_keepalived(cls, namespace: str | None, instance: str | None) -> Idents:
+        """keepalived's, with the names of a network namespace and of an instance behind."""
+        end = "".join(f"_{name}" for name in (namespace, instance) if name)
+        return cls(f"Keepalived_vrrp{end}", f"Keepalived_healthcheckers{end}")
+
+
+FASTVRRP = Idents()
+
+
+class Process(StrEnum):
+    """Whose log it is."""
+
+    VRRP = "vrrp"
+    CHECKERS = "healthcheckers"
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where the log of every process of the daemon goes."""
@@ -43,6 +81,14 @@ class Destination:
     syslog: bool = True
     detail: bool = False
     """-D: what is rarely wanted too."""
+    facility: int = logging.handlers.SysLogHandler.LOG_DAEMON
+    file: str | None = None
+    """Path of a log file; each process puts its own word into it before the ending."""
+    flushes: bool = False
+    """Every line goes to that file at once, not when there are many."""
+    is_json: bool = False
+    """Lines on the console are JSON."""
+    idents: Idents = FASTVRRP
 
 
 class Logs:
@@ -195,22 +241,96 @@ class _Syslog(_Outlet, logging.handlers.SysLogHandler):
     """Writes to the machine's syslogd; where that is gone the next record tries again."""
 
 
-def set_up(*, console: bool, syslog: bool, detail: bool, ident: str = "fastvrrp") -> Logs:
-    """Sends the daemon's log to stderr and to syslog, as `ident`, until the result is closed;
-    `detail` (-D) adds what is rarely wanted. The errors of the event loop (the logger `asyncio`) go
-    there too.
+class _File(_Outlet):
+    """Writes lines to a file, which is opened anew when it was moved away."""
+
+    def __init__(self, path: Path, *, flushes: bool) -> None:
+        super().__init__()
+        self._inner = logging.handlers.WatchedFileHandler(path, delay=True)
+        self._flushes = flushes
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(self.format(record) + "\n")
+        if self._flushes or len(self._lines) >= TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes the lines that wait. Where they cannot be written nobody is left to be told."""
+        text = "".join(self._lines)
+        self._lines.clear()
+        with suppress(OSError):
+            if text:
+                self._inner.reopenIfNeeded()
+                stream = self._inner.stream or self._inner._open()
+                self._inner.stream = stream
+                stream.write(text)
+                stream.flush()
+
+    def close(self) -> None:
+        self.flush()
+        self._inner.close()
+        super().close()
+
+
+class _Json(logging.Formatter):
+    """One object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            "logger": record.name,
+            "pid": record.process,
+        }
+        if record.exc_info:
+            said["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(said, ensure_ascii=False)
+
+
+class _Coloured(logging.Formatter):
+    """For a person at a terminal: what is wrong stands out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        colour = next((each for level, each in COLOURS if record.levelno >= level), None)
+        return text if colour is None else f"\033[{colour}m{text}\033[0m"
+
+
+def _console_format(*, is_json: bool) -> logging.Formatter:
+    if is_json:
+        return _Json()
+    # The convention of https://no-color.org.
+    has_colour = os.isatty(CONSOLE) and not os.environ.get("NO_COLOR")
+    return (_Coloured if has_colour else logging.Formatter)(LINE, TIME)
+
+
+def _own_file(path: str, process: Process) -> Path:
+    """keepalived's name for the file of one process: a word before the last dot."""
+    whole = Path(path)
+    return whole.with_name(f"{whole.stem}_{process}{whole.suffix}")
+
+
+def set_up(to: Destination, process: Process = Process.VRRP) -> Logs:
+    """Sends the log of one process of the daemon there until the result is closed. The errors of
+    the event loop (the logger `asyncio`) go there too.
 
     A machine without syslog is no error: a daemon must not fail for that.
     """
     handlers: list[logging.Handler] = []
-    if console:
-        # As keepalived writes it, so that what reads its log reads ours.
+    if to.console:
         handler: logging.Handler = _Console()
-        handler.setFormatter(logging.Formatter("%(asctime)s: %(message)s", "%a %b %d %H:%M:%S %Y"))
+        handler.setFormatter(_console_format(is_json=to.is_json))
         handlers.append(handler)
-    if syslog and SYSLOG.exists():
-        to_syslog = _Syslog(str(SYSLOG), facility=logging.handlers.SysLogHandler.LOG_DAEMON)
-        to_syslog.ident = f"{ident}: "
+    if to.syslog and SYSLOG.exists():
+        to_syslog = _Syslog(str(SYSLOG), facility=to.facility)
+        ident = to.idents.vrrp if process is Process.VRRP else to.idents.checkers
+        to_syslog.ident = f"{ident}[{os.getpid()}]: "
         handlers.append(to_syslog)
-    level = logging.DEBUG if detail else logging.INFO
+    if to.file is not None:
+        to_file = _File(_own_file(to.file, process), flushes=to.flushes)
+        to_file.setFormatter(logging.Formatter(LINE, TIME))
+        handlers.append(to_file)
+    level = logging.DEBUG if to.detail else logging.INFO
     return Logs(handlers, {"fastvrrp": level, "asyncio": logging.ERROR})

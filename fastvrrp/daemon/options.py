@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from pathlib import Path
 
 from fastvrrp.daemon.logs import Destination
 from fastvrrp.model import Configuration
@@ -27,10 +28,20 @@ class Options:
     half: Half = Half.BOTH
     releases_ipvs: bool = True
     """False with -I: what is in the kernel's IPVS stays there at the end."""
-    umask: int | None = None
-    """-u: holds instead of the configuration's."""
+    releases_addresses: bool = True
+    """False with -V of keepalived: masters' addresses, routes and rules stay there at the end."""
     metrics: str | None = None
     """--metrics: where Prometheus asks, instead of what the configuration says."""
+    umask: int | None = None
+    """-u: holds instead of the configuration's."""
+    checkers_pid: Path | None = None
+    """Where the process id of the health checkers stands; None is nowhere."""
+    dumps_configuration: bool = False
+    """It is written into the log at the start."""
+    process_name: str | None = None
+    """For `ps`, where the configuration says nothing; None leaves the interpreter's."""
+    network_namespace: str | None = None
+    """In which the daemon was started, by its options."""
 
 
 def half_of(configuration: Configuration, half: Half) -> Configuration:

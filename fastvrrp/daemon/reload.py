@@ -22,9 +22,10 @@ from fastvrrp._driver import Driver
 from fastvrrp._engine import Engine
 from fastvrrp._table import Table
 from fastvrrp.config.diff import Identity, differences, identities
-from fastvrrp.daemon.options import Half
+from fastvrrp.daemon.options import Options
 from fastvrrp.daemon.places import Places
 from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError, Summary
+from fastvrrp.daemon.reload_files import ReloadFile, write_complaints
 from fastvrrp.model import SECOND, Configuration, State, VirtualRouter
 from fastvrrp.track.credentials import learn
 from fastvrrp.vrrp.follower import Follower
@@ -86,13 +87,14 @@ class Reloads:
         path: str,
         config_id: str | None,
         running: Running,
-        half: Half = Half.BOTH,
+        options: Options,
     ) -> None:
         """`path` is absolute: the daemon's folder is another than its caller's."""
+        self._options = options
+        self._file = ReloadFile()
         self._loop = loop
         self._path = path
         self._config_id = config_id
-        self._half = half
         self._running = running
         self._reader: Reader | None = None
         self._work: Iterator[None] | None = None
@@ -108,6 +110,7 @@ class Reloads:
         self._is_wanted_again = False
         self._began = monotonic()
         log.info("Reloading %s", self._path)
+        self._file.begin(self._running.configuration.definitions, self._options.network_namespace)
         try:
             self._reader = Reader(
                 self._loop,
@@ -115,13 +118,15 @@ class Reloads:
                 self._config_id,
                 self._running.digests,
                 self._on_read,
-                half=self._half,
+                half=self._options.half,
             )
         except OSError as error:
+            self._file.end()
             self._refuse(f"no process can be started to read it: {error.strerror}")
 
     def close(self) -> None:
         """Leaves undone what is under way: the daemon stops."""
+        self._file.end()
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -132,6 +137,7 @@ class Reloads:
 
     def _on_read(self, found: News | ReaderError) -> None:
         self._reader = None
+        self._file.end()
         self._work = self._refused(found) if isinstance(found, ReaderError) else self._judge(found)
         gc.disable()  # it would look at everything that comes now, in the middle of a slice
         self._do_slice()
@@ -166,6 +172,8 @@ class Reloads:
         for level, line in news.complaints:
             log.log(level, "%s", line)
             yield
+        check_log = self._running.configuration.definitions.files.check_log
+        write_complaints(check_log, (line for _, line in news.complaints))
         assert news.summary is not None
         if news.summary.has_errors:
             self._refuse("it has errors")

@@ -27,12 +27,16 @@ from fastvrrp._engine import Engine, Note
 from fastvrrp._rtnetlink import count_in
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
+from fastvrrp.daemon import dumping
 from fastvrrp.daemon.checking import Checking
+from fastvrrp.daemon.dumping import Dumping
 from fastvrrp.daemon.exporting import Exporting
 from fastvrrp.daemon.options import Options
 from fastvrrp.daemon.places import Places, claim_namespace
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
+from fastvrrp.daemon.reload_files import ReloadTimes
+from fastvrrp.daemon.scheduling import ProcessSettings, Role, Scheduling
 from fastvrrp.daemon.showing import Showing
 from fastvrrp.daemon.umask import Umask
 from fastvrrp.model import SECOND, Configuration, State, Vrrp
@@ -64,11 +68,7 @@ PROTO_AH = 51
 SWITCH_INTERVAL = 0.0002
 """Seconds: a fiftieth of the shortest advert interval."""
 ENDING = (signal.SIGTERM, signal.SIGINT)
-NOT_YET = {
-    signal.SIGUSR1: "the dump of the data (SIGUSR1)",
-    signal.SIGUSR2: "the dump of the statistics (SIGUSR2)",
-}
-SIGNALS = {*ENDING, signal.SIGHUP, *NOT_YET}
+SIGNALS = {*ENDING, signal.SIGHUP, *dumping.SIGNALS}
 """Every signal that means something to the daemon."""
 ROOM = 262_144
 """Virtual routers that reloads can bring it to. What is not used of the state segment takes no
@@ -92,6 +92,7 @@ class Vrrpd:
         options: Options = Options(),  # noqa: B008 - it is frozen
     ) -> None:
         self._segment = segment
+        self._options = options
         models = read.configuration.virtual_routers
         self._read = read
         self._loop = uvloop.new_event_loop()
@@ -180,6 +181,17 @@ class Vrrpd:
             path,
         )
         tracking.on_state = self._showing.tracker_changed
+        self._reload_times = ReloadTimes(self._loop)
+        self._dumping = Dumping(
+            self._loop,
+            self._table,
+            self._roster.instances,
+            places.own.links,
+            self._groups.states,
+            tracking.state_of,
+            tracking.counts,
+            options,
+        )
         self._followers: tuple[Follower, ...] = (
             self._umask,
             tracking,
@@ -201,7 +213,10 @@ class Vrrpd:
             GroupNews(self._groups),
             self._showing,
             Exporting(self._loop, self._run_elsewhere, shown, options.metrics),
-            Checking(self._loop, options.log, releases=options.releases_ipvs),
+            Checking(self._loop, options),
+            self._dumping,
+            ProcessSettings(Scheduling(self._loop, Role.VRRP, options.process_name)),
+            self._reload_times,
         )
         self._roster.follow(self._followers)
         self._transitions.follow(self._followers)
@@ -219,7 +234,8 @@ class Vrrpd:
             places,
             self._followers,
         )
-        self._reloads = Reloads(self._loop, str(path), config_id, self._running, options.half)
+        self._reloads = Reloads(self._loop, str(path), config_id, self._running, options)
+        self._reload_times.reload = self._reloads.request
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None
@@ -249,8 +265,7 @@ class Vrrpd:
     def _serve(self, ending: ExitStack, on_started: Callable[[], None]) -> None:
         """Runs until a signal ends it."""
         self._loop.add_signal_handler(signal.SIGHUP, self._reloads.request)
-        for number, what in NOT_YET.items():
-            self._loop.add_signal_handler(number, log.warning, "%s is not there yet", what)
+        self._dumping.watch()
         self._loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
         self._start(ending)
         on_started()
@@ -277,6 +292,7 @@ class Vrrpd:
         ending.callback(self._roster.stop)
         ending.callback(self._places.stop)
         ending.callback(self._reloads.close)
+        ending.callback(self._settle_what_stays)
         self._delay_masters(self._running.configuration.definitions.vrrp)
         for follower in self._followers:
             follower.configure(self._running.configuration)
@@ -297,6 +313,13 @@ class Vrrpd:
         # The kernel thread must not keep the loop from the interpreter for long.
         sys.setswitchinterval(SWITCH_INTERVAL)
         log.info("Startup complete")
+
+    def _settle_what_stays(self) -> None:
+        """Says what those that stop now leave in the kernel."""
+        keeps = not self._options.releases_addresses
+        self._transitions.keeps_addresses = keeps
+        for routing in self._routings:
+            routing.keeps_routes = keeps
 
     def _delay_masters(self, vrrp: Vrrp) -> None:
         """Lets nobody become master for a while: links may not carry anything yet."""

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from fastvrrp.model import TrackProcess
-from fastvrrp.track.census import Census
+from fastvrrp.track.census import Census, Quorum
 from fastvrrp.track.companion import Companion
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ class Processes:
             loop, "fastvrrp.track.watcher", "watches processes", self._on_message, self._on_start
         )
         self._has_complained = False
+        self.counts: dict[str, int] = {}
+        """How many there were when it was last told whether there are enough, by name."""
 
     @property
     def known(self) -> Mapping[str, bool]:
@@ -46,7 +48,7 @@ class Processes:
 
     def count(self, wanted: Iterable[TrackProcess]) -> None:
         """Counts these now, in this process, which takes a look at every process there is."""
-        Census(wanted, lambda quorum: self._known.update({quorum.wanted.name: quorum.has_enough}))
+        Census(wanted, self._take_count)
 
     def track(self, wanted: Iterable[TrackProcess]) -> None:
         """Watches these from now on, and no others."""
@@ -55,6 +57,7 @@ class Processes:
             return
         names = {each.name for each in self._wanted}
         self._known = {name: state for name, state in self._known.items() if name in names}
+        self.counts = {name: count for name, count in self.counts.items() if name in names}
         if self._watcher.is_started:
             self._watcher.send(self._wanted)
         else:
@@ -63,6 +66,10 @@ class Processes:
     def close(self) -> None:
         self._watcher.close()
         self._watcher.wait()
+
+    def _take_count(self, quorum: Quorum) -> None:
+        self._known[quorum.wanted.name] = quorum.has_enough
+        self.counts[quorum.wanted.name] = quorum.count
 
     def _on_start(self) -> None:
         self._watcher.send(self._wanted)
@@ -77,9 +84,10 @@ class Processes:
                 )
             self._has_complained = True
             return
-        name, is_enough, _ = said
+        name, is_enough, count = said
         if all(each.name != name for each in self._wanted):
             return
+        self.counts[name] = count
         is_news = self._known.get(name) is not is_enough
         if is_news and name in self._known:
             log.info("Quorum %s for tracked process %s", "gained" if is_enough else "lost", name)

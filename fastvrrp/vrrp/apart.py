@@ -47,6 +47,9 @@ class Apart(Follower, Generic[Kind]):
                 found.configure(self._configuration)
         return found
 
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self._of.values())
+
     def finish(self) -> None:
         """See Local."""
         for each in self._of.values():

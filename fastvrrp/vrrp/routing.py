@@ -101,6 +101,8 @@ class Routing(Local):
         which is waited for."""
         upkeep.on_watch = self._on_watch
         self._links.on_static_address_gone = upkeep.address_gone
+        self.keeps_routes = False
+        """Who stops leaves its routes and rules where they are."""
         upkeep.on_lost = self._on_lost
         upkeep.on_settled = self._on_settled
 
@@ -165,6 +167,8 @@ class Routing(Local):
         self._stale.clear()
 
     def take(self, instance: Instance, note: Note) -> None:
+        if self.keeps_routes and note.event == "STOP":
+            return
         if note.releases and instance.index in self._owned:
             _tell(instance, "removing")
             self._upkeep.remove(instance.index, reversed(self._owned.pop(instance.index)))

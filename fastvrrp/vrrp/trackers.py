@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -179,6 +179,16 @@ class Trackers:
                 None if state is None else int(state),
                 self.describe(tracked),
             )
+
+    def state_of(self, kind: Tracker, name: str) -> int | None:
+        """Whether something that is tracked is good, or the number in a file; None where that is
+        not known yet."""
+        state = self._state(Tracked(kind, name))
+        return None if state is None else int(state)
+
+    def counts(self) -> Mapping[str, int]:
+        """Of tracked processes, how many there were when that was last told."""
+        return self._processes.counts
 
     def is_known(self, tracked: Tracked) -> bool:
         """Whether its state is known at all."""

@@ -84,6 +84,8 @@ class Tracking(Follower):
             self._on_change,
         )
         self.states = self._trackers.states
+        self.state_of = self._trackers.state_of
+        self.counts = self._trackers.counts
         self.on_state: Callable[[], None] = lambda: None
         """Called when the state of something that is tracked has changed, or is known at last."""
         self._users: dict[int, _User] = {}

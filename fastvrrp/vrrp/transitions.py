@@ -67,6 +67,8 @@ class Transitions:
         self.follow(())
         self.on_split_brain: Callable[[Instance, Note], None] = lambda _, __: None
         """Called with notes of that kind."""
+        self.keeps_addresses = False
+        """Who stops leaves its addresses where they are."""
         self.on_lost: Callable[[Instance, int], None] = lambda _, __: None
         """Called with a master, and an ifindex from which somebody has removed its address."""
         self._standing: dict[Place, Standing] = {}
@@ -206,7 +208,7 @@ class Transitions:
             log.debug("(%s) setting VIPs.", instance.model.name)
             instance.batch.follow(instance.standing)  # some may not be gone yet
             self.standing(instance.place).stand(instance)
-        elif note.releases:
+        elif note.releases and not (self.keeps_addresses and note.event == "STOP"):
             log.debug("(%s) removing VIPs.", instance.model.name)
             self._announcer.released(instance)
             # What stands is to go, also where its link has another name or index by now.
