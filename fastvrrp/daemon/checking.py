@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 SLICE = 1_000_000
 """Nanoseconds of telling in one turn of the loop: adverts come first."""
 
+LAST_MOMENTS = 60.0
+"""Seconds for the end of the process: it tells of every real server, and thousands of virtual
+servers take the kernel seconds."""
+
 
 class Checking(Follower):
     """The daemon's end."""
@@ -78,7 +82,7 @@ class Checking(Follower):
             self._next_slice.cancel()
         self._companion.send(Stop(self._releases))
         self._companion.close()
-        self._companion.wait()
+        self._companion.wait(LAST_MOMENTS)
 
     def _tell(self) -> None:
         """Begins to tell the configuration, and leaves undone what was being told."""

@@ -101,13 +101,13 @@ class Companion:
         self._forget()
         self._last_words_heard()
 
-    def wait(self) -> int:
+    def wait(self, timeout: float = LAST_MOMENTS) -> int:
         """Waits for the end of a process that was let go of; its exit status. One that does not end
-        in LAST_MOMENTS is killed: what it waits for may never end either."""
+        in so many seconds is killed: what it waits for may never end either."""
         if self._process is None:
             return 0
         try:
-            return self._process.wait(LAST_MOMENTS)
+            return self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
