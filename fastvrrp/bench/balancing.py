@@ -69,6 +69,7 @@ METRICS = (
     Metric("load", "from the start to the whole table", "s", 1),
     Metric("reload", "from SIGHUP to the one new weight", "s", 1),
     Metric("unload", "from SIGTERM to its end", "s", 1),
+    Metric("left", "lines left in the table after its end", "", 0),
 )
 
 
@@ -242,10 +243,11 @@ def _measure_table(side: Namespace, daemon: Daemon, case: BalancingCase) -> dict
         while not any(last in " ".join(line.split()) for line in _table(side)):
             _go_on(daemon, told, "the new weight")
         values["reload"] = time.monotonic() - told
-        took, _, left = daemon.stop(PATIENCE)
-        if left or _table(side):
-            raise daemon.error(f"an empty table, not {len(_table(side))} lines")
-        values["unload"] = took
+        values["unload"], _, processes = daemon.stop(PATIENCE)
+        if processes:
+            raise daemon.error(f"its end, not processes {processes}")
+        # keepalived's parent kills a child that takes long, and leaves what it had not come to.
+        values["left"] = float(len(_table(side)))
     return values
 
 

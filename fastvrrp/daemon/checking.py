@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 SLICE = 1_000_000
 """Nanoseconds of telling in one turn of the loop: adverts come first."""
 
+LAST_MOMENTS = 60.0
+"""Seconds for the end of the process: it tells of every real server, and thousands of virtual
+servers take the kernel seconds."""
+
 
 class Checking(Follower):
     """The daemon's end."""
@@ -77,7 +81,8 @@ class Checking(Follower):
             self._next_slice.cancel()
         self._companion.send(Stop(self._releases))
         self._companion.close()
-        self._companion.wait(self._configuration.definitions.processes.child_wait / SECOND)
+        waits = self._configuration.definitions.processes.child_wait / SECOND
+        self._companion.wait(max(waits, LAST_MOMENTS))
         if self._pid_file is not None:
             self._pid_file.unlink(missing_ok=True)
 
