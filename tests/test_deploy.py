@@ -24,7 +24,8 @@ echo "apt-get $*" >>calls
 [[ " $* " == *" install "* ]] || exit 0
 cp {POLICY} policy
 while [[ -e hold ]]; do sleep 0.01; done
-for command in ip tshark keepalived nft linux.uml modprobe zsh fish promtool openssl; do
+for command in ip tshark keepalived nft linux.uml modprobe ipvsadm nginx dnsmasq openssl \
+    zsh fish promtool; do
     touch "bin/$command"
     chmod 755 "bin/$command"
 done
@@ -96,11 +97,11 @@ def test_what_is_missing_is_installed_and_no_service_starts(machine: Machine) ->
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 0, output
     packages = ["iproute2", "tshark", "keepalived", "nftables", "user-mode-linux", "kmod"]
-    packages += ["zsh", "fish", "prometheus", "openssl"]
-    assert output.split()[:11] == ["Installing", *packages]
+    packages += ["ipvsadm", "nginx-light", "dnsmasq-base", "openssl", "zsh", "fish", "prometheus"]
+    assert output.split()[: 1 + len(packages)] == ["Installing", *packages]
     update, install, *others = machine.written("calls").splitlines()
     assert update.split()[-1] == "update"
-    assert install.split()[-12:] == ["-y", "--no-install-recommends", *packages]
+    assert install.split()[-2 - len(packages) :] == ["-y", "--no-install-recommends", *packages]
     assert "exit 101" in machine.written("policy")
     assert not machine.written("policy-after")
     assert set(others) <= {f"update-rc.d {package} disable" for package in packages}
