@@ -81,7 +81,7 @@ def test_commands(shell: str, tmp_path: Path) -> None:
 def test_options(shell: str, tmp_path: Path) -> None:
     offered = completions(shell, "fastvrrp run -", tmp_path)
     assert offered >= {"--use-file", "--dont-fork", "--pid", "--config-id", "-f", "-n"}
-    assert completions(shell, "fastvrrp run --dont", tmp_path) == {"--dont-fork"}
+    assert completions(shell, "fastvrrp run --dont-f", tmp_path) == {"--dont-fork"}
 
 
 def test_choices(shell: str, tmp_path: Path) -> None:

@@ -79,5 +79,5 @@ def test_every_reason_is_that_of_a_row() -> None:
     paths = [".".join(path) for path, _ in ROWS]
     for pattern, _ in REASONS:
         assert any(pattern.fullmatch(path) for path in paths), pattern.pattern
-    assert reason_of(("global_defs", "vrrp_priority")).startswith("how the process is scheduled")
+    assert reason_of(("global_defs", "config_save_dir")).startswith("one process reads the file")
     assert reason_of(("vrrp_instance", "vrf")) == "it is not there yet"
