@@ -22,6 +22,8 @@ OF_THE_HOST = [
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as the tests inside do"),
     pytest.mark.timeout(400),
+    # One after the other: a guest that has a core to itself keeps its time.
+    pytest.mark.xdist_group("guest"),
 ]
 
 
