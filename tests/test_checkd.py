@@ -327,3 +327,15 @@ def test_mails_have_keepalived_s_subjects(router: Router, definition: str) -> No
     text = next(each for each in box.deliveries if each.message["Subject"] == down).message
     assert "=> TCP CHECK failed on service <=" in str(text)
     assert daemon.stop() == 0
+
+
+@needs_root
+@pytest.mark.keywords("global_defs/checker_log_all_failures")
+def test_every_failure_is_logged_where_that_is_wanted_of_all(router: Router) -> None:
+    listener = Listener(router)
+    daemon = Fastvrrp(router, virtual(definitions="checker_log_all_failures on")).start()
+    daemon.wait_log("TCP connection to [127.0.0.1]:tcp:8001 success.")
+    listener.close()
+    daemon.wait_log("TCP_CHECK on service [127.0.0.1]:tcp:8001 failed after 1 retries.")
+    assert daemon.log().count("TCP connection to [127.0.0.1]:tcp:8001 failed.") == 2
+    assert daemon.stop() == 0

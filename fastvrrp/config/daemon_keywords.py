@@ -147,7 +147,7 @@ DAEMON = Table().add(
     Keyword(
         "smtp_alert_checker", SWITCH, "Mail about real servers by default.", fallback="smtp_alert"
     ),
-    later("checker_log_all_failures", SWITCH, "Log every failed check.", "off", since="2.0.11"),
+    Keyword("checker_log_all_failures", SWITCH, "Log every failed check.", "off", since="2.0.11"),
     Keyword("no_email_faults", FLAG, "No mail about FAULT."),
     Keyword(
         "default_interface",

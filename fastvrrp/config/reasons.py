@@ -8,19 +8,16 @@ from __future__ import annotations
 import re
 
 NOT_YET = "it is not there yet"
-IPVS = "IPVS and its health checkers are not there yet"
+SNMP = "SNMP is not there yet"
 BFD = "BFD is not there yet"
 
 REASONS = tuple(
     (re.compile(pattern), reason)
     for pattern, reason in (
         (r".*\.BFD_CHECK.*", BFD),
-        (r"virtual_server.*|SSL.*", IPVS),
-        (r"global_defs\.(lvs_|checker_|rs_init_notifies|no_checker_emails).*", IPVS),
-        (r"global_defs\.(smtp_alert_checker|nftables_ipvs.*)", IPVS),
-        (r"net_namespace_ipvs|.*\.lvs_sync_daemon_interface", IPVS),
+        (r"virtual_server.*\.snmp_name", SNMP),
         (r"bfd_instance.*|.*\.track_bfd|global_defs\.bfd_.*", BFD),
-        (r"global_defs\.(snmp_.*|enable_snmp_.*|enable_traps)", "SNMP is not there yet"),
+        (r"global_defs\.(snmp_.*|enable_snmp_.*|enable_traps)", SNMP),
         (r"global_defs\.(enable_dbus|dbus_.*)", "D-Bus is not there yet"),
         (
             r"global_defs\.(vrrp_iptables|vrrp_ipsets)|namespace_with_ipsets",
@@ -33,6 +30,10 @@ REASONS = tuple(
         (
             r"global_defs\.vrrp_rx_bufs_.*|vrrp_instance\.kernel_rx_buf_size",
             "one socket of 16 MB receives for all virtual routers",
+        ),
+        (
+            r"global_defs\.nftables_ifindex",
+            "rules name interfaces: an index is another one when a VMAC is made anew",
         ),
         (
             r"global_defs\.(tmp_config_directory|config_save_dir)",

@@ -22,9 +22,14 @@ OF_THE_HOST = [
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as the tests inside do"),
     pytest.mark.timeout(400),
-    # One after the other: a guest that has a core to itself keeps its time.
-    pytest.mark.xdist_group("guest"),
 ]
+SIDE_BY_SIDE = 2
+"""Guests that run at once: as many as there are cores, or they do not keep their time."""
+
+
+def turn(number: int) -> pytest.MarkDecorator:
+    """Files of one turn run one after the other."""
+    return pytest.mark.xdist_group(f"guest-{number % SIDE_BY_SIDE}")
 
 
 def run_tests(files: list[Path], results: Path) -> Outcome:
@@ -50,7 +55,13 @@ def count(results: Path) -> tuple[int, int]:
     return int(suite.attrib["tests"]), int(suite.attrib["skipped"])
 
 
-@pytest.mark.parametrize("file", OF_THE_GUEST, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, id=file.stem, marks=turn(number))
+        for number, file in enumerate(OF_THE_GUEST)
+    ],
+)
 def test_passes_in_the_guest(file: Path, tmp_path: Path) -> None:
     outcome = run_tests([file], tmp_path)
     assert outcome.status == 0, f"{outcome.output}\n{outcome.console}"
@@ -59,18 +70,21 @@ def test_passes_in_the_guest(file: Path, tmp_path: Path) -> None:
     assert not skipped, outcome.output
 
 
+@turn(1)
 def test_the_rooms_of_the_kernel_hold_on_the_guests_kernel(tmp_path: Path) -> None:
     outcome = run_tests(OF_THE_HOST, tmp_path)
     assert outcome.status == 0, f"{outcome.output}\n{outcome.console}"
     assert not count(tmp_path)[1], outcome.output
 
 
+@turn(1)
 def test_a_failure_in_the_guest_comes_out(tmp_path: Path) -> None:
     outcome = run([sys.executable, "-c", "raise SystemExit('seen outside')"], tmp_path)
     assert outcome.status == 1
     assert outcome.output == "seen outside\n"
 
 
+@turn(1)
 def test_a_guest_cannot_write_the_hosts_files(tmp_path: Path) -> None:
     there = Path.cwd() / "written-by-a-guest"
     outcome = run(["touch", str(there)], tmp_path)
