@@ -218,7 +218,8 @@ virtual_server 192.0.2.100 {port} {{
   lvs_sched rr
   lvs_method NAT
   protocol {protocol}
-  delay_loop 0.5
+  delay_loop 1
+  connect_timeout 10
   retry 1
   delay_before_retry 0.2
   real_server 192.0.2.1 {port} {{
@@ -275,7 +276,10 @@ class Checked:
             ("UDP", "DNS_CHECK {\n connect_port 53\n type A\n name www.example.org\n }"),
             ("UDP", "UDP_CHECK {\n connect_port 53\n }"),
             ("TCP", "PING_CHECK {\n }"),
-            ("TCP", f"MISC_CHECK {{\n misc_path {self.script}\n misc_dynamic\n }}"),
+            (
+                "TCP",
+                f"MISC_CHECK {{\n misc_path {self.script}\n misc_timeout 10\n misc_dynamic\n }}",
+            ),
             ("TCP", "FILE_CHECK {\n track_file drain\n weight 1\n }"),
         )
         return f"track_file drain {{\n file {self.drain}\n}}\n" + "".join(
