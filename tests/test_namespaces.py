@@ -119,6 +119,43 @@ def test_a_namespace_that_vanishes_faults_its_instances_until_it_returns(lab: La
     assert "Traceback" not in daemon.log()
 
 
+def test_a_namespace_is_replaced_at_once(lab: Laboratory) -> None:
+    """With an IPv6 address on a link that is still known when another one is told as gone."""
+    home, red, peer = lab.router("home"), lab.router("red"), lab.router("peer")
+    links = [lab.connect(red, peer)[0] for _ in range(2)]
+    first, second = (link.interface for link in links)
+    daemon = Fastvrrp(
+        home,
+        instance(
+            "red",
+            red,
+            "virtual_ipaddress {\n10.0.0.100/24\n}",
+            f"virtual_ipaddress_excluded {{\nfd00::5/64 dev {second}\n}}",
+        ),
+    ).start()
+    wait_state(daemon, MASTER, "red")
+    wait_until(lambda: red.holds("fd00::5"), what="the IPv6 address")
+    subprocess.run(
+        ["ip", "-batch", "-"],
+        input=f"netns del {red.namespace}\nnetns add {red.namespace}\n",
+        text=True,
+        check=True,
+    )
+    daemon.wait_log(f"(red) interface {first} in network namespace {red.namespace}")
+    wait_until(
+        lambda: not peer.show("link", "show", "type", "veth"), what="the old namespace let go of"
+    )
+    lab.join_by_pairs(links, red, peer)
+    red.ip(
+        *(f"link set {each} up" for each in (first, second)), f"address add 10.0.0.2/24 dev {first}"
+    )
+    peer.ip(*(f"link set {link.interface} up" for link in links))
+    wait_state(daemon, MASTER, "red")
+    wait_until(lambda: red.holds("fd00::5"), what="the IPv6 address back")
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()
+
+
 def test_a_namespace_may_come_after_the_daemon(lab: Laboratory) -> None:
     home, peer = lab.router("home"), lab.router("peer")
     red = lab.router("red")

@@ -408,8 +408,10 @@ class Places:
         sockets = self._sender.give_up(place.number)
         if sockets:
             self._run_elsewhere(lambda: close_all(sockets), lambda: None)
-        place.close()
+        # Who hears that a link has gone may still look at what is there.
+        place.links.close()
         place.links.forget()
+        place.close()
         if room.claim is not None:
             room.claim.close()
             room.claim = None
