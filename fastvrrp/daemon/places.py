@@ -64,7 +64,9 @@ class _Room:
         self.wanted: set[tuple[int, int]] = set()
         """Families and protocols to be heard."""
         self.unicast: set[int] = set()
-        """Families in which routed packets are sent."""
+        """Families in which routed packets are to be sent."""
+        self.routed: set[int] = set()
+        """Those in which they can be."""
         self.receivers: dict[tuple[int, int], Receiver] = {}
         self.claim: socket.socket | None = None
         self.attempt: asyncio.TimerHandle | None = None
@@ -182,14 +184,14 @@ class Places:
             each.of(place).compare_addresses(found)
 
     def _listen(self, room: _Room, model: VirtualRouter) -> None:
-        wanted = [(model.family, PROTO_VRRP)]
+        wanted = {(model.family, PROTO_VRRP)}
         if model.authentication == Authentication.AH:
-            wanted.append((socket.AF_INET, PROTO_AH))
-        is_unicast = bool(model.unicast_peers) and model.family not in room.unicast
-        if is_unicast:
-            room.unicast.add(model.family)
-        if is_unicast or not room.wanted.issuperset(wanted):
-            room.wanted.update(wanted)
+            wanted.add((socket.AF_INET, PROTO_AH))
+        unicast = {model.family} if model.unicast_peers else set()
+        # What could not be opened for one is tried again for the next.
+        if not (wanted <= room.receivers.keys() and unicast <= room.routed):
+            room.wanted |= wanted
+            room.unicast |= unicast
             if room.phase is _Phase.OPEN:
                 self._open_sockets(room)
 
@@ -198,6 +200,7 @@ class Places:
         with place.inside():
             for family in room.unicast:
                 self._sender.open_unicast(family, place.number)
+                room.routed.add(family)
             for each in room.wanted - room.receivers.keys():
                 receiver = self._driver.listen(*each, place.number)
                 room.receivers[each] = receiver
@@ -405,6 +408,7 @@ class Places:
         for receiver in room.receivers.values():
             self._driver.unlisten(receiver)
         room.receivers.clear()
+        room.routed.clear()
         sockets = self._sender.give_up(place.number)
         if sockets:
             self._run_elsewhere(lambda: close_all(sockets), lambda: None)
