@@ -79,3 +79,13 @@ def test_a_socket_that_could_not_be_opened_is_tried_again(
     assert ears.heard == [(socket.AF_INET6, 112, 0)]
     places.expect(model)
     assert len(ears.heard) == 1
+
+
+def test_a_note_of_what_is_the_daemons_own_namespace_now_is_forgotten(
+    lab: Laboratory, places: Places, tmp_path: Path
+) -> None:
+    folder = tmp_path / "state.namespaces"
+    folder.mkdir()
+    (folder / "home").write_text('{"namespace": 1, "originals": {}}')
+    lab.router("home").call(lambda: places.start((), ()))
+    assert not folder.exists()

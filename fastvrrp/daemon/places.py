@@ -231,7 +231,9 @@ class Places:
             if name is not None:
                 self._open(self._rooms[name], those)
         for name in self._notes.names():
-            if name not in self._rooms:
+            if name == self.own_name:
+                self._notes.forget_name(name)  # it was another daemon's other one
+            elif name not in self._rooms:
                 # What a crashed daemon has left where no virtual router is to be any more.
                 room = self._room(name)
                 self._open(room)
