@@ -55,9 +55,7 @@ def places(ears: Ears, tmp_path: Path) -> Iterator[Places]:
     """Of a daemon whose own namespace is called `home`."""
     loop = asyncio.new_event_loop()
     driver: Any = ears
-    found = Places(
-        loop, driver, SocketSender(), lambda run, then: None, tmp_path / "state", "home"
-    )
+    found = Places(loop, driver, SocketSender(), lambda run, then: None, tmp_path / "state", "home")
     heedless: Any = SimpleNamespace(arrive=lambda place: None)
     found.roster = found.transitions = heedless
     yield found
@@ -89,3 +87,11 @@ def test_a_note_of_what_is_the_daemons_own_namespace_now_is_forgotten(
     (folder / "home").write_text('{"namespace": 1, "originals": {}}')
     lab.router("home").call(lambda: places.start((), ()))
     assert not folder.exists()
+
+
+def test_nothing_is_noted_of_a_namespace_that_is_not_there(places: Places, tmp_path: Path) -> None:
+    """A crashed daemon's note stays as it is."""
+    place = places.use("absent")
+    places.note(place)
+    assert not (tmp_path / "state.namespaces").exists()
+    places.release(place)

@@ -170,6 +170,19 @@ def test_a_namespace_may_come_after_the_daemon(lab: Laboratory) -> None:
     peer.ip(f"link set {link.interface} up")
     wait_state(daemon, MASTER, "red")
     assert daemon.stop() == 0
+    assert not (daemon.folder / "fastvrrp.namespaces").exists()
+    assert "Traceback" not in daemon.log()
+
+
+def test_a_namespace_that_never_comes_leaves_no_note(lab: Laboratory) -> None:
+    home = lab.router("home")
+    red = lab.router("red")
+    lab.connect(red, lab.router("peer"))
+    text = instance("red", red)
+    daemon = Fastvrrp(home, text.replace(red.namespace, f"{red.namespace}x")).start()
+    wait_state(daemon, FAULT, "red")
+    assert daemon.stop() == 0
+    assert not (daemon.folder / "fastvrrp.namespaces").exists()
 
 
 def test_what_a_crash_leaves_in_a_namespace_is_removed(lab: Laboratory) -> None:

@@ -114,7 +114,8 @@ class Places:
 
     def note(self, place: Place) -> None:
         """Remembers for a successor what was changed in a place, if we crash."""
-        self._notes.write(place)
+        if place.is_own or place.is_open:
+            self._notes.write(place)
 
     def name_of(self, number: int) -> str | None:
         """The name of an interface by the engine's number of it."""
