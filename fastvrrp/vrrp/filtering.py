@@ -103,6 +103,9 @@ class Filter(Local):
 
     def arrive(self, place: Place) -> None:
         self._is_open = True
+        # What was asked of another namespace of that name may never have been done.
+        self._is_broken = self._is_asked_for = self._is_looking = False
+        self._failure = None
         self._watch()
         if self._shape is not None:
             with place.inside():
