@@ -70,6 +70,8 @@ class _Room:
         self.receivers: dict[tuple[int, int], Receiver] = {}
         self.claim: socket.socket | None = None
         self.attempt: asyncio.TimerHandle | None = None
+        self.arrived: list[Follower] = []
+        """Those who were told that something can be done there."""
 
 
 class Places:
@@ -272,24 +274,39 @@ class Places:
 
     def _open(self, room: _Room, models: Iterable[VirtualRouter] = ()) -> None:
         """Opens a namespace other than the daemon's own, if there is one."""
-        place = room.place
+        place, before = room.place, room.place.fault
         assert place.name is not None
+        if room.attempt is not None:
+            room.attempt.cancel()
+            room.attempt = None
         try:
             self._begin(room, models, ())
-        except FileNotFoundError:
-            self._shut(room)
-            place.missing()
-        except OSError as error:
-            self._shut(room)
-            fault = f"{place.where} cannot be used: {error.strerror or error}"
-            if fault != place.fault:
-                log.error("%s", fault)
-            place.fault = fault
-            room.attempt = self._loop.call_later(ATTEMPT, self._open_again, room)
-        else:
             if self.is_running:
                 self.roster.arrive(place)
-                self._driver.settle()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                place.missing()
+            else:
+                place.fault = f"{place.where} cannot be used: {error.strerror or error}"
+                if place.fault != before:
+                    log.error("%s", place.fault)
+                room.attempt = self._loop.call_later(ATTEMPT, self._open_again, room)
+            self._depart(room)
+            self._shut(room)
+            if self.is_running:
+                self.roster.depart(place)
+        if self.is_running:
+            self._driver.settle()
+
+    def _depart(self, room: _Room) -> None:
+        """Tells followers that nothing can be done there any more; an error in one of them must not
+        keep the namespace."""
+        arrived, room.arrived = room.arrived, []
+        for follower in arrived:
+            try:
+                follower.depart(room.place)
+            except Exception:
+                log.exception("%s: %s failed", room.place.where, follower.depart.__qualname__)
 
     def _begin(
         self,
@@ -309,6 +326,7 @@ class Places:
         self._open_sockets(room)
         self.transitions.arrive(place)
         for follower in self.followers:
+            room.arrived.append(follower)  # also one that fails half-way is to be told of the end
             follower.arrive(place)
         place.links.begin()
         self._loop.add_reader(place.links.fileno(), self.on_links, place)
@@ -341,6 +359,13 @@ class Places:
         if not self._changes:
             return
         change = self._changes.popleft()
+        try:
+            self._carry_out(change)
+        finally:
+            if self._changes:
+                self._loop.call_soon(self._take_change)
+
+    def _carry_out(self, change: Change) -> None:
         room = self._rooms.get(change.name)
         if room is None:
             pass  # nobody uses it any more
@@ -353,8 +378,6 @@ class Places:
             self._leave(room)
         elif not change.exists and room.phase is _Phase.ABSENT:
             room.place.missing()
-        if self._changes:
-            self._loop.call_soon(self._take_change)
 
     def _look_again(self) -> None:
         self._next_look = None
@@ -371,9 +394,11 @@ class Places:
     def _leave(self, room: _Room) -> None:
         """Lets go of a namespace when everything of ours in it is gone."""
         room.phase = _Phase.LEAVING
-        self.roster.depart(room.place)
-        self._driver.settle()
-        self._leave_at_rest(room)
+        try:
+            self.roster.depart(room.place)
+            self._driver.settle()
+        finally:
+            self._leave_at_rest(room)
 
     def _leave_at_rest(self, room: _Room) -> None:
         place = room.place
@@ -385,22 +410,23 @@ class Places:
         if is_busy:
             self._loop.call_later(REST, self._leave_at_rest, room)
             return
-        for follower in self.followers:
-            follower.depart(place)
+        self._depart(room)
         place.run_elsewhere(lambda: _clear(place), lambda: self._left(room))
 
     def _left(self, room: _Room) -> None:
         place = room.place
-        self._notes.forget(place)
-        self._shut(room)
         assert self._watcher is not None
         assert place.name is not None
-        if not place.users:
-            self._drop(room)
-        elif self._watcher.exists(place.name):
-            self._open(room)
-        else:
-            place.missing()
+        try:
+            self._notes.forget(place)
+            self._shut(room)
+        finally:
+            if not place.users:
+                self._drop(room)
+            elif self._watcher.exists(place.name):
+                self._open(room)
+            else:
+                place.missing()
 
     def _shut(self, room: _Room) -> None:
         """Closes all sockets of a namespace."""
@@ -417,11 +443,13 @@ class Places:
             self._run_elsewhere(lambda: close_all(sockets), lambda: None)
         # Who hears that a link has gone may still look at what is there.
         place.links.close()
-        place.links.forget()
-        place.close()
-        if room.claim is not None:
-            room.claim.close()
-            room.claim = None
+        try:
+            place.links.forget()
+        finally:
+            place.close()
+            if room.claim is not None:
+                room.claim.close()
+                room.claim = None
 
     def _drop(self, room: _Room) -> None:
         place = room.place
