@@ -20,6 +20,7 @@ import resource
 import socket
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -252,9 +253,12 @@ class Places:
         """Takes VMACs, memberships and kernel parameters back, after the addresses are gone."""
         for room in self._rooms.values():
             if room.place.is_open:
-                with room.place.inside():
-                    _clear(room.place)
-                self._notes.forget(room.place)
+                try:
+                    with room.place.inside():
+                        _clear(room.place)
+                    self._notes.forget(room.place)
+                except Exception:
+                    log.exception("%s could not be cleaned", room.place.where)
 
     def close(self) -> None:
         """Lets go of all."""
@@ -467,13 +471,18 @@ class Places:
 
 
 def _clear(place: Place) -> None:
-    """Takes back VMACs, memberships and kernel parameters."""
-    if place.vmacs is not None:
-        place.vmacs.settle(())
-    # While it is still as the configuration wants it whether the kernel reports that we leave.
-    place.memberships.close()
-    place.sysctls.restore()
-    # Last, so that a VMAC is shut for as long as it is there.
+    """Takes back VMACs, memberships and kernel parameters; each also where another one fails."""
+    with ExitStack() as ending:
+        # Last, so that a VMAC is shut for as long as it is there.
+        ending.callback(_remove_table)
+        ending.callback(place.sysctls.restore)
+        # While it is still as the configuration wants it whether the kernel reports that we leave.
+        ending.callback(place.memberships.close)
+        if place.vmacs is not None:
+            place.vmacs.settle(())
+
+
+def _remove_table() -> None:
     if our_tables():
         try:
             PacketFilter().remove()
