@@ -115,7 +115,8 @@ class Filter(Local):
     def depart(self, place: Place) -> None:
         self._is_open = False
         self._unwatch()
-        place.run_elsewhere(self._remove, lambda: None)
+        # The table itself goes after the VMACs.
+        place.run_elsewhere(self._table.close, lambda: None)
 
     def enter(self, instance: Instance) -> None:
         self._add(instance.model)
@@ -181,13 +182,6 @@ class Filter(Local):
     def stop(self) -> None:
         # The table goes after the VMACs: one that is shut stays so for as long as it is there.
         self._unwatch()
-
-    def _remove(self) -> None:
-        """Takes the table away."""
-        try:
-            self._table.remove()
-        except OSError as error:
-            log.error("The table of nftables could not be removed: %s", error.strerror)
 
     def _add(self, model: VirtualRouter) -> None:
         if model.accept and not model.has_vmacs:
