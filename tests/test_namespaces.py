@@ -473,6 +473,13 @@ def test_explain_and_the_test_of_a_configuration_look_in_the_namespace(
     assert f"it can take part, and sends from 10.0.0.{red.index}" in explained.stdout
     explained = fastvrrp("explain", str(gone), "red")
     assert f"FAULT: network namespace {red.namespace}x does not exist" in explained.stdout
+    tracks = f"unicast_src_ip 10.0.0.{red.index}\ntrack_src_ip"
+    there.write_text(
+        f"net_namespace {red.namespace}\n" + text.replace(f"net_namespace {red.namespace}", tracks)
+    )
+    explained = fastvrrp("explain", str(there), "red")
+    assert f"it can take part, and sends from 10.0.0.{red.index}" in explained.stdout
+    there.write_text(text)
     assert "does not exist on this machine" not in fastvrrp("run", "-t", "-f", str(there)).stderr
     tested = fastvrrp("run", "-t", "-f", str(gone))
     assert "interface eth0 of vrrp_instance red does not exist on this machine" in tested.stderr

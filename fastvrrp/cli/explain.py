@@ -109,6 +109,9 @@ def look(configuration: Configuration, router: VirtualRouter) -> Place | None:
     except OSError:
         place.close()
         return None
+    if router.source_address is not None:
+        # Whether it is there is known of those that are expected only.
+        place.links.expect((router.family, router.source_address), router.name, lambda: None)
     place.links.begin()
     place.fault = None
     return place
