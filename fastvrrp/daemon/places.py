@@ -29,7 +29,7 @@ from fastvrrp._driver import Driver
 from fastvrrp._sockets import Receiver, SocketSender, place_and_ifindex
 from fastvrrp.daemon.leftovers import Notes, remove_addresses
 from fastvrrp.kernel.closing import close_all
-from fastvrrp.kernel.namespaces import RETRY, Change, Namespaces
+from fastvrrp.kernel.namespaces import Change, Namespaces
 from fastvrrp.kernel.nftables import PacketFilter, our_tables
 from fastvrrp.model import Authentication, VirtualAddress, VirtualRouter
 from fastvrrp.vrrp.apart import Apart
@@ -174,6 +174,7 @@ class Places:
                 self._loop.add_reader(self._watcher.fileno(), self._look)
                 self._loop.add_reader(self._driver.crowd.fileno(), self._driver.on_crowd)
             self._watcher.add(name)
+            self._look_later()
         return room
 
     def _connect(self, place: Place) -> None:
@@ -355,8 +356,16 @@ class Places:
         if not self._changes:
             self._loop.call_soon(self._take_change)
         self._changes.extend(self._watcher.read())
-        if self._watcher.is_unfinished and self._next_look is None:
-            self._next_look = self._loop.call_later(RETRY, self._look_again)
+        self._look_later()
+
+    def _look_later(self) -> None:
+        """Once more, where a namespace may be about to be mounted: that is no event."""
+        assert self._watcher is not None
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+        if self._watcher.is_unfinished:
+            self._next_look = self._loop.call_later(self._watcher.pause, self._look_again)
 
     def _take_change(self) -> None:
         """Opens or leaves one namespace; adverts may leave before the next one."""
