@@ -130,7 +130,7 @@ cdef class Driver:
     cdef bint hear_crowd(self) except -1:
         """Hears what waits in other places; True as of `hear`."""
         cdef bint is_behind = False
-        for descriptor, _ in self.crowd.poll(0):
+        for descriptor, _ in self.crowd.poll(0, max(len(self.others), 1)):
             if self.hear(self.others[descriptor]):
                 is_behind = True
         return is_behind

@@ -119,6 +119,43 @@ def test_a_namespace_that_vanishes_faults_its_instances_until_it_returns(lab: La
     assert "Traceback" not in daemon.log()
 
 
+def test_a_namespace_is_replaced_at_once(lab: Laboratory) -> None:
+    """With an IPv6 address on a link that is still known when another one is told as gone."""
+    home, red, peer = lab.router("home"), lab.router("red"), lab.router("peer")
+    links = [lab.connect(red, peer)[0] for _ in range(2)]
+    first, second = (link.interface for link in links)
+    daemon = Fastvrrp(
+        home,
+        instance(
+            "red",
+            red,
+            "virtual_ipaddress {\n10.0.0.100/24\n}",
+            f"virtual_ipaddress_excluded {{\nfd00::5/64 dev {second}\n}}",
+        ),
+    ).start()
+    wait_state(daemon, MASTER, "red")
+    wait_until(lambda: red.holds("fd00::5"), what="the IPv6 address")
+    subprocess.run(
+        ["ip", "-batch", "-"],
+        input=f"netns del {red.namespace}\nnetns add {red.namespace}\n",
+        text=True,
+        check=True,
+    )
+    daemon.wait_log(f"(red) interface {first} in network namespace {red.namespace}")
+    wait_until(
+        lambda: not peer.show("link", "show", "type", "veth"), what="the old namespace let go of"
+    )
+    lab.join_by_pairs(links, red, peer)
+    red.ip(
+        *(f"link set {each} up" for each in (first, second)), f"address add 10.0.0.2/24 dev {first}"
+    )
+    peer.ip(*(f"link set {link.interface} up" for link in links))
+    wait_state(daemon, MASTER, "red")
+    wait_until(lambda: red.holds("fd00::5"), what="the IPv6 address back")
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()
+
+
 def test_a_namespace_may_come_after_the_daemon(lab: Laboratory) -> None:
     home, peer = lab.router("home"), lab.router("peer")
     red = lab.router("red")
@@ -133,6 +170,19 @@ def test_a_namespace_may_come_after_the_daemon(lab: Laboratory) -> None:
     peer.ip(f"link set {link.interface} up")
     wait_state(daemon, MASTER, "red")
     assert daemon.stop() == 0
+    assert not (daemon.folder / "fastvrrp.namespaces").exists()
+    assert "Traceback" not in daemon.log()
+
+
+def test_a_namespace_that_never_comes_leaves_no_note(lab: Laboratory) -> None:
+    home = lab.router("home")
+    red = lab.router("red")
+    lab.connect(red, lab.router("peer"))
+    text = instance("red", red)
+    daemon = Fastvrrp(home, text.replace(red.namespace, f"{red.namespace}x")).start()
+    wait_state(daemon, FAULT, "red")
+    assert daemon.stop() == 0
+    assert not (daemon.folder / "fastvrrp.namespaces").exists()
 
 
 def test_what_a_crash_leaves_in_a_namespace_is_removed(lab: Laboratory) -> None:
@@ -423,6 +473,13 @@ def test_explain_and_the_test_of_a_configuration_look_in_the_namespace(
     assert f"it can take part, and sends from 10.0.0.{red.index}" in explained.stdout
     explained = fastvrrp("explain", str(gone), "red")
     assert f"FAULT: network namespace {red.namespace}x does not exist" in explained.stdout
+    tracks = f"unicast_src_ip 10.0.0.{red.index}\ntrack_src_ip"
+    there.write_text(
+        f"net_namespace {red.namespace}\n" + text.replace(f"net_namespace {red.namespace}", tracks)
+    )
+    explained = fastvrrp("explain", str(there), "red")
+    assert f"it can take part, and sends from 10.0.0.{red.index}" in explained.stdout
+    there.write_text(text)
     assert "does not exist on this machine" not in fastvrrp("run", "-t", "-f", str(there)).stderr
     tested = fastvrrp("run", "-t", "-f", str(gone))
     assert "interface eth0 of vrrp_instance red does not exist on this machine" in tested.stderr

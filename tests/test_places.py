@@ -129,3 +129,10 @@ def test_the_number_of_an_interface_has_a_limit_outside_the_daemons_namespace() 
         interface_number(1, 2**20)
     with pytest.raises(ValueError, match="place 2048 is outside 0-2047"):
         interface_number(2048, 1)
+
+
+def test_a_place_that_was_never_opened_has_no_sockets() -> None:
+    """Also one whose number is too high: a daemon with so many goes on with the others."""
+    sender = SocketSender()
+    assert sender.give_up(5) == []
+    assert sender.give_up(2048) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -9,11 +11,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fastvrrp.track.runner import as_user
-from fastvrrp.track.script import Check, Command, Credentials, Tally
+from fastvrrp.track.script import Check, Command, Credentials, Outcome, Tally, Trial
 from fastvrrp.track.scripts import Scripts
 from lab.waiting import wait_until
 from track_loop import Loop
@@ -381,3 +384,23 @@ def test_rise_and_fall(
     tally = Tally(Check("x", Command(("x",)), rise=rise, fall=fall, starts_bad=starts_bad))
     told = [result if tally.count(result == "+") else "" for result in results]
     assert told == expected
+
+
+def test_the_end_of_a_run_that_was_given_up_is_not_that_of_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both have the name of their checker; the first one's end was on its way already."""
+    loop = asyncio.new_event_loop()
+    scripts = Scripts(loop)
+    sent: list[Trial] = []
+    monkeypatch.setattr(scripts, "_runner", SimpleNamespace(pid=1, send=sent.append))
+    ends: list[Outcome] = []
+    trial = Trial("checker", Command(("/bin/true",)))
+    scripts.try_out(trial, ends.append)
+    scripts.give_up("checker")
+    scripts.try_out(trial, ends.append)
+    first, _, second = (each.name for each in sent)
+    for name, status in ((first, 1), (second, 0)):
+        scripts._on_message(json.dumps(Outcome(name, status, "")._asdict()).encode())
+    assert ends == [Outcome("checker", 0, "")]
+    loop.close()

@@ -91,11 +91,13 @@ def look(configuration: Configuration, router: VirtualRouter) -> Place | None:
     where the kernel does not tell."""
     from fastvrrp.vrrp.place import Place
 
-    place = Place(lambda run, then: None, router.namespace, 0 if router.namespace is None else 1)
+    own = configuration.definitions.namespaces.network
+    name = router.namespace or own
+    place = Place(lambda run, then: None, name, 0 if name is None else 1)
     place.virtual_addresses.update(
         (address.family, address.address)
         for each in configuration.virtual_routers
-        if each.namespace == router.namespace
+        if (each.namespace or own) == name
         for address in each.all_addresses
     )
     try:
@@ -107,6 +109,9 @@ def look(configuration: Configuration, router: VirtualRouter) -> Place | None:
     except OSError:
         place.close()
         return None
+    if router.source_address is not None:
+        # Whether it is there is known of those that are expected only.
+        place.links.expect((router.family, router.source_address), router.name, lambda: None)
     place.links.begin()
     place.fault = None
     return place

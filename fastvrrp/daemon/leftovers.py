@@ -66,10 +66,16 @@ class Notes:
 
     def forget(self, place: Place) -> None:
         """Nothing of ours is left there."""
-        self._path(place).unlink(missing_ok=True)
-        if not place.is_own:
-            with suppress(OSError):  # there are others
-                self._others.rmdir()
+        if place.name is None:
+            self._own.unlink(missing_ok=True)
+        else:
+            self.forget_name(place.name)
+
+    def forget_name(self, name: str) -> None:
+        """The same, of a namespace other than the daemon's own."""
+        (self._others / name).unlink(missing_ok=True)
+        with suppress(OSError):  # there are others
+            self._others.rmdir()
 
     def _path(self, place: Place) -> Path:
         return self._own if place.name is None else self._others / place.name

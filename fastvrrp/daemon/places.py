@@ -20,6 +20,7 @@ import resource
 import socket
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from fastvrrp._driver import Driver
 from fastvrrp._sockets import Receiver, SocketSender, place_and_ifindex
 from fastvrrp.daemon.leftovers import Notes, remove_addresses
 from fastvrrp.kernel.closing import close_all
-from fastvrrp.kernel.namespaces import RETRY, Change, Namespaces
+from fastvrrp.kernel.namespaces import Change, Namespaces
 from fastvrrp.kernel.nftables import PacketFilter, our_tables
 from fastvrrp.model import Authentication, VirtualAddress, VirtualRouter
 from fastvrrp.vrrp.apart import Apart
@@ -64,10 +65,14 @@ class _Room:
         self.wanted: set[tuple[int, int]] = set()
         """Families and protocols to be heard."""
         self.unicast: set[int] = set()
-        """Families in which routed packets are sent."""
+        """Families in which routed packets are to be sent."""
+        self.routed: set[int] = set()
+        """Those in which they can be."""
         self.receivers: dict[tuple[int, int], Receiver] = {}
         self.claim: socket.socket | None = None
         self.attempt: asyncio.TimerHandle | None = None
+        self.arrived: list[Follower] = []
+        """Those who were told that something can be done there."""
 
 
 class Places:
@@ -112,7 +117,8 @@ class Places:
 
     def note(self, place: Place) -> None:
         """Remembers for a successor what was changed in a place, if we crash."""
-        self._notes.write(place)
+        if place.is_own or place.is_open:
+            self._notes.write(place)
 
     def name_of(self, number: int) -> str | None:
         """The name of an interface by the engine's number of it."""
@@ -168,6 +174,7 @@ class Places:
                 self._loop.add_reader(self._watcher.fileno(), self._look)
                 self._loop.add_reader(self._driver.crowd.fileno(), self._driver.on_crowd)
             self._watcher.add(name)
+            self._look_later()
         return room
 
     def _connect(self, place: Place) -> None:
@@ -182,14 +189,14 @@ class Places:
             each.of(place).compare_addresses(found)
 
     def _listen(self, room: _Room, model: VirtualRouter) -> None:
-        wanted = [(model.family, PROTO_VRRP)]
+        wanted = {(model.family, PROTO_VRRP)}
         if model.authentication == Authentication.AH:
-            wanted.append((socket.AF_INET, PROTO_AH))
-        is_unicast = bool(model.unicast_peers) and model.family not in room.unicast
-        if is_unicast:
-            room.unicast.add(model.family)
-        if is_unicast or not room.wanted.issuperset(wanted):
-            room.wanted.update(wanted)
+            wanted.add((socket.AF_INET, PROTO_AH))
+        unicast = {model.family} if model.unicast_peers else set()
+        # What could not be opened for one is tried again for the next.
+        if not (wanted <= room.receivers.keys() and unicast <= room.routed):
+            room.wanted |= wanted
+            room.unicast |= unicast
             if room.phase is _Phase.OPEN:
                 self._open_sockets(room)
 
@@ -198,6 +205,7 @@ class Places:
         with place.inside():
             for family in room.unicast:
                 self._sender.open_unicast(family, place.number)
+                room.routed.add(family)
             for each in room.wanted - room.receivers.keys():
                 receiver = self._driver.listen(*each, place.number)
                 room.receivers[each] = receiver
@@ -228,7 +236,9 @@ class Places:
             if name is not None:
                 self._open(self._rooms[name], those)
         for name in self._notes.names():
-            if name not in self._rooms:
+            if name == self.own_name:
+                self._notes.forget_name(name)  # it was another daemon's other one
+            elif name not in self._rooms:
                 # What a crashed daemon has left where no virtual router is to be any more.
                 room = self._room(name)
                 self._open(room)
@@ -244,9 +254,12 @@ class Places:
         """Takes VMACs, memberships and kernel parameters back, after the addresses are gone."""
         for room in self._rooms.values():
             if room.place.is_open:
-                with room.place.inside():
-                    _clear(room.place)
-                self._notes.forget(room.place)
+                try:
+                    with room.place.inside():
+                        _clear(room.place)
+                    self._notes.forget(room.place)
+                except Exception:
+                    log.exception("%s could not be cleaned", room.place.where)
 
     def close(self) -> None:
         """Lets go of all."""
@@ -266,24 +279,39 @@ class Places:
 
     def _open(self, room: _Room, models: Iterable[VirtualRouter] = ()) -> None:
         """Opens a namespace other than the daemon's own, if there is one."""
-        place = room.place
+        place, before = room.place, room.place.fault
         assert place.name is not None
+        if room.attempt is not None:
+            room.attempt.cancel()
+            room.attempt = None
         try:
             self._begin(room, models, ())
-        except FileNotFoundError:
-            self._shut(room)
-            place.missing()
-        except OSError as error:
-            self._shut(room)
-            fault = f"{place.where} cannot be used: {error.strerror or error}"
-            if fault != place.fault:
-                log.error("%s", fault)
-            place.fault = fault
-            room.attempt = self._loop.call_later(ATTEMPT, self._open_again, room)
-        else:
             if self.is_running:
                 self.roster.arrive(place)
-                self._driver.settle()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                place.missing()
+            else:
+                place.fault = f"{place.where} cannot be used: {error.strerror or error}"
+                if place.fault != before:
+                    log.error("%s", place.fault)
+                room.attempt = self._loop.call_later(ATTEMPT, self._open_again, room)
+            self._depart(room)
+            self._shut(room)
+            if self.is_running:
+                self.roster.depart(place)
+        if self.is_running:
+            self._driver.settle()
+
+    def _depart(self, room: _Room) -> None:
+        """Tells followers that nothing can be done there any more; an error in one of them must not
+        keep the namespace."""
+        arrived, room.arrived = room.arrived, []
+        for follower in arrived:
+            try:
+                follower.depart(room.place)
+            except Exception:
+                log.exception("%s: %s failed", room.place.where, follower.depart.__qualname__)
 
     def _begin(
         self,
@@ -303,6 +331,7 @@ class Places:
         self._open_sockets(room)
         self.transitions.arrive(place)
         for follower in self.followers:
+            room.arrived.append(follower)  # also one that fails half-way is to be told of the end
             follower.arrive(place)
         place.links.begin()
         self._loop.add_reader(place.links.fileno(), self.on_links, place)
@@ -327,14 +356,29 @@ class Places:
         if not self._changes:
             self._loop.call_soon(self._take_change)
         self._changes.extend(self._watcher.read())
-        if self._watcher.is_unfinished and self._next_look is None:
-            self._next_look = self._loop.call_later(RETRY, self._look_again)
+        self._look_later()
+
+    def _look_later(self) -> None:
+        """Once more, where a namespace may be about to be mounted: that is no event."""
+        assert self._watcher is not None
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+        if self._watcher.is_unfinished:
+            self._next_look = self._loop.call_later(self._watcher.pause, self._look_again)
 
     def _take_change(self) -> None:
         """Opens or leaves one namespace; adverts may leave before the next one."""
         if not self._changes:
             return
         change = self._changes.popleft()
+        try:
+            self._carry_out(change)
+        finally:
+            if self._changes:
+                self._loop.call_soon(self._take_change)
+
+    def _carry_out(self, change: Change) -> None:
         room = self._rooms.get(change.name)
         if room is None:
             pass  # nobody uses it any more
@@ -347,8 +391,6 @@ class Places:
             self._leave(room)
         elif not change.exists and room.phase is _Phase.ABSENT:
             room.place.missing()
-        if self._changes:
-            self._loop.call_soon(self._take_change)
 
     def _look_again(self) -> None:
         self._next_look = None
@@ -365,9 +407,11 @@ class Places:
     def _leave(self, room: _Room) -> None:
         """Lets go of a namespace when everything of ours in it is gone."""
         room.phase = _Phase.LEAVING
-        self.roster.depart(room.place)
-        self._driver.settle()
-        self._leave_at_rest(room)
+        try:
+            self.roster.depart(room.place)
+            self._driver.settle()
+        finally:
+            self._leave_at_rest(room)
 
     def _leave_at_rest(self, room: _Room) -> None:
         place = room.place
@@ -379,22 +423,23 @@ class Places:
         if is_busy:
             self._loop.call_later(REST, self._leave_at_rest, room)
             return
-        for follower in self.followers:
-            follower.depart(place)
+        self._depart(room)
         place.run_elsewhere(lambda: _clear(place), lambda: self._left(room))
 
     def _left(self, room: _Room) -> None:
         place = room.place
-        self._notes.forget(place)
-        self._shut(room)
         assert self._watcher is not None
         assert place.name is not None
-        if not place.users:
-            self._drop(room)
-        elif self._watcher.exists(place.name):
-            self._open(room)
-        else:
-            place.missing()
+        try:
+            self._notes.forget(place)
+            self._shut(room)
+        finally:
+            if not place.users:
+                self._drop(room)
+            elif self._watcher.exists(place.name):
+                self._open(room)
+            else:
+                place.missing()
 
     def _shut(self, room: _Room) -> None:
         """Closes all sockets of a namespace."""
@@ -405,14 +450,19 @@ class Places:
         for receiver in room.receivers.values():
             self._driver.unlisten(receiver)
         room.receivers.clear()
+        room.routed.clear()
         sockets = self._sender.give_up(place.number)
         if sockets:
             self._run_elsewhere(lambda: close_all(sockets), lambda: None)
-        place.close()
-        place.links.forget()
-        if room.claim is not None:
-            room.claim.close()
-            room.claim = None
+        # Who hears that a link has gone may still look at what is there.
+        place.links.close()
+        try:
+            place.links.forget()
+        finally:
+            place.close()
+            if room.claim is not None:
+                room.claim.close()
+                room.claim = None
 
     def _drop(self, room: _Room) -> None:
         place = room.place
@@ -430,13 +480,18 @@ class Places:
 
 
 def _clear(place: Place) -> None:
-    """Takes back VMACs, memberships and kernel parameters."""
-    if place.vmacs is not None:
-        place.vmacs.settle(())
-    # While it is still as the configuration wants it whether the kernel reports that we leave.
-    place.memberships.close()
-    place.sysctls.restore()
-    # Last, so that a VMAC is shut for as long as it is there.
+    """Takes back VMACs, memberships and kernel parameters; each also where another one fails."""
+    with ExitStack() as ending:
+        # Last, so that a VMAC is shut for as long as it is there.
+        ending.callback(_remove_table)
+        ending.callback(place.sysctls.restore)
+        # While it is still as the configuration wants it whether the kernel reports that we leave.
+        ending.callback(place.memberships.close)
+        if place.vmacs is not None:
+            place.vmacs.settle(())
+
+
+def _remove_table() -> None:
     if our_tables():
         try:
             PacketFilter().remove()

@@ -318,10 +318,11 @@ class Reloads:
             if instance not in leaving:
                 plan.lost_addresses.difference_update(_addresses(instance.model))
             yield
-        for place in self._running.places:
-            place.virtual_addresses -= {
-                address for name, address in plan.lost_addresses if name == place.name
-            }
+        known = {place.name: place.virtual_addresses for place in self._running.places}
+        for name, address in plan.lost_addresses:
+            if name in known:
+                known[name].discard(address)
+            yield
 
 
 def _addresses(model: VirtualRouter) -> Iterator[PlacedAddress]:

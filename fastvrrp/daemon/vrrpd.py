@@ -63,8 +63,6 @@ from fastvrrp.vrrp.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
-PROTO_VRRP = 112
-PROTO_AH = 51
 SWITCH_INTERVAL = 0.0002
 """Seconds: a fiftieth of the shortest advert interval."""
 ENDING = (signal.SIGTERM, signal.SIGINT)

@@ -16,7 +16,8 @@ from inotify_simple import INotify, flags
 from fastvrrp.kernel.netns import NAMESPACES
 
 RETRY = 0.02
-"""Seconds until a file that is no namespace yet is looked at again."""
+"""Seconds until a file that is no namespace yet is looked at again; then twice as long, up to"""
+LONGEST_RETRY = 1.0
 CHANGES = flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO
 
 Identity = tuple[int, int]
@@ -34,23 +35,26 @@ class Namespaces:
     """Watches names that somebody wants to know of."""
 
     def __init__(self) -> None:
-        NAMESPACES.mkdir(parents=True, exist_ok=True)
+        if not NAMESPACES.is_dir():
+            NAMESPACES.mkdir(parents=True, exist_ok=True)
+            NAMESPACES.chmod(0o755)  # whatever umask is written: it is everybody's
         self._inotify = INotify(nonblocking=True)
         self._inotify.add_watch(str(NAMESPACES), CHANGES)
         self._device = Path("/proc/self/ns/net").stat().st_dev
         self._known: dict[str, Identity | None] = {}
-        self.is_unfinished = False
-        """A name's file is there and no namespace is mounted on it: `read` again after RETRY."""
+        self._unfinished: set[str] = set()
+        """Names whose file is there, and no namespace is mounted on it."""
+        self.pause = RETRY
+        """Seconds until they are to be looked at again."""
 
     def fileno(self) -> int:
         """The descriptor that is readable when `read` may have something to say."""
         return int(self._inotify.fileno())
 
-    def watch(self, names: Iterable[str]) -> list[Change]:
-        """Watches these names from now on, and no others. Says which of those that are new have a
-        namespace."""
-        self._known = {name: self._known.get(name) for name in names}
-        return self._look()
+    @property
+    def is_unfinished(self) -> bool:
+        """A namespace may be about to be mounted: `read` again after `pause`."""
+        return bool(self._unfinished)
 
     def add(self, name: str) -> bool:
         """Watches one more name; whether it has a namespace now."""
@@ -64,20 +68,24 @@ class Namespaces:
     def forget(self, name: str) -> None:
         """Watches a name no more."""
         del self._known[name]
+        self._unfinished.discard(name)
 
     def read(self) -> list[Change]:
         """What has come and gone since it was last asked."""
-        self._inotify.read(timeout=0)
-        return self._look()
+        events = self._inotify.read(timeout=0)
+        self.pause = RETRY if events else min(2 * self.pause, LONGEST_RETRY)
+        if any(event.mask & flags.Q_OVERFLOW for event in events):
+            return self._look(list(self._known))
+        touched = dict.fromkeys(event.name for event in events if event.name in self._known)
+        return self._look([*touched, *(self._unfinished - touched.keys())])
 
     def close(self) -> None:
         self._inotify.close()
 
-    def _look(self) -> list[Change]:
-        self.is_unfinished = False
+    def _look(self, names: Iterable[str]) -> list[Change]:
         changes: list[Change] = []
-        for name, before in self._known.items():
-            now = self._identity(name)
+        for name in names:
+            before, now = self._known[name], self._identity(name)
             if now == before:
                 continue
             self._known[name] = now
@@ -89,11 +97,12 @@ class Namespaces:
 
     def _identity(self, name: str) -> Identity | None:
         """Of the namespace that has a name now; None where none has it."""
+        self._unfinished.discard(name)
         try:
             found = (NAMESPACES / name).stat()
         except OSError:
             return None
         if found.st_dev != self._device:
-            self.is_unfinished = True
+            self._unfinished.add(name)
             return None
         return found.st_dev, found.st_ino

@@ -152,7 +152,7 @@ class PacketFilter:
             filled = rules.format(mark=MARK, priority=shape.priority, drop=drop)
             script.append(f"table inet {shape.table} {{{filled}}}")
             script += _commands(shape.table, dict.fromkeys(elements, True))
-        self._forget()
+        self.close()
         if script:
             made = Nft()
             try:
@@ -178,7 +178,8 @@ class PacketFilter:
         """Takes the table away, and every other one of ours."""
         self.make(Shape(), ())
 
-    def _forget(self) -> None:
+    def close(self) -> None:
+        """Gives back what changes need; the next one makes it anew."""
         if self._nft is not None:
             self._nft.close()
             self._nft = None

@@ -71,6 +71,10 @@ class Sysctls:
         """What a process that crashed had changed is to be restored too."""
         self._originals.update(originals)
 
+    def forget(self) -> None:
+        """Has changed nothing: those that were changed have gone, or are another's matter."""
+        self._originals.clear()
+
     def change(self, path: str, value: str) -> bool:
         """Sets a parameter and remembers what it was, unless that is remembered already; False
         where it does not exist. OSError where it is refused."""

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 
 from fastvrrp.track.companion import Companion
 from fastvrrp.track.latecomers import Latecomers
@@ -46,7 +47,9 @@ class Scripts:
         """What is to be done when the other process has been started."""
         self._residents: dict[str, Resident] = {}
         self._trials: dict[str, tuple[Trial, Callable[[Outcome], None]]] = {}
-        """Those whose end is awaited."""
+        """Those whose end is awaited. What is sent has a name of its own for each run: the end of
+        one that was given up may be on its way."""
+        self._runs = count(1)
         self._lives: dict[str, Life] = {}
         """As which processes they run."""
         self.latecomers = Latecomers(loop)
@@ -88,16 +91,19 @@ class Scripts:
     def try_out(self, trial: Trial, on_end: Callable[[Outcome], None]) -> None:
         """Runs a command once, and tells how it ended. Should the other process die meanwhile, it
         is run again by the next one."""
-        self._trials[trial.name] = trial, on_end
+        self.give_up(trial.name)
+        sent = trial._replace(name=f"{next(self._runs)} {trial.name}")
+        self._trials[trial.name] = sent, on_end
         if self._runner.pid is None:
             self._runner.start()
         else:
-            self._runner.send(trial)
+            self._runner.send(sent)
 
     def give_up(self, name: str) -> None:
         """Ends such a run; nothing is told."""
-        if self._trials.pop(name, None) is not None:
-            self._runner.send(Trial(name, None))
+        sent, _ = self._trials.pop(name, (None, None))
+        if sent is not None:
+            self._runner.send(Trial(sent.name, None))
 
     def inspect(self, command: Command) -> None:
         """Has the log say what would keep a command from being run."""
@@ -122,9 +128,11 @@ class Scripts:
             self._runner.send(resident)
 
     def _end_trial(self, outcome: Outcome) -> None:
-        _, on_end = self._trials.pop(outcome.name, (None, None))
-        if on_end is not None:
-            on_end(outcome)
+        name = outcome.name.partition(" ")[2]
+        sent, on_end = self._trials.get(name, (None, None))
+        if sent is not None and on_end is not None and sent.name == outcome.name:
+            del self._trials[name]
+            on_end(outcome._replace(name=name))
 
     def _send_off(self, errand: Command | Inspection) -> None:
         if self._runner.pid is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -10,6 +11,8 @@ from fastvrrp.model import Configuration, VirtualRouter
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.place import Place
+
+log = logging.getLogger(__name__)
 
 
 class Local(Follower):
@@ -52,8 +55,11 @@ class Apart(Follower, Generic[Kind]):
 
     def finish(self) -> None:
         """See Local."""
-        for each in self._of.values():
-            each.finish()
+        for place, each in self._of.items():
+            try:
+                each.finish()
+            except Exception:
+                log.exception("%s: %s failed", place.where, each.finish.__qualname__)
 
     def is_busy(self, place: Place) -> bool:
         """See Local."""
@@ -94,5 +100,8 @@ class Apart(Follower, Generic[Kind]):
         self._of[instance.place].applied(instance, added)
 
     def stop(self) -> None:
-        for each in self._of.values():
-            each.stop()
+        for place, each in self._of.items():
+            try:
+                each.stop()
+            except Exception:
+                log.exception("%s: %s failed", place.where, each.stop.__qualname__)

@@ -48,10 +48,6 @@ class Carrier:
         self._asking: socket.socket | None = None
         self._next_poll: asyncio.TimerHandle | None = None
 
-    @property
-    def delays(self) -> Mapping[str, InterfaceDelay]:
-        return self._delays
-
     def reporter(self, name: str) -> str:
         """Who says whether an interface is up, for the log."""
         return "Linkbeat" if name in self._answers else "Netlink"

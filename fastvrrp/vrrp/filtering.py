@@ -103,6 +103,9 @@ class Filter(Local):
 
     def arrive(self, place: Place) -> None:
         self._is_open = True
+        # What was asked of another namespace of that name may never have been done.
+        self._is_broken = self._is_asked_for = self._is_looking = False
+        self._failure = None
         self._watch()
         if self._shape is not None:
             with place.inside():
@@ -112,7 +115,8 @@ class Filter(Local):
     def depart(self, place: Place) -> None:
         self._is_open = False
         self._unwatch()
-        place.run_elsewhere(self._remove, lambda: None)
+        # The table itself goes after the VMACs.
+        place.run_elsewhere(self._table.close, lambda: None)
 
     def enter(self, instance: Instance) -> None:
         self._add(instance.model)
@@ -178,13 +182,6 @@ class Filter(Local):
     def stop(self) -> None:
         # The table goes after the VMACs: one that is shut stays so for as long as it is there.
         self._unwatch()
-
-    def _remove(self) -> None:
-        """Takes the table away."""
-        try:
-            self._table.remove()
-        except OSError as error:
-            log.error("The table of nftables could not be removed: %s", error.strerror)
 
     def _add(self, model: VirtualRouter) -> None:
         if model.accept and not model.has_vmacs:

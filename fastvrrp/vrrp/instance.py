@@ -257,6 +257,8 @@ class Instance:
         engine.set_targets(self.index, targets)
 
     def _forwards_ipv6(self, link: str) -> bool:
+        if not self.place.is_open:
+            return False  # its links are told anew when it is
         with self.place.inside():
             return read(path_of("ipv6", link, "forwarding")) not in (None, "0")
 

@@ -91,6 +91,7 @@ class Place:
         if self.channel is not None:
             self.channel.close()
         self.channel = self.vmacs = None
+        self.sysctls.forget()
         if self._namespace is not None:
             self._namespace.close()
             self._namespace = None

@@ -250,6 +250,7 @@ class Trackers:
             self._files.forget(name)
 
     def _run_script(self, script: TrackScript) -> None:
+        self._scripts.latecomers.forget(("vrrp_script", script.name))
         if self._checks.get(script.name) == (script, self._settings):
             return
         try:

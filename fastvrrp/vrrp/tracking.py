@@ -77,7 +77,7 @@ class Tracking(Follower):
         roster.reporter = lambda place, name: self._carrier(place).reporter(name)
         self._trackers = Trackers(
             loop,
-            use,
+            lambda name: self._with_carrier(use(name)),
             release,
             scripts,
             self._log_link,
@@ -123,6 +123,11 @@ class Tracking(Follower):
             carrier = self._carriers[place] = Carrier(place, self._loop, self._driver.settle)
         return carrier
 
+    def _with_carrier(self, place: Place) -> Place:
+        """A place whose links are delayed and asked as it is written, also one that comes later."""
+        self._carrier(place)
+        return place
+
     def configure(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._trackers.configure(configuration)
@@ -135,6 +140,7 @@ class Tracking(Follower):
         self._groups = groups
 
     def enter(self, instance: Instance) -> None:
+        self._carrier(instance.place)
         if instance.model.name in self._groups:
             self._members[instance.model.name] = instance
         if instance.model.options.polls_link:
@@ -313,29 +319,31 @@ class Tracking(Follower):
         """Lets interfaces be delayed and asked as it is written, in whatever namespace they are."""
         configuration = self._configuration
         delays = {each.interface: each for each in configuration.interface_delays}
-        for carrier in self._carriers.values():
+        for carrier in list(self._carriers.values()):
             carrier.delay(delays)
+            yield
         if delays:
             yield from self._shorten_delays(delays)
         asked = {each.interface: each.polling for each in configuration.linkbeat_interfaces}
-        for place, carrier in list(self._carriers.items()):
-            polled = {
-                each.model.interface: LinkPolling.ANY
-                for each in self._polling.values()
-                if each.place is place
-            }
-            if configuration.definitions.vrrp.polls_links:
-                tracked = (
-                    key.name
-                    for key in self._users_of
-                    if key.kind == Tracker.INTERFACE and key.namespace == (place.name or "")
-                )
-                names = (*self._roster.interfaces(place), *tracked)
-                polled.update(dict.fromkeys(names, LinkPolling.ANY))
-            polled.update(asked)
-            carrier.poll(polled)
+        polled: dict[Place, dict[str, LinkPolling]] = {place: {} for place in self._carriers}
+        for instance in self._polling.values():
+            polled[instance.place][instance.model.interface] = LinkPolling.ANY
+        if configuration.definitions.vrrp.polls_links:
+            tracked: dict[str, list[str]] = {}
+            for key in self._users_of:
+                if key.kind == Tracker.INTERFACE:
+                    tracked.setdefault(key.namespace, []).append(key.name)
+            for place, names in polled.items():
+                names.update(dict.fromkeys(self._roster.interfaces(place), LinkPolling.ANY))
+                names.update(dict.fromkeys(tracked.get(place.name or "", ()), LinkPolling.ANY))
+        yield
+        for place, names in polled.items():
+            if place in self._carriers:
+                self._carriers[place].poll(names | asked)
+                yield
 
     def _shorten_delays(self, delays: dict[str, InterfaceDelay]) -> Iterator[None]:
+        carriers = {place.name or "": carrier for place, carrier in self._carriers.items()}
         instances = iter(list(self._roster.instances.values()))
         while some := list(islice(instances, STEP)):
             for instance in some:
@@ -347,10 +355,9 @@ class Tracking(Follower):
                         for key in user.things()
                         if key.kind == Tracker.INTERFACE
                     }
-                for place, carrier in self._carriers.items():
-                    for namespace, name in used:
-                        if name in delays and namespace == (place.name or ""):
-                            carrier.shorten(name, instance.model)
+                for namespace, name in used:
+                    if name in delays and namespace in carriers:
+                        carriers[namespace].shorten(name, instance.model)
             yield
 
 

@@ -178,8 +178,11 @@ class Transitions:
             standing.take_back()
         while self._notes:
             self._carry_on(self._notes.popleft())
-        for standing in self._standing.values():
-            standing.finish()
+        for place, standing in self._standing.items():
+            try:
+                standing.finish()
+            except Exception:
+                log.exception("The addresses in %s could not be removed", place.where)
 
     def _on_queued(self, standing: Standing) -> None:
         self._unsent[standing] = None
