@@ -25,6 +25,7 @@ from fastvrrp.model import (
     GlobalDefinitions,
     IpvsDestinationKey,
     IpvsService,
+    IpvsServiceKey,
     VirtualServer,
     VirtualServerGroup,
 )
@@ -42,12 +43,11 @@ class Work:
         model: VirtualServer,
         group: VirtualServerGroup | None,
         pool: Pool,
-        services: tuple[IpvsService, ...],
     ) -> None:
         self.model = model
         self.group = group
         self.pool = pool
-        self.services = services
+        self.services: tuple[IpvsService, ...] = ()
         self.watches: dict[WatchKey, Watch] = {}
         self.is_suspended = False
 
@@ -79,6 +79,9 @@ class Balancer:
         self._settling: asyncio.Task[None] | None = None
         self._stale: dict[Work, None] = {}
         """Those of which the kernel is to have something else."""
+        self._served: dict[IpvsServiceKey, dict[Work, None]] = {}
+        """The virtual servers that are a service: more than one where a group has the address, or
+        the mark, of another virtual server."""
         self._is_behind = False
 
     def configure(
@@ -147,8 +150,9 @@ class Balancer:
         adopted: Table | None,
     ) -> None:
         pool = Pool(model, notifies_at_start=definitions.lvs.notifies_at_start)
-        work = Work(model, group, pool, services_of(model, group, self._services.mark_of(model)))
+        work = Work(model, group, pool)
         self._works[identity_of(model)] = work
+        self._serve(work, services_of(model, group, self._services.mark_of(model)))
         self._telling.know(model)
         found = [adopted[each.key] for each in work.services if adopted and each.key in adopted]
         if found:
@@ -164,10 +168,7 @@ class Balancer:
         if (work.model, work.group, work.services) == (model, group, services):
             return
         before, work.model, work.group = work.model, model, group
-        old = {each.key for each in work.services}
-        work.services = services
-        for key in old - {each.key for each in work.services}:
-            self._services.drop(key)
+        self._serve(work, services)
         self._telling.know(model)
         kept = {key_of(each) for each in model.real_servers}
         for real in before.real_servers:
@@ -183,9 +184,23 @@ class Balancer:
         log.info("Removing Virtual Server %s", virtual_name(work.model))
         for watch in work.watches.values():
             self._patrol.remove(watch)
-        for service in work.services:
-            self._services.drop(service.key)
+        self._serve(work, ())
         self._telling.tell(work.model, work.pool.remove())
+
+    def _serve(self, work: Work, services: tuple[IpvsService, ...]) -> None:
+        """A virtual server is these services from now on. What it is no more goes, unless another
+        one is that too: then the service is as that one wants it."""
+        before, work.services = work.services, services
+        for service in services:
+            self._served.setdefault(service.key, {})[work] = None
+        for key in {each.key for each in before} - {each.key for each in services}:
+            others = self._served[key]
+            del others[work]
+            if others:
+                self._stale[next(iter(others))] = None
+            else:
+                del self._served[key]
+                self._services.drop(key)
 
     def _watch(self, work: Work) -> None:
         """Begins checks that are new, and ends those that are wanted no more."""

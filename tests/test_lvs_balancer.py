@@ -1,0 +1,125 @@
+"""All virtual servers at work, beside a table that is no kernel's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from fastvrrp.kernel.ipvs import Failure
+from fastvrrp.kernel.ipvs_messages import Timeouts
+from fastvrrp.lvs.balancer import Balancer
+from fastvrrp.lvs.checkers.tools import Tools
+from fastvrrp.lvs.patrol import Patrol
+from fastvrrp.lvs.services import Services
+from fastvrrp.lvs.table import Wanted
+from fastvrrp.lvs.telling import Telling
+from fastvrrp.model import (
+    AddressRange,
+    Configuration,
+    FlushOnStop,
+    IpvsServiceKey,
+    Mark,
+    RealServer,
+    Transport,
+    VirtualServer,
+    VirtualServerGroup,
+)
+from fastvrrp.track.scripts import Scripts
+
+
+def packed(text: str) -> bytes:
+    return ip_address(text).packed
+
+
+class Recorded:
+    """Has services as the kernel would."""
+
+    def __init__(self) -> None:
+        self.services: dict[IpvsServiceKey, int] = {}
+        """How many destinations each service has."""
+        self.is_closed = False
+
+    def open(self, namespace: str | None, is_flushed: bool) -> None:
+        return
+
+    def set_timeouts(self, timeouts: Timeouts) -> None:
+        return
+
+    def carry_out(self, wanted: Iterable[Wanted]) -> list[Failure]:
+        for key, entry in wanted:
+            if entry is None:
+                self.services.pop(key, None)
+            else:
+                self.services[key] = len(entry.destinations)
+        return []
+
+    def close(self, mode: FlushOnStop) -> None:
+        self.is_closed = True
+
+
+class Balance:
+    """A balancer with that table."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._scripts = Scripts(loop)
+        self.telling = Telling(loop, self._scripts)
+        self.table = Recorded()
+        self.services = Services()
+        self.services._table = self.table  # type: ignore[assignment]
+        patrol = Patrol(loop, Tools(loop, self._scripts))
+        self.balancer = Balancer(loop, patrol, self.services, self.telling)
+
+    async def configure(self, configuration: Configuration) -> dict[IpvsServiceKey, int]:
+        self.services.configure(configuration)
+        self.balancer.configure(configuration)
+        await self.balancer.settled()
+        return self.table.services
+
+    async def end(self) -> None:
+        await self.balancer.end()
+        await self.services.close(FlushOnStop.EACH)
+
+    def close(self) -> None:
+        self.telling.close()
+        self._scripts.close()
+
+
+ADDRESS = packed("10.0.0.1")
+ALONE = VirtualServer(
+    address=ADDRESS,
+    port=80,
+    protocol=Transport.TCP,
+    real_servers=(RealServer(packed("10.9.0.1"), 80, 1),),
+)
+GROUPED = replace(
+    ALONE,
+    address=None,
+    port=0,
+    group="G",
+    real_servers=tuple(RealServer(packed(f"10.9.0.{number}"), 80, 1) for number in (2, 3)),
+)
+GROUP = VirtualServerGroup("G", (AddressRange(ADDRESS, ADDRESS, 80),))
+MARKED = VirtualServerGroup("G", (), (Mark(7),))
+
+
+@pytest.mark.parametrize(
+    ("group", "other"), [(GROUP, ALONE), (MARKED, replace(GROUPED, protocol=Transport.UDP))]
+)
+def test_a_service_of_two_virtual_servers_stays_until_both_go(
+    group: VirtualServerGroup, other: VirtualServer
+) -> None:
+    async def scenario() -> None:
+        balance = Balance(asyncio.get_running_loop())
+        both = Configuration(virtual_server_groups=(group,), virtual_servers=(GROUPED, other))
+        assert len(await balance.configure(both)) == 1
+        services = await balance.configure(replace(both, virtual_servers=(GROUPED,)))
+        assert list(services.values()) == [2]
+        assert await balance.configure(replace(both, virtual_servers=())) == {}
+        await balance.end()
+        balance.close()
+
+    asyncio.run(scenario())
