@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from fastvrrp.kernel.ipvs import Failure
 from fastvrrp.kernel.ipvs_messages import Timeouts
 from fastvrrp.lvs.balancer import Balancer
 from fastvrrp.lvs.checkers.tools import Tools
+from fastvrrp.lvs.notes import Noted, Notes
 from fastvrrp.lvs.patrol import Patrol
 from fastvrrp.lvs.services import Services
 from fastvrrp.lvs.table import Wanted
@@ -20,7 +22,9 @@ from fastvrrp.lvs.telling import Telling
 from fastvrrp.model import (
     AddressRange,
     Configuration,
+    Firewall,
     FlushOnStop,
+    GlobalDefinitions,
     IpvsServiceKey,
     Mark,
     RealServer,
@@ -64,11 +68,16 @@ class Recorded:
 class Balance:
     """A balancer with that table."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        table: Recorded | None = None,
+        notes: Notes | None = None,
+    ) -> None:
         self._scripts = Scripts(loop)
         self.telling = Telling(loop, self._scripts)
-        self.table = Recorded()
-        self.services = Services()
+        self.table = table or Recorded()
+        self.services = Services(notes=notes)
         self.services._table = self.table  # type: ignore[assignment]
         patrol = Patrol(loop, Tools(loop, self._scripts))
         self.balancer = Balancer(loop, patrol, self.services, self.telling)
@@ -78,6 +87,10 @@ class Balance:
         self.balancer.configure(configuration)
         await self.balancer.settled()
         return self.table.services
+
+    async def take_over(self, configuration: Configuration) -> dict[IpvsServiceKey, int]:
+        await self.services.adopt(configuration)
+        return await self.configure(configuration)
 
     async def end(self) -> None:
         await self.balancer.end()
@@ -123,3 +136,50 @@ def test_a_service_of_two_virtual_servers_stays_until_both_go(
         balance.close()
 
     asyncio.run(scenario())
+
+
+def test_what_a_process_that_died_has_left_goes_when_it_is_wanted_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "note"
+
+    async def scenario() -> None:
+        table = Recorded()
+        first = Balance(asyncio.get_running_loop(), table, Notes(path, None))
+        other = replace(ALONE, port=81)
+        both = Configuration(virtual_servers=(ALONE, other))
+        assert len(await first.take_over(both)) == 2
+        first.close()  # it dies
+        second = Balance(asyncio.get_running_loop(), table, Notes(path, None))
+        left = await second.take_over(replace(both, virtual_servers=(other,)))
+        assert [key.port for key in left] == [81]
+        assert [key.port for key in Notes(path, None).read().services] == [81]
+        await second.end()
+        second.close()
+
+    asyncio.run(scenario())
+    assert not path.exists()
+
+
+def test_a_successor_gives_every_group_the_mark_that_its_service_has(tmp_path: Path) -> None:
+    path = tmp_path / "note"
+    Notes(path, None).write([IpvsServiceKey(2, mark=1001)], {("G", Transport.TCP): 1001})
+
+    async def scenario() -> None:
+        configuration = Configuration(
+            GlobalDefinitions(firewall=Firewall(marks_for_ipvs=True)),
+            virtual_server_groups=(GROUP,),
+            virtual_servers=(GROUPED,),
+        )
+        services = Services(notes=Notes(path, None))
+        services._table = Recorded()  # type: ignore[assignment]
+        await services.adopt(configuration)
+        assert services.mark_of(GROUPED) == 1001
+        await services.close(FlushOnStop.EACH)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"namespace": 1, "services": [], "marks": []}'])
+def test_a_note_that_is_none_of_ours_says_nothing(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "note"
+    path.write_text(text)
+    assert Notes(path, None).read() == Noted()

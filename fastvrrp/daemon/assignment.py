@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 from fastvrrp.daemon.logs import Destination
@@ -37,6 +38,8 @@ class Begin(NamedTuple):
     log: Destination
     adopts: bool
     """Another process was here before, and was not to end: what it had in the kernel goes on."""
+    notes: Path | None = None
+    """File of what is ours in IPVS."""
 
 
 class Files(NamedTuple):
@@ -79,9 +82,11 @@ Part = Begin | Files | Group | Server | RealServers | Done
 Message = Part | Stop
 
 
-def parts(configuration: Configuration, log: Destination, *, adopts: bool) -> Iterator[Part]:
+def parts(
+    configuration: Configuration, log: Destination, *, adopts: bool, notes: Path | None = None
+) -> Iterator[Part]:
     """A configuration as it is told."""
-    yield Begin(configuration.definitions, configuration.tls_client, log, adopts)
+    yield Begin(configuration.definitions, configuration.tls_client, log, adopts, notes)
     yield Files(configuration.track_files, configuration.bfd_instances)
     for group in configuration.virtual_server_groups:
         yield Group(replace(group, ranges=()))

@@ -30,6 +30,7 @@ from fastvrrp.daemon.scheduling import Role, Scheduling
 from fastvrrp.kernel.ipvs import Ipvs, Table, namespace_of
 from fastvrrp.lvs.balancer import Balancer
 from fastvrrp.lvs.checkers.tools import Tools
+from fastvrrp.lvs.notes import Notes
 from fastvrrp.lvs.patrol import Patrol
 from fastvrrp.lvs.services import Services
 from fastvrrp.lvs.telling import Telling
@@ -115,7 +116,9 @@ class Checkd:
                 lvs = replace(definitions.lvs, flushes_at_start=False)
                 configuration = replace(configuration, definitions=replace(definitions, lvs=lvs))
                 adopted = await self._loop.run_in_executor(None, _table, definitions.namespaces)
-            self._services = Services()
+            namespace = namespace_of(definitions.namespaces)
+            path = assignment.begin.notes
+            self._services = Services(notes=Notes(path, namespace) if path else None)
             patrol = Patrol(self._loop, self._tools)
             self._balancer = Balancer(self._loop, patrol, self._services, self._telling)
             await self._services.adopt(configuration)

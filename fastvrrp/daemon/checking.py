@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,10 @@ servers take the kernel seconds."""
 class Checking(Follower):
     """The daemon's end."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, options: Options) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: Options, segment: Path) -> None:
+        """`segment` is the path of the state segment."""
         self._loop = loop
+        self._notes = segment.with_suffix(".ipvs")
         self._log = options.log
         self._releases = options.releases_ipvs
         self._pid_file = options.checkers_pid
@@ -91,7 +94,9 @@ class Checking(Follower):
         from fastvrrp.daemon.assignment import parts  # noqa: PLC0415 - only where wanted
 
         self._write_pid()
-        self._parts = parts(self._configuration, self._log, adopts=self._has_told)
+        self._parts = parts(
+            self._configuration, self._log, adopts=self._has_told, notes=self._notes
+        )
         if self._next_slice is None:
             self._next_slice = self._loop.call_soon(self._tell_some)
 

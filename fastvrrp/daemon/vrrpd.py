@@ -213,7 +213,7 @@ class Vrrpd:
             GroupNews(self._groups),
             self._showing,
             Exporting(self._loop, self._run_elsewhere, shown, options.metrics),
-            Checking(self._loop, options),
+            Checking(self._loop, options, segment),
             self._dumping,
             ProcessSettings(Scheduling(self._loop, Role.VRRP, options.process_name)),
             self._reload_times,

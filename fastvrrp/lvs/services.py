@@ -20,6 +20,7 @@ from typing import TypeVar
 from fastvrrp.kernel.ipvs import Failure, namespace_of
 from fastvrrp.kernel.ipvs_messages import SCHEDULER_FLAGS, Timeouts
 from fastvrrp.lvs.marks import Marking, Marks
+from fastvrrp.lvs.notes import Notes
 from fastvrrp.lvs.table import Entry, KernelTable
 from fastvrrp.model import (
     SECOND,
@@ -43,6 +44,7 @@ Result = TypeVar("Result")
 
 UNUSABLE = "IPVS cannot be used"
 UNMARKED = "Packets of groups cannot be marked, so their virtual servers get none"
+UNNOTED = "What is ours in IPVS cannot be noted, so a crash may leave some of it behind"
 PLAIN = {method: Forwarding(method) for method in (ForwardingMethod.NAT, ForwardingMethod.DR)}
 RETRY = 30.0
 """Seconds until what the kernel has refused is tried again: a module may have come."""
@@ -78,8 +80,19 @@ def destination_of(server: RealServer | SorryServer, weight: int) -> IpvsDestina
 class Services:
     """What is wanted of the kernel's IPVS. It belongs to one event loop."""
 
-    def __init__(self, on_failure: Callable[[Failure], None] = lambda _: None) -> None:
-        """`on_failure` hears of what the kernel refuses, once for each; the log says it already."""
+    def __init__(
+        self,
+        on_failure: Callable[[Failure], None] = lambda _: None,
+        notes: Notes | None = None,
+    ) -> None:
+        """`on_failure` hears of what the kernel refuses, once for each; the log says it already.
+        With `notes` a successor learns what was ours."""
+        self._notes = notes
+        self._ours: set[IpvsServiceKey] = set()
+        """Services that are to be noted."""
+        self._is_noted = True
+        self._was_marked = False
+        """Whether another process has left a table of marks."""
         self._table = KernelTable()
         self._on_failure = on_failure
         self._thread = ThreadPoolExecutor(1, "ipvs")
@@ -103,8 +116,14 @@ class Services:
 
     async def adopt(self, configuration: Configuration) -> None:
         """Opens IPVS, empties it where `lvs_flush` wants it, and reads what services there are:
-        those that are wanted later are changed, not made. Where the kernel has no IPVS the log says
-        so, and it is tried again later."""
+        those that are wanted later are changed, not made, and of the others goes what was noted as
+        ours. Where the kernel has no IPVS the log says so, and it is tried again later."""
+        if self._notes is not None:
+            noted = await self._elsewhere(self._notes.read)
+            self._ours.update(noted.services)
+            self._changed = dict.fromkeys(noted.services)
+            self._marks.take_over(noted.marks)
+            self._was_marked = bool(noted.marks)
         self.configure(configuration)
         async with self._lock:
             await self._open()
@@ -112,7 +131,9 @@ class Services:
     def configure(self, configuration: Configuration) -> None:
         """Timeouts, and the marks of groups, are like this from now on, once it is settled."""
         self._configuration = replace(configuration, virtual_routers=(), virtual_servers=())
+        before = self._marks.given
         self._marks.configure(configuration)
+        self._is_noted &= before == self._marks.given
         self._is_configured = False
 
     def mark_of(self, server: VirtualServer) -> int | None:
@@ -140,6 +161,7 @@ class Services:
             keys, self._changed = list(self._changed), {}
             staying = [(key, self._wanted[key]) for key in keys if key in self._wanted]
             going = [(key, None) for key in keys if key not in self._wanted]
+            await self._note(set(keys) - self._ours, set())
             try:
                 failures = await self._elsewhere(self._table.carry_out, staying)
                 await self._mark()
@@ -149,6 +171,7 @@ class Services:
                 self._changed = dict.fromkeys(keys) | self._changed
                 return
             self._take(keys, failures)
+            await self._note(set(), {key for key, _ in going if key not in self._refused})
 
     async def close(self, mode: FlushOnStop) -> None:
         """Removes the services from the kernel as `lvs_flush_on_stop` says, and ends."""
@@ -163,6 +186,8 @@ class Services:
                 await self._elsewhere(self._table.close, mode)
                 if self._marking is not None:
                     await self._elsewhere(self._marking.close)
+                if self._notes is not None:
+                    await self._elsewhere(self._notes.remove)
             except OSError as error:
                 log.error("IPVS cannot be emptied: %s", error.strerror)
         self._thread.shutdown()
@@ -196,10 +221,25 @@ class Services:
             log.error("IPVS does not take lvs_timeouts: %s", error.strerror)
         return True
 
+    async def _note(self, come: set[IpvsServiceKey], gone: set[IpvsServiceKey]) -> None:
+        """Notes which services are ours, before they are made and after they are gone."""
+        if self._notes is None or (self._is_noted and not come and not gone):
+            return
+        self._ours |= come
+        self._ours -= gone
+        try:
+            await self._elsewhere(self._notes.write, self._ours, self._marks.given)
+        except OSError as error:
+            self._is_noted = False
+            self._tell(UNNOTED, error)
+        else:
+            self._is_noted = True
+            self._said.pop(UNNOTED, None)
+
     async def _mark(self) -> None:
         """Has packets of groups marked as they are to be now."""
         if self._marking is None:
-            if not self._marks.marked:
+            if not self._marks.marked and not self._was_marked:
                 return
             namespace = namespace_of(self._configuration.definitions.namespaces)
             try:
@@ -213,6 +253,7 @@ class Services:
         except OSError as error:
             self._tell(UNMARKED, error)
         else:
+            self._was_marked = False
             self._said.pop(UNMARKED, None)
 
     def _on_ruleset(self) -> None:
