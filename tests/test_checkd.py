@@ -227,6 +227,22 @@ def test_a_process_that_dies_is_started_again_and_costs_no_advert(
 
 
 @needs_root
+def test_what_a_process_that_died_has_left_is_removed_at_the_stop(router: Router) -> None:
+    daemon = Fastvrrp(router, virtual()).start()
+    daemon.wait_log("Health checks have begun")
+    notes = daemon.folder / "fastvrrp.ipvs"
+    notes.touch()  # as where there is IPVS
+    for count in (1, 2):
+        daemon.wait_log("Health checks have begun", count=count)
+        [checker] = checkers_of(daemon)
+        os.kill(checker, signal.SIGKILL)  # the second pause is one second
+    daemon.wait_log("ended: -9", count=2)
+    assert daemon.stop() == 0
+    assert not notes.exists()
+    assert "Shutting down service" in daemon.log()
+
+
+@needs_root
 @pytest.mark.parametrize(
     ("option", "has_address", "has_checks"),
     [("--vrrp", True, False), ("--check", False, True), ("--dont-release-ipvs", True, True)],

@@ -86,22 +86,33 @@ class Checkd:
         while not self._is_ended:
             await self._news.wait()
             self._news.clear()
-            assignment, self._whole = self._whole, None
-            if assignment is None or self._is_ended:
-                continue
-            try:
-                await self._carry_out(assignment)
-            except Exception:
-                log.exception("a configuration could not be carried out")
+            if not self._is_ended:
+                await self._carry_out_whole()
+        if self._balancer is None and self._is_to_release:
+            # What one that died has left is for us to remove.
+            await self._carry_out_whole()
         self._loop.remove_reader(self._told.socket.fileno())
         if self._balancer is None or self._services is None:
             return
-        if self._ending is None or not self._ending.releases:
+        if not self._is_to_release:
             self._balancer.leave()
             return
         log.info("Stopping")
         await self._balancer.end()
         await self._services.close(self._flush_on_stop)
+
+    @property
+    def _is_to_release(self) -> bool:
+        return self._ending is not None and self._ending.releases
+
+    async def _carry_out_whole(self) -> None:
+        assignment, self._whole = self._whole, None
+        if assignment is None or (self._is_ended and not assignment.begin.adopts):
+            return
+        try:
+            await self._carry_out(assignment)
+        except Exception:
+            log.exception("a configuration could not be carried out")
 
     async def _carry_out(self, assignment: Assignment) -> None:
         configuration = assignment.configuration

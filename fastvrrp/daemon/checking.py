@@ -62,32 +62,45 @@ class Checking(Follower):
         if self._companion is not None:
             self._tell()
         elif self._configuration.virtual_servers:
-            from fastvrrp.track.companion import Companion  # noqa: PLC0415 - only where wanted
-
-            self._companion = Companion(
-                self._loop,
-                "fastvrrp.daemon.checkd",
-                "checks real servers",
-                lambda _: None,
-                self._tell,
-                shares_stderr=self._log.console,
-            )
-            self._companion.start()
+            self._begin()
         return iter(())
 
     def stop(self) -> None:
         if self._companion is None:
             return
-        from fastvrrp.daemon.assignment import Stop  # noqa: PLC0415 - only where wanted
-
         if self._next_slice is not None:
             self._next_slice.cancel()
-        self._companion.send(Stop(self._releases))
-        self._companion.close()
-        waits = self._configuration.definitions.processes.child_wait / SECOND
-        self._companion.wait(max(waits, LAST_MOMENTS))
+        self._end(self._companion)
+        if self._has_told and self._releases and self._notes.exists():
+            # It died, and what it left in the kernel is for another one to remove.
+            successor = self._begin()
+            for part in self._parts:
+                successor.send(part)
+            self._end(successor)
         if self._pid_file is not None:
             self._pid_file.unlink(missing_ok=True)
+
+    def _begin(self) -> Companion:
+        from fastvrrp.track.companion import Companion  # noqa: PLC0415 - only where wanted
+
+        self._companion = Companion(
+            self._loop,
+            "fastvrrp.daemon.checkd",
+            "checks real servers",
+            lambda _: None,
+            self._tell,
+            shares_stderr=self._log.console,
+        )
+        self._companion.start()
+        return self._companion
+
+    def _end(self, companion: Companion) -> None:
+        from fastvrrp.daemon.assignment import Stop  # noqa: PLC0415 - only where wanted
+
+        companion.send(Stop(self._releases))
+        companion.close()
+        waits = self._configuration.definitions.processes.child_wait / SECOND
+        companion.wait(max(waits, LAST_MOMENTS))
 
     def _tell(self) -> None:
         """Begins to tell the configuration, and leaves undone what was being told."""
