@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address
@@ -12,6 +13,7 @@ import pytest
 
 from fastvrrp.kernel.ipvs import Failure
 from fastvrrp.kernel.ipvs_messages import Timeouts
+from fastvrrp.lvs import services as services_room
 from fastvrrp.lvs.balancer import Balancer
 from fastvrrp.lvs.checkers.tools import Tools
 from fastvrrp.lvs.notes import Noted, Notes
@@ -25,6 +27,7 @@ from fastvrrp.model import (
     Firewall,
     FlushOnStop,
     GlobalDefinitions,
+    IpvsService,
     IpvsServiceKey,
     Mark,
     RealServer,
@@ -46,6 +49,7 @@ class Recorded:
         self.services: dict[IpvsServiceKey, int] = {}
         """How many destinations each service has."""
         self.is_closed = False
+        self.is_broken = False
 
     def open(self, namespace: str | None, is_flushed: bool) -> None:
         return
@@ -54,6 +58,8 @@ class Recorded:
         return
 
     def carry_out(self, wanted: Iterable[Wanted]) -> list[Failure]:
+        if self.is_broken:
+            raise ValueError("broken")
         for key, entry in wanted:
             if entry is None:
                 self.services.pop(key, None)
@@ -183,3 +189,63 @@ def test_a_note_that_is_none_of_ours_says_nothing(text: str, tmp_path: Path) -> 
     path = tmp_path / "note"
     path.write_text(text)
     assert Notes(path, None).read() == Noted()
+
+
+class Unmarkable:
+    """A kernel whose nftables refuses everything."""
+
+    def __init__(self, namespace: str | None) -> None:
+        raise OSError(errno.ENOTSUP, "refused")
+
+
+def test_addresses_have_their_services_until_they_can_be_marked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(services_room, "Marking", Unmarkable)
+
+    async def scenario() -> None:
+        balance = Balance(asyncio.get_running_loop())
+        plain = Configuration(virtual_server_groups=(GROUP,), virtual_servers=(GROUPED,))
+        await balance.configure(plain)
+        firewall = Firewall(marks_for_ipvs=True)
+        left = await balance.configure(
+            replace(plain, definitions=GlobalDefinitions(firewall=firewall))
+        )
+        assert {key.address for key in left} == {ADDRESS, b""}
+        await balance.end()
+        balance.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_breaks_on_the_way_to_the_kernel_is_carried_out_later() -> None:
+    async def scenario() -> None:
+        balance = Balance(asyncio.get_running_loop())
+        balance.table.is_broken = True
+        balance.services.want(IpvsService(IpvsServiceKey(2, mark=1)), {})
+        with pytest.raises(ValueError, match="broken"):
+            await balance.services.settle()
+        balance.table.is_broken = False
+        await balance.services.settle()
+        assert len(balance.table.services) == 1
+        await balance.end()
+        balance.close()
+
+    asyncio.run(scenario())
+
+
+def test_ipvs_is_emptied_whatever_goes_wrong_with_a_virtual_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError
+
+    async def scenario() -> None:
+        balance = Balance(asyncio.get_running_loop())
+        await balance.configure(Configuration(virtual_servers=(ALONE,)))
+        monkeypatch.setattr(balance.telling, "tell", fail)
+        await balance.end()
+        assert balance.table.is_closed
+        balance.close()
+
+    asyncio.run(scenario())

@@ -98,8 +98,10 @@ class Checkd:
             self._balancer.leave()
             return
         log.info("Stopping")
-        await self._balancer.end()
-        await self._services.close(self._flush_on_stop)
+        try:
+            await self._balancer.end()
+        finally:
+            await self._services.close(self._flush_on_stop)
 
     @property
     def _is_to_release(self) -> bool:
@@ -139,6 +141,7 @@ class Checkd:
             what = "Health checks are reloaded"
         self._balancer.configure(configuration, adopted)
         await self._balancer.settled()
+        gc.unfreeze()
         gc.collect()
         gc.freeze()  # what was told lives long
         log.info("%s: %d virtual servers", what, len(configuration.virtual_servers))

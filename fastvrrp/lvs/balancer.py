@@ -125,7 +125,7 @@ class Balancer:
         left to others."""
         self.leave()
         for work in self._works.values():
-            self._telling.tell(work.model, work.pool.end())
+            self._apart(work.model, partial(self._tell_end, work))
         self._works.clear()
         await self.settled()
 
@@ -141,6 +141,9 @@ class Balancer:
             do()
         except Exception:
             log.exception("virtual server %s could not be configured", virtual_name(model))
+
+    def _tell_end(self, work: Work) -> None:
+        self._telling.tell(work.model, work.pool.end())
 
     def _add(
         self,
@@ -184,6 +187,7 @@ class Balancer:
         log.info("Removing Virtual Server %s", virtual_name(work.model))
         for watch in work.watches.values():
             self._patrol.remove(watch)
+        work.watches.clear()  # each knows the virtual server: who is frozen is never collected
         self._serve(work, ())
         self._telling.tell(work.model, work.pool.remove())
 
@@ -254,16 +258,19 @@ class Balancer:
         try:
             while self._is_behind:
                 self._is_behind = False
-                for work in self._stale:
-                    self._want(work)
-                self._stale.clear()
+                stale, self._stale = self._stale, {}
+                for work in stale:
+                    self._apart(work.model, partial(self._want, work))
                 await self._services.settle()
         finally:
             self._settling = None
 
     def _watch_addresses(self) -> None:
         if self._presence is None:
-            self._presence = Presence(self._loop, self._on_address)
+            try:
+                self._presence = Presence(self._loop, self._on_address)
+            except OSError as error:
+                log.error("ha_suspend cannot be followed, so all is checked: %s", error.strerror)
 
     def _on_address(self, address: bytes, is_here: bool) -> None:
         for work in self._works.values():

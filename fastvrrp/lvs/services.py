@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from socket import AF_INET, AF_INET6
+from socket import AF_INET
 from typing import TypeVar
 
 from fastvrrp.kernel.ipvs import Failure, namespace_of
-from fastvrrp.kernel.ipvs_messages import SCHEDULER_FLAGS, Timeouts
+from fastvrrp.kernel.ipvs_messages import SCHEDULER_FLAGS, Timeouts, family_of
 from fastvrrp.lvs.marks import Marking, Marks
 from fastvrrp.lvs.notes import Notes
 from fastvrrp.lvs.table import Entry, KernelTable
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+SILENT = "IPVS does not answer"
 UNUSABLE = "IPVS cannot be used"
 UNMARKED = "Packets of groups cannot be marked, so their virtual servers get none"
 UNNOTED = "What is ours in IPVS cannot be noted, so a crash may leave some of it behind"
@@ -56,7 +57,7 @@ def services_of(
     """The services that a virtual server is; `group` is that of its name, and `mark` the one that
     packets to its addresses have (`Services.mark_of`)."""
     if mark is not None and group is not None:
-        families = dict.fromkeys(_family_of(span.first) for span in group.ranges)
+        families = dict.fromkeys(family_of(span.first) for span in group.ranges)
         keys: Iterable[IpvsServiceKey] = [IpvsServiceKey(each, mark=mark) for each in families]
     else:
         keys = _keys_of(server, group)
@@ -164,12 +165,19 @@ class Services:
             await self._note(set(keys) - self._ours, set())
             try:
                 failures = await self._elsewhere(self._table.carry_out, staying)
-                await self._mark()
+                if not await self._mark() and self._marks.marked:
+                    # Packets come to the services of addresses until they are marked.
+                    self._changed = dict.fromkeys(key for key, _ in going) | self._changed
+                    going = []
                 failures += await self._elsewhere(self._table.carry_out, going)
             except OSError as error:
-                self._tell("IPVS does not answer", error)
+                self._tell(SILENT, error)
                 self._changed = dict.fromkeys(keys) | self._changed
                 return
+            except Exception:
+                self._changed = dict.fromkeys(keys) | self._changed
+                raise
+            self._said.pop(SILENT, None)
             self._take(keys, failures)
             await self._note(set(), {key for key, _ in going if key not in self._refused})
 
@@ -236,25 +244,26 @@ class Services:
             self._is_noted = True
             self._said.pop(UNNOTED, None)
 
-    async def _mark(self) -> None:
-        """Has packets of groups marked as they are to be now."""
+    async def _mark(self) -> bool:
+        """Has packets of groups marked as they are to be now; False where that cannot be."""
         if self._marking is None:
             if not self._marks.marked and not self._was_marked:
-                return
+                return True
             namespace = namespace_of(self._configuration.definitions.namespaces)
             try:
                 self._marking = await self._elsewhere(Marking, namespace)
             except OSError as error:
                 self._tell(UNMARKED, error)
-                return
+                return False
             asyncio.get_running_loop().add_reader(self._marking.fileno(), self._on_ruleset)
         try:
             await self._elsewhere(self._marking.settle, self._marks.table, self._marks.marked)
         except OSError as error:
             self._tell(UNMARKED, error)
-        else:
-            self._was_marked = False
-            self._said.pop(UNMARKED, None)
+            return False
+        self._was_marked = False
+        self._said.pop(UNMARKED, None)
+        return True
 
     def _on_ruleset(self) -> None:
         """Somebody changed the ruleset: a firewall that starts anew flushes all of it."""
@@ -324,11 +333,11 @@ def _keys_of(server: VirtualServer, group: VirtualServerGroup | None) -> Iterato
         yield IpvsServiceKey(server.family or AF_INET, mark=server.mark)
     elif server.address is not None:
         yield IpvsServiceKey(
-            _family_of(server.address), server.protocol, server.address, server.port
+            family_of(server.address), server.protocol, server.address, server.port
         )
     elif group is not None:
         for span in group.ranges:
-            family = _family_of(span.first)
+            family = family_of(span.first)
             last = int.from_bytes(span.last, "big")
             for number in range(int.from_bytes(span.first, "big"), last + 1):
                 address = number.to_bytes(len(span.first), "big")
@@ -340,10 +349,10 @@ def _keys_of(server: VirtualServer, group: VirtualServerGroup | None) -> Iterato
 def _usual_family(server: VirtualServer, group: VirtualServerGroup) -> int:
     """That of a mark which says none: the group's addresses', or the real servers'."""
     for span in group.ranges:
-        return _family_of(span.first)
+        return family_of(span.first)
     for real in server.real_servers:
         if real.forwarding.method != ForwardingMethod.TUN:
-            return _family_of(real.address)
+            return family_of(real.address)
     return server.family or AF_INET
 
 
@@ -366,7 +375,3 @@ def _service(server: VirtualServer, key: IpvsServiceKey) -> IpvsService:
 def _forwarding(written: Forwarding) -> Forwarding:
     """How packets are forwarded, without what only counts for tunnels."""
     return PLAIN.get(written.method, written)
-
-
-def _family_of(address: bytes) -> int:
-    return AF_INET if len(address) == 4 else AF_INET6
