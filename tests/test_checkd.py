@@ -40,6 +40,7 @@ from fastvrrp.model import (
     VirtualServer,
     VirtualServerGroup,
 )
+from fastvrrp.track.interpreter import start_interpreter
 from lab import Capture, Fastvrrp, Laboratory, wait_until
 from lab.daemons import descendants
 from lab.mailbox import Mailbox
@@ -116,6 +117,25 @@ def router(lab: Laboratory) -> Router:
     found = lab.router("a")
     lab.connect(found, lab.router("b"))
     return found
+
+
+def test_it_ends_on_a_signal_that_is_blocked_by_whoever_starts_it() -> None:
+    """The daemon blocks them until its loop runs."""
+    ours, theirs = socket.socketpair()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    try:
+        with theirs:
+            number = theirs.fileno()
+            process = start_interpreter("fastvrrp.daemon.checkd", str(number), pass_fds=[number])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with ours:
+        process.terminate()
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def test_a_configuration_is_told_in_parts_and_put_together_again() -> None:

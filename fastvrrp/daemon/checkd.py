@@ -196,6 +196,7 @@ def _table(namespaces: Namespaces) -> Table | None:
 
 
 def main() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
     libc = ctypes.CDLL(None)
     # Whoever started us is told of its end by the socket, but a loop that hangs would not hear it.
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
