@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from fastvrrp.kernel.ipvs import Ipvs, namespace_of
 from fastvrrp.kernel.ipvs_messages import SyncState, SyncThread
@@ -54,7 +55,7 @@ class SyncThreads:
         if self._ipvs is None:
             if not wanted:
                 return
-            self._open()
+            self._open(wanted)
         assert self._ipvs is not None
         for state in [
             state for state, thread in self._running.items() if wanted.get(state) != thread
@@ -66,10 +67,13 @@ class SyncThreads:
                 self._start(self._ipvs, thread)
                 self._running[state] = thread
 
-    def _open(self) -> None:
+    def _open(self, wanted: Mapping[SyncState, SyncThread]) -> None:
         """What a daemon that crashed has left runs on where it is wanted as it is."""
         self._ipvs = Ipvs(self._namespace)
-        self._running = {thread.state: thread for thread in self._ipvs.sync_threads()}
+        self._running = {
+            thread.state: as_asked(thread, wanted.get(thread.state))
+            for thread in self._ipvs.sync_threads()
+        }
 
     def _stop(self, ipvs: Ipvs, state: SyncState) -> None:
         try:
@@ -98,6 +102,14 @@ class SyncThreads:
         if reason != self._said:
             log.error("The IPVS sync daemon cannot be changed: %s", reason)
         self._said = reason
+
+
+def as_asked(found: SyncThread, wanted: SyncThread | None) -> SyncThread:
+    """One that was found running. The kernel tells of a length also where none was asked for: where
+    none is, that one is right."""
+    if wanted is not None and wanted.max_length is None:
+        return replace(found, max_length=None)
+    return found
 
 
 def _thread(wanted: SyncDaemon, state: SyncState) -> SyncThread:
