@@ -18,11 +18,14 @@ from pathlib import Path
 import pytest
 
 from fastvrrp.daemon.assignment import (
+    PART_FILES,
     PART_RANGES,
     PART_SERVERS,
     Assignment,
     Begin,
     Done,
+    Files,
+    Group,
     RealServers,
     parts,
 )
@@ -152,10 +155,10 @@ def test_a_configuration_is_told_in_parts_and_put_together_again() -> None:
         for number in range(1, 2 * PART_RANGES + 2)
     )
     configuration = Configuration(
-        track_files=(TrackFile("load", "/run/load"),),
+        track_files=tuple(TrackFile(f"load{n}", "/run/load") for n in range(2 * PART_FILES + 1)),
         virtual_server_groups=(
             VirtualServerGroup("one", ranges, (Mark(7),)),
-            VirtualServerGroup("two", (), (Mark(8),)),
+            VirtualServerGroup("two", (), tuple(map(Mark, range(8, 2 * PART_RANGES + 10)))),
         ),
         virtual_servers=(
             VirtualServer(group="one", real_servers=servers),
@@ -174,6 +177,8 @@ def test_a_configuration_is_told_in_parts_and_put_together_again() -> None:
     for part in told[1:-1]:
         assignment.take(part)
     assert max(len(part.servers) for part in told if isinstance(part, RealServers)) <= PART_SERVERS
+    assert max(len(part.track_files) for part in told if isinstance(part, Files)) <= PART_FILES
+    assert max(len(part.group.marks) for part in told if isinstance(part, Group)) <= PART_RANGES
     assert assignment.begin.adopts
     assert assignment.configuration == configuration
 
