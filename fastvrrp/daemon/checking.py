@@ -54,6 +54,13 @@ class Checking(Follower):
         return self._companion.pid if self._companion is not None else None
 
     def configure(self, configuration: Configuration) -> None:
+        before = self._configuration.definitions.namespaces.ipvs
+        if self._has_told and configuration.definitions.namespaces.ipvs != before:
+            log.warning(
+                "net_namespace_ipvs cannot be changed by a reload: virtual servers stay in %s until"
+                " the daemon is started anew",
+                before or "the network namespace that it was started in",
+            )
         # What is of virtual routers is not kept from being forgotten.
         self._configuration = half_of(configuration, Half.CHECKERS)
 
