@@ -76,6 +76,10 @@ class Balancer:
         self._works: dict[Identity, Work] = {}
         self._presence: Presence | None = None
         """Where a virtual server is suspended without its address."""
+        self._at: dict[bytes, list[Work]] = {}
+        """Those that are suspended without an address, by the address."""
+        self._across: list[tuple[bytes, bytes, Work]] = []
+        """The same of ranges."""
         self._settling: asyncio.Task[None] | None = None
         self._stale: dict[Work, None] = {}
         """Those of which the kernel is to have something else."""
@@ -113,6 +117,7 @@ class Balancer:
             else:
                 group = groups.get(model.group or "")
                 self._apart(model, partial(self._add, definitions, model, group, adopted))
+        self._find_addresses()
         self._settle()
 
     async def settled(self) -> None:
@@ -273,12 +278,24 @@ class Balancer:
                 log.error("ha_suspend cannot be followed, so all is checked: %s", error.strerror)
 
     def _on_address(self, address: bytes, is_here: bool) -> None:
-        for work in self._works.values():
-            spans = work.spans
-            if work.model.suspends_without_address and any(
-                len(first) == len(address) and first <= address <= last for first, last in spans
-            ):
+        for work in self._at.get(address, ()):
+            self._judge_suspension(work)
+        for first, last, work in self._across:
+            if len(first) == len(address) and first <= address <= last:
                 self._judge_suspension(work)
+
+    def _find_addresses(self) -> None:
+        """Who is to be judged when an address comes or goes."""
+        self._at.clear()
+        self._across.clear()
+        for work in self._works.values():
+            if not work.model.suspends_without_address:
+                continue
+            for first, last in work.spans:
+                if first == last:
+                    self._at.setdefault(first, []).append(work)
+                else:
+                    self._across.append((first, last, work))
 
     def _judge_suspension(self, work: Work) -> None:
         """Checks nothing while none of the addresses is on this machine; who has none is always
