@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,18 @@ def test_a_thread_that_runs_as_it_is_wanted_runs_on(
     daemon = replace(SyncDaemon("eth0"), max_length=length)
     SyncThreads(Namespaces()).settle(daemon, [State.MASTER])
     assert kernel.changes == changes
+
+
+@pytest.mark.parametrize(("is_noted", "changes"), [(True, ["stop"]), (False, [])])
+def test_what_a_daemon_that_crashed_has_left_running_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_noted: bool, changes: list[str]
+) -> None:
+    kernel = Kernel(None)
+    monkeypatch.setattr(ipvs_sync, "Ipvs", lambda _: kernel)
+    note = tmp_path / "note"
+    if is_noted:
+        SyncThreads(Namespaces(), note).settle(SyncDaemon("eth0"), [State.MASTER])
+        assert note.exists()
+    SyncThreads(Namespaces(), note).settle(None, [])
+    assert kernel.changes == changes
+    assert not note.exists()

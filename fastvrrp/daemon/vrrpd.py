@@ -209,6 +209,7 @@ class Vrrpd:
                 lambda index: self._table.state(index) == State.MASTER,
                 self._run_elsewhere,
                 self._loop.call_later,
+                segment.with_suffix(".ipvs_sync"),
             ),
             GroupNews(self._groups),
             self._showing,
