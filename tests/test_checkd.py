@@ -18,11 +18,14 @@ from pathlib import Path
 import pytest
 
 from fastvrrp.daemon.assignment import (
+    PART_FILES,
     PART_RANGES,
     PART_SERVERS,
     Assignment,
     Begin,
     Done,
+    Files,
+    Group,
     RealServers,
     parts,
 )
@@ -40,6 +43,7 @@ from fastvrrp.model import (
     VirtualServer,
     VirtualServerGroup,
 )
+from fastvrrp.track.interpreter import start_interpreter
 from lab import Capture, Fastvrrp, Laboratory, wait_until
 from lab.daemons import descendants
 from lab.mailbox import Mailbox
@@ -118,6 +122,25 @@ def router(lab: Laboratory) -> Router:
     return found
 
 
+def test_it_ends_on_a_signal_that_is_blocked_by_whoever_starts_it() -> None:
+    """The daemon blocks them until its loop runs."""
+    ours, theirs = socket.socketpair()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    try:
+        with theirs:
+            number = theirs.fileno()
+            process = start_interpreter("fastvrrp.daemon.checkd", str(number), pass_fds=[number])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with ours:
+        process.terminate()
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
+            process.wait()
+
+
 def test_a_configuration_is_told_in_parts_and_put_together_again() -> None:
     servers = tuple(
         RealServer(
@@ -132,10 +155,10 @@ def test_a_configuration_is_told_in_parts_and_put_together_again() -> None:
         for number in range(1, 2 * PART_RANGES + 2)
     )
     configuration = Configuration(
-        track_files=(TrackFile("load", "/run/load"),),
+        track_files=tuple(TrackFile(f"load{n}", "/run/load") for n in range(2 * PART_FILES + 1)),
         virtual_server_groups=(
             VirtualServerGroup("one", ranges, (Mark(7),)),
-            VirtualServerGroup("two", (), (Mark(8),)),
+            VirtualServerGroup("two", (), tuple(map(Mark, range(8, 2 * PART_RANGES + 10)))),
         ),
         virtual_servers=(
             VirtualServer(group="one", real_servers=servers),
@@ -154,6 +177,8 @@ def test_a_configuration_is_told_in_parts_and_put_together_again() -> None:
     for part in told[1:-1]:
         assignment.take(part)
     assert max(len(part.servers) for part in told if isinstance(part, RealServers)) <= PART_SERVERS
+    assert max(len(part.track_files) for part in told if isinstance(part, Files)) <= PART_FILES
+    assert max(len(part.group.marks) for part in told if isinstance(part, Group)) <= PART_RANGES
     assert assignment.begin.adopts
     assert assignment.configuration == configuration
 
@@ -224,6 +249,22 @@ def test_a_process_that_dies_is_started_again_and_costs_no_advert(
     [after] = checkers_of(daemon)
     assert after != before
     assert daemon.stop() == 0
+
+
+@needs_root
+def test_what_a_process_that_died_has_left_is_removed_at_the_stop(router: Router) -> None:
+    daemon = Fastvrrp(router, virtual()).start()
+    daemon.wait_log("Health checks have begun")
+    notes = daemon.folder / "fastvrrp.ipvs"
+    notes.touch()  # as where there is IPVS
+    for count in (1, 2):
+        daemon.wait_log("Health checks have begun", count=count)
+        [checker] = checkers_of(daemon)
+        os.kill(checker, signal.SIGKILL)  # the second pause is one second
+    daemon.wait_log("ended: -9", count=2)
+    assert daemon.stop() == 0
+    assert not notes.exists()
+    assert "Shutting down service" in daemon.log()
 
 
 @needs_root

@@ -242,6 +242,43 @@ def test_weights_of_dynamic_checkers_are_added() -> None:
     ]
 
 
+def scripted(weight: int = 1, delay: int = 1, *, is_dynamic: bool = True) -> RealServer:
+    """A real server with a script that may ask for a weight."""
+    script = MiscCheck(CheckTiming(interval=delay * 10**9), Program(("/bin/a",)), 10**9, is_dynamic)
+    return replace(real(1, weight), checkers=(script,))
+
+
+@pytest.mark.parametrize("after", [scripted(10), scripted(1, delay=2), scripted(3, delay=2)])
+@pytest.mark.keywords("MISC_CHECK/misc_dynamic")
+def test_what_a_script_asks_for_holds_over_a_reload(after: RealServer) -> None:
+    pool = Pool(virtual(scripted()))
+    pool.start()
+    say(pool, 1, Verdict(True, weight=50))
+    assert brief(pool.change(virtual(after))) == []
+    assert weights(pool) == {1: 50}
+
+
+def test_a_script_that_asks_for_nothing_any_more_has_no_say_after_a_reload() -> None:
+    pool = Pool(virtual(scripted()))
+    pool.start()
+    say(pool, 1, Verdict(True, weight=50))
+    pool.change(virtual(scripted(2, is_dynamic=False)))
+    assert weights(pool) == {1: 2}
+
+
+def test_adopts_the_weight_that_a_script_has_asked_for() -> None:
+    pool = Pool(virtual(scripted()))
+    pool.adopt({key_of(scripted()): 50})
+    assert weights(pool) == {1: 50}
+    assert say(pool, 1, Verdict(True, weight=7)) == ["1: 50 -> 7"]
+
+
+def test_adopts_a_real_server_that_is_the_sorry_server_too() -> None:
+    pool = Pool(virtual(real(1), real(99), sorry_server=SORRY))
+    pool.adopt({key_of(real(1)): 1, key_of(SORRY): 1})
+    assert weights(pool) == {1: 1, 99: 1}
+
+
 def test_a_reload_changes_weights_and_leaves_states() -> None:
     pool = Pool(virtual(real(1), real(2)))
     pool.start()

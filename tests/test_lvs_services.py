@@ -144,6 +144,15 @@ def test_marks_are_given_in_order_and_stay_over_reloads() -> None:
     assert marks.marked == ()
 
 
+def test_a_mark_that_a_reload_uses_is_taken_back() -> None:
+    marks = Marks()
+    before = configuration("A")
+    marks.configure(before)
+    own = VirtualServer(mark=1000, family=AF_INET, protocol=None)
+    marks.configure(replace(before, virtual_servers=(*before.virtual_servers, own)))
+    assert marks_of(marks, "A") == [1001]
+
+
 def test_a_mark_that_the_configuration_uses_is_given_to_nobody() -> None:
     used = configuration("A", "B")
     used = replace(

@@ -27,6 +27,7 @@ from fastvrrp.config.garp_groups import GarpGroups
 from fastvrrp.config.references import GIVEN_BY, STATIC, References
 from fastvrrp.config.script_checks import ScriptChecks
 from fastvrrp.config.server_groups import VirtualServers
+from fastvrrp.config.service_checks import check_services, fitting_group
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
 from fastvrrp.config.vmac_names import VmacNames
@@ -43,6 +44,7 @@ from fastvrrp.model import (
     Tracker,
     VirtualAddress,
     VirtualServer,
+    VirtualServerGroup,
 )
 
 
@@ -97,7 +99,7 @@ class Assembly:
         self._checker_checks = Checkers(complaints)
         self._garp_checks = GarpGroups(complaints)
         self._script_checks = ScriptChecks(complaints)
-        self._servers: list[VirtualServer | Entry | None] = []
+        self._servers: list[tuple[Statement, VirtualServer | Entry | None]] = []
         """Those of groups, which may follow, are built at the end."""
         self._tls: list[Entry] = []
         self._has_built = False
@@ -147,6 +149,7 @@ class Assembly:
         references = self._references
         tracked = references.resolve()
         addresses, routes, rules = (references.static(keyword) for keyword in STATIC)
+        groups = self._server_groups()
         return Configuration(
             definitions=self._definitions(),
             virtual_routers=tuple(
@@ -169,10 +172,8 @@ class Assembly:
             garp_groups=tuple(self._garp_groups),
             linkbeat_interfaces=tuple(self._linkbeat),
             interface_delays=tuple(self._delays),
-            virtual_server_groups=tuple(
-                [server_group(group) for group in self._server_checks.groups.values()]
-            ),
-            virtual_servers=self._virtual_servers(),
+            virtual_server_groups=groups,
+            virtual_servers=self._virtual_servers(groups),
             tls_client=tls_client(self._tls, self._complaints),
         )
 
@@ -215,7 +216,8 @@ class Assembly:
         self._checker_checks.check(entry)
         self._script_checks.take_server(entry)
         is_of_group = isinstance(entry.value, tuple) and entry.value[0] == "group"
-        self._servers.append(entry if is_of_group else self._builders.servers.build(entry))
+        server = entry if is_of_group else self._builders.servers.build(entry)
+        self._servers.append((entry.statement, server))
 
     def check_scripts(self, notifying: Iterable[tuple[Statement, Command]]) -> bool:
         """Complain of scripts that cannot run; True where some can, and nothing secures them.
@@ -226,12 +228,37 @@ class Assembly:
             notifying, is_secure=self._defaults.is_on("enable_script_security")
         )
 
-    def _virtual_servers(self) -> tuple[VirtualServer, ...]:
-        built = [
-            self._builders.servers.build(server) if isinstance(server, Entry) else server
-            for server in self._servers
+    def _server_groups(self) -> tuple[VirtualServerGroup, ...]:
+        return tuple(
+            [
+                fitting_group(group, server_group(group), self._marks_groups, self._complaints)
+                for group in self._server_checks.groups.values()
+            ]
+        )
+
+    @property
+    def _marks_groups(self) -> bool:
+        return "nftables_ipvs" in self._defaults.written
+
+    def _virtual_servers(self, groups: tuple[VirtualServerGroup, ...]) -> tuple[VirtualServer, ...]:
+        written = [
+            (statement, built)
+            for statement, server in self._servers
+            if (
+                built := self._builders.servers.build(server)
+                if isinstance(server, Entry)
+                else server
+            )
+            is not None
         ]
-        return tuple([server for server in built if server is not None])
+        check_services(
+            written,
+            {group.name: group for group in groups},
+            self._server_checks.groups,
+            self._marks_groups,
+            self._complaints,
+        )
+        return tuple([server for _, server in written])
 
     def _definitions(self) -> GlobalDefinitions:
         """What holds for the whole; a sync daemon follows a virtual router that exists."""

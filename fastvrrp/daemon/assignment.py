@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 from fastvrrp.daemon.logs import Destination
@@ -27,6 +28,8 @@ PART_SERVERS = 16
 """Real servers in one part: to make one takes less than half a millisecond."""
 PART_RANGES = 64
 """Lines of a virtual_server_group in one part."""
+PART_FILES = 64
+"""Of track_file in one part."""
 
 
 class Begin(NamedTuple):
@@ -37,10 +40,12 @@ class Begin(NamedTuple):
     log: Destination
     adopts: bool
     """Another process was here before, and was not to end: what it had in the kernel goes on."""
+    notes: Path | None = None
+    """File of what is ours in IPVS."""
 
 
 class Files(NamedTuple):
-    """Files and BFD sessions that checkers may name."""
+    """Some more files and BFD sessions that checkers may name."""
 
     track_files: tuple[TrackFile, ...]
     bfd_instances: tuple[BfdInstance, ...]
@@ -79,12 +84,19 @@ Part = Begin | Files | Group | Server | RealServers | Done
 Message = Part | Stop
 
 
-def parts(configuration: Configuration, log: Destination, *, adopts: bool) -> Iterator[Part]:
+def parts(
+    configuration: Configuration, log: Destination, *, adopts: bool, notes: Path | None = None
+) -> Iterator[Part]:
     """A configuration as it is told."""
-    yield Begin(configuration.definitions, configuration.tls_client, log, adopts)
-    yield Files(configuration.track_files, configuration.bfd_instances)
+    yield Begin(configuration.definitions, configuration.tls_client, log, adopts, notes)
+    yield Files((), configuration.bfd_instances)
+    for start in range(0, len(configuration.track_files), PART_FILES):
+        yield Files(configuration.track_files[start : start + PART_FILES], ())
     for group in configuration.virtual_server_groups:
-        yield Group(replace(group, ranges=()))
+        yield Group(VirtualServerGroup(group.name))
+        for start in range(0, len(group.marks), PART_RANGES):
+            marks = group.marks[start : start + PART_RANGES]
+            yield Group(VirtualServerGroup(group.name, marks=marks))
         for start in range(0, len(group.ranges), PART_RANGES):
             yield Group(VirtualServerGroup(group.name, group.ranges[start : start + PART_RANGES]))
     for server in configuration.virtual_servers:
@@ -99,15 +111,17 @@ class Assignment:
 
     def __init__(self, begin: Begin) -> None:
         self.begin = begin
-        self.files = Files((), ())
+        self._files: list[TrackFile] = []
+        self._sessions: list[BfdInstance] = []
         self._ranges: dict[str, list[VirtualServerGroup]] = {}
         self._servers: list[tuple[VirtualServer, list[RealServer]]] = []
 
     def take(self, part: Files | Group | Server | RealServers) -> None:
         """One more part."""
         match part:
-            case Files():
-                self.files = part
+            case Files(track_files, bfd_instances):
+                self._files += track_files
+                self._sessions += bfd_instances
             case Group(group):
                 self._ranges.setdefault(group.name, []).append(group)
             case Server(server):
@@ -120,11 +134,13 @@ class Assignment:
         """All that was told, put together."""
         return Configuration(
             definitions=self.begin.definitions,
-            track_files=self.files.track_files,
-            bfd_instances=self.files.bfd_instances,
+            track_files=tuple(self._files),
+            bfd_instances=tuple(self._sessions),
             virtual_server_groups=tuple(
                 VirtualServerGroup(
-                    name, tuple(chain(*(part.ranges for part in found))), found[0].marks
+                    name,
+                    tuple(chain(*(part.ranges for part in found))),
+                    tuple(chain(*(part.marks for part in found))),
                 )
                 for name, found in self._ranges.items()
             ),

@@ -30,6 +30,7 @@ from fastvrrp.daemon.scheduling import Role, Scheduling
 from fastvrrp.kernel.ipvs import Ipvs, Table, namespace_of
 from fastvrrp.lvs.balancer import Balancer
 from fastvrrp.lvs.checkers.tools import Tools
+from fastvrrp.lvs.notes import Notes
 from fastvrrp.lvs.patrol import Patrol
 from fastvrrp.lvs.services import Services
 from fastvrrp.lvs.telling import Telling
@@ -85,22 +86,35 @@ class Checkd:
         while not self._is_ended:
             await self._news.wait()
             self._news.clear()
-            assignment, self._whole = self._whole, None
-            if assignment is None or self._is_ended:
-                continue
-            try:
-                await self._carry_out(assignment)
-            except Exception:
-                log.exception("a configuration could not be carried out")
+            if not self._is_ended:
+                await self._carry_out_whole()
+        if self._balancer is None and self._is_to_release:
+            # What one that died has left is for us to remove.
+            await self._carry_out_whole()
         self._loop.remove_reader(self._told.socket.fileno())
         if self._balancer is None or self._services is None:
             return
-        if self._ending is None or not self._ending.releases:
+        if not self._is_to_release:
             self._balancer.leave()
             return
         log.info("Stopping")
-        await self._balancer.end()
-        await self._services.close(self._flush_on_stop)
+        try:
+            await self._balancer.end()
+        finally:
+            await self._services.close(self._flush_on_stop)
+
+    @property
+    def _is_to_release(self) -> bool:
+        return self._ending is not None and self._ending.releases
+
+    async def _carry_out_whole(self) -> None:
+        assignment, self._whole = self._whole, None
+        if assignment is None or (self._is_ended and not assignment.begin.adopts):
+            return
+        try:
+            await self._carry_out(assignment)
+        except Exception:
+            log.exception("a configuration could not be carried out")
 
     async def _carry_out(self, assignment: Assignment) -> None:
         configuration = assignment.configuration
@@ -115,7 +129,9 @@ class Checkd:
                 lvs = replace(definitions.lvs, flushes_at_start=False)
                 configuration = replace(configuration, definitions=replace(definitions, lvs=lvs))
                 adopted = await self._loop.run_in_executor(None, _table, definitions.namespaces)
-            self._services = Services()
+            namespace = namespace_of(definitions.namespaces)
+            path = assignment.begin.notes
+            self._services = Services(notes=Notes(path, namespace) if path else None)
             patrol = Patrol(self._loop, self._tools)
             self._balancer = Balancer(self._loop, patrol, self._services, self._telling)
             await self._services.adopt(configuration)
@@ -125,6 +141,7 @@ class Checkd:
             what = "Health checks are reloaded"
         self._balancer.configure(configuration, adopted)
         await self._balancer.settled()
+        gc.unfreeze()
         gc.collect()
         gc.freeze()  # what was told lives long
         log.info("%s: %d virtual servers", what, len(configuration.virtual_servers))
@@ -179,6 +196,7 @@ def _table(namespaces: Namespaces) -> Table | None:
 
 
 def main() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
     libc = ctypes.CDLL(None)
     # Whoever started us is told of its end by the socket, but a loop that hangs would not hear it.
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,10 @@ servers take the kernel seconds."""
 class Checking(Follower):
     """The daemon's end."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, options: Options) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: Options, segment: Path) -> None:
+        """`segment` is the path of the state segment."""
         self._loop = loop
+        self._notes = segment.with_suffix(".ipvs")
         self._log = options.log
         self._releases = options.releases_ipvs
         self._pid_file = options.checkers_pid
@@ -51,6 +54,13 @@ class Checking(Follower):
         return self._companion.pid if self._companion is not None else None
 
     def configure(self, configuration: Configuration) -> None:
+        before = self._configuration.definitions.namespaces.ipvs
+        if self._has_told and configuration.definitions.namespaces.ipvs != before:
+            log.warning(
+                "net_namespace_ipvs cannot be changed by a reload: virtual servers stay in %s until"
+                " the daemon is started anew",
+                before or "the network namespace that it was started in",
+            )
         # What is of virtual routers is not kept from being forgotten.
         self._configuration = half_of(configuration, Half.CHECKERS)
 
@@ -59,39 +69,54 @@ class Checking(Follower):
         if self._companion is not None:
             self._tell()
         elif self._configuration.virtual_servers:
-            from fastvrrp.track.companion import Companion  # noqa: PLC0415 - only where wanted
-
-            self._companion = Companion(
-                self._loop,
-                "fastvrrp.daemon.checkd",
-                "checks real servers",
-                lambda _: None,
-                self._tell,
-                shares_stderr=self._log.console,
-            )
-            self._companion.start()
+            self._begin()
         return iter(())
 
     def stop(self) -> None:
         if self._companion is None:
             return
-        from fastvrrp.daemon.assignment import Stop  # noqa: PLC0415 - only where wanted
-
         if self._next_slice is not None:
             self._next_slice.cancel()
-        self._companion.send(Stop(self._releases))
-        self._companion.close()
-        waits = self._configuration.definitions.processes.child_wait / SECOND
-        self._companion.wait(max(waits, LAST_MOMENTS))
+        self._end(self._companion)
+        if self._has_told and self._releases and self._notes.exists():
+            # It died, and what it left in the kernel is for another one to remove.
+            successor = self._begin()
+            for part in self._parts:
+                successor.send(part)
+            self._end(successor)
         if self._pid_file is not None:
             self._pid_file.unlink(missing_ok=True)
+
+    def _begin(self) -> Companion:
+        from fastvrrp.track.companion import Companion  # noqa: PLC0415 - only where wanted
+
+        self._companion = Companion(
+            self._loop,
+            "fastvrrp.daemon.checkd",
+            "checks real servers",
+            lambda _: None,
+            self._tell,
+            shares_stderr=self._log.console,
+        )
+        self._companion.start()
+        return self._companion
+
+    def _end(self, companion: Companion) -> None:
+        from fastvrrp.daemon.assignment import Stop  # noqa: PLC0415 - only where wanted
+
+        companion.send(Stop(self._releases))
+        companion.close()
+        waits = self._configuration.definitions.processes.child_wait / SECOND
+        companion.wait(max(waits, LAST_MOMENTS))
 
     def _tell(self) -> None:
         """Begins to tell the configuration, and leaves undone what was being told."""
         from fastvrrp.daemon.assignment import parts  # noqa: PLC0415 - only where wanted
 
         self._write_pid()
-        self._parts = parts(self._configuration, self._log, adopts=self._has_told)
+        self._parts = parts(
+            self._configuration, self._log, adopts=self._has_told, notes=self._notes
+        )
         if self._next_slice is None:
             self._next_slice = self._loop.call_soon(self._tell_some)
 

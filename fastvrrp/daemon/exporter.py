@@ -74,6 +74,7 @@ class Exporter:
 def main() -> None:
     """Does what the first message on the socket (its number is the argument) says, until that
     closes."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
     os.nice(NICENESS)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # those for the daemon's group; it ends us

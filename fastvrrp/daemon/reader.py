@@ -38,6 +38,7 @@ LEVELS = {Severity.WARNING: logging.WARNING, Severity.ERROR: logging.ERROR}
 def main(arguments: list[str]) -> None:
     """Reads, says what there is to be said, and ends."""
     occasion, path, config_id, half = arguments
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.disable()  # it lives for one reading
     is_reload = occasion == "reload"

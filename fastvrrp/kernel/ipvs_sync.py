@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 from fastvrrp.kernel.ipvs import Ipvs, namespace_of
 from fastvrrp.kernel.ipvs_messages import SyncState, SyncThread
@@ -25,8 +27,11 @@ class SyncThreads:
     """What runs of the synchronisation in one network namespace. It may be used by one thread at a
     time."""
 
-    def __init__(self, namespaces: Namespaces) -> None:
+    def __init__(self, namespaces: Namespaces, note: Path | None = None) -> None:
+        """`note` is a file that is there as long as something of ours runs: after a crash it tells
+        that there may be something to stop."""
         self._namespace = namespace_of(namespaces)
+        self._note = note
         self._ipvs: Ipvs | None = None
         self._running: dict[SyncState, SyncThread] = {}
         self._said: str | None = None
@@ -52,24 +57,31 @@ class SyncThreads:
 
     def _settle(self, wanted: dict[SyncState, SyncThread]) -> None:
         if self._ipvs is None:
-            if not wanted:
+            if not wanted and (self._note is None or not self._note.exists()):
                 return
-            self._open()
+            self._open(wanted)
         assert self._ipvs is not None
         for state in [
             state for state, thread in self._running.items() if wanted.get(state) != thread
         ]:
             del self._running[state]
             self._stop(self._ipvs, state)
+        if self._note is not None and wanted:
+            self._note.touch()
         for state, thread in wanted.items():
             if state not in self._running:
                 self._start(self._ipvs, thread)
                 self._running[state] = thread
+        if self._note is not None and not wanted:
+            self._note.unlink(missing_ok=True)
 
-    def _open(self) -> None:
+    def _open(self, wanted: Mapping[SyncState, SyncThread]) -> None:
         """What a daemon that crashed has left runs on where it is wanted as it is."""
         self._ipvs = Ipvs(self._namespace)
-        self._running = {thread.state: thread for thread in self._ipvs.sync_threads()}
+        self._running = {
+            thread.state: as_asked(thread, wanted.get(thread.state))
+            for thread in self._ipvs.sync_threads()
+        }
 
     def _stop(self, ipvs: Ipvs, state: SyncState) -> None:
         try:
@@ -98,6 +110,14 @@ class SyncThreads:
         if reason != self._said:
             log.error("The IPVS sync daemon cannot be changed: %s", reason)
         self._said = reason
+
+
+def as_asked(found: SyncThread, wanted: SyncThread | None) -> SyncThread:
+    """One that was found running. The kernel tells of a length also where none was asked for: where
+    none is, that one is right."""
+    if wanted is not None and wanted.max_length is None:
+        return replace(found, max_length=None)
+    return found
 
 
 def _thread(wanted: SyncDaemon, state: SyncState) -> SyncThread:

@@ -10,6 +10,10 @@ MODPROBE = Path("/proc/sys/kernel/modprobe")
 """Has the program that the kernel itself loads modules with."""
 
 
+LIMIT = 20.0
+"""Seconds for loading; all else that is asked of the kernel waits for it."""
+
+
 def is_loaded(name: str) -> bool:
     """Whether a module is loaded, or is a part of the kernel that shows itself as one."""
     return Path("/sys/module", name).is_dir()
@@ -20,10 +24,17 @@ def load(name: str) -> str | None:
     program = _program()
     try:
         finished = subprocess.run(
-            [program, "-q", name], capture_output=True, text=True, check=False, env={}
+            [program, "-q", name],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={},
+            timeout=LIMIT,
         )
     except OSError as error:
         return f"{program}: {error.strerror}"
+    except subprocess.TimeoutExpired:
+        return f"{program} did not end in {LIMIT:.0f} s and was killed"
     if finished.returncode == 0:
         return None
     return finished.stderr.strip() or f"{program} does not find it for Linux {os.uname().release}"

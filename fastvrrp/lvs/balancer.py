@@ -25,6 +25,7 @@ from fastvrrp.model import (
     GlobalDefinitions,
     IpvsDestinationKey,
     IpvsService,
+    IpvsServiceKey,
     VirtualServer,
     VirtualServerGroup,
 )
@@ -42,12 +43,11 @@ class Work:
         model: VirtualServer,
         group: VirtualServerGroup | None,
         pool: Pool,
-        services: tuple[IpvsService, ...],
     ) -> None:
         self.model = model
         self.group = group
         self.pool = pool
-        self.services = services
+        self.services: tuple[IpvsService, ...] = ()
         self.watches: dict[WatchKey, Watch] = {}
         self.is_suspended = False
 
@@ -76,9 +76,16 @@ class Balancer:
         self._works: dict[Identity, Work] = {}
         self._presence: Presence | None = None
         """Where a virtual server is suspended without its address."""
+        self._at: dict[bytes, list[Work]] = {}
+        """Those that are suspended without an address, by the address."""
+        self._across: list[tuple[bytes, bytes, Work]] = []
+        """The same of ranges."""
         self._settling: asyncio.Task[None] | None = None
         self._stale: dict[Work, None] = {}
         """Those of which the kernel is to have something else."""
+        self._served: dict[IpvsServiceKey, dict[Work, None]] = {}
+        """The virtual servers that are a service: more than one where a group has the address, or
+        the mark, of another virtual server."""
         self._is_behind = False
 
     def configure(
@@ -110,6 +117,7 @@ class Balancer:
             else:
                 group = groups.get(model.group or "")
                 self._apart(model, partial(self._add, definitions, model, group, adopted))
+        self._find_addresses()
         self._settle()
 
     async def settled(self) -> None:
@@ -122,7 +130,7 @@ class Balancer:
         left to others."""
         self.leave()
         for work in self._works.values():
-            self._telling.tell(work.model, work.pool.end())
+            self._apart(work.model, partial(self._tell_end, work))
         self._works.clear()
         await self.settled()
 
@@ -139,6 +147,9 @@ class Balancer:
         except Exception:
             log.exception("virtual server %s could not be configured", virtual_name(model))
 
+    def _tell_end(self, work: Work) -> None:
+        self._telling.tell(work.model, work.pool.end())
+
     def _add(
         self,
         definitions: GlobalDefinitions,
@@ -147,8 +158,9 @@ class Balancer:
         adopted: Table | None,
     ) -> None:
         pool = Pool(model, notifies_at_start=definitions.lvs.notifies_at_start)
-        work = Work(model, group, pool, services_of(model, group, self._services.mark_of(model)))
+        work = Work(model, group, pool)
         self._works[identity_of(model)] = work
+        self._serve(work, services_of(model, group, self._services.mark_of(model)))
         self._telling.know(model)
         found = [adopted[each.key] for each in work.services if adopted and each.key in adopted]
         if found:
@@ -164,10 +176,7 @@ class Balancer:
         if (work.model, work.group, work.services) == (model, group, services):
             return
         before, work.model, work.group = work.model, model, group
-        old = {each.key for each in work.services}
-        work.services = services
-        for key in old - {each.key for each in work.services}:
-            self._services.drop(key)
+        self._serve(work, services)
         self._telling.know(model)
         kept = {key_of(each) for each in model.real_servers}
         for real in before.real_servers:
@@ -183,9 +192,24 @@ class Balancer:
         log.info("Removing Virtual Server %s", virtual_name(work.model))
         for watch in work.watches.values():
             self._patrol.remove(watch)
-        for service in work.services:
-            self._services.drop(service.key)
+        work.watches.clear()  # each knows the virtual server: who is frozen is never collected
+        self._serve(work, ())
         self._telling.tell(work.model, work.pool.remove())
+
+    def _serve(self, work: Work, services: tuple[IpvsService, ...]) -> None:
+        """A virtual server is these services from now on. What it is no more goes, unless another
+        one is that too: then the service is as that one wants it."""
+        before, work.services = work.services, services
+        for service in services:
+            self._served.setdefault(service.key, {})[work] = None
+        for key in {each.key for each in before} - {each.key for each in services}:
+            others = self._served[key]
+            del others[work]
+            if others:
+                self._stale[next(iter(others))] = None
+            else:
+                del self._served[key]
+                self._services.drop(key)
 
     def _watch(self, work: Work) -> None:
         """Begins checks that are new, and ends those that are wanted no more."""
@@ -239,24 +263,39 @@ class Balancer:
         try:
             while self._is_behind:
                 self._is_behind = False
-                for work in self._stale:
-                    self._want(work)
-                self._stale.clear()
+                stale, self._stale = self._stale, {}
+                for work in stale:
+                    self._apart(work.model, partial(self._want, work))
                 await self._services.settle()
         finally:
             self._settling = None
 
     def _watch_addresses(self) -> None:
         if self._presence is None:
-            self._presence = Presence(self._loop, self._on_address)
+            try:
+                self._presence = Presence(self._loop, self._on_address)
+            except OSError as error:
+                log.error("ha_suspend cannot be followed, so all is checked: %s", error.strerror)
 
     def _on_address(self, address: bytes, is_here: bool) -> None:
-        for work in self._works.values():
-            spans = work.spans
-            if work.model.suspends_without_address and any(
-                len(first) == len(address) and first <= address <= last for first, last in spans
-            ):
+        for work in self._at.get(address, ()):
+            self._judge_suspension(work)
+        for first, last, work in self._across:
+            if len(first) == len(address) and first <= address <= last:
                 self._judge_suspension(work)
+
+    def _find_addresses(self) -> None:
+        """Who is to be judged when an address comes or goes."""
+        self._at.clear()
+        self._across.clear()
+        for work in self._works.values():
+            if not work.model.suspends_without_address:
+                continue
+            for first, last in work.spans:
+                if first == last:
+                    self._at.setdefault(first, []).append(work)
+                else:
+                    self._across.append((first, last, work))
 
     def _judge_suspension(self, work: Work) -> None:
         """Checks nothing while none of the addresses is on this machine; who has none is always

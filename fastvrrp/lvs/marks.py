@@ -6,7 +6,7 @@ server over reloads, so that its service, and with it the connections, stay as w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from fastvrrp.kernel import group_marks, netns
@@ -36,6 +36,15 @@ class Marks:
         priority = PRIORITY if firewall.ipvs_priority is None else firewall.ipvs_priority
         return firewall.ipvs_table, priority, firewall.counts
 
+    @property
+    def given(self) -> Mapping[Owner, int]:
+        """Who has which mark."""
+        return self._marks
+
+    def take_over(self, given: Mapping[Owner, int]) -> None:
+        """Another process had given these."""
+        self._marks = dict(given)
+
     def configure(self, configuration: Configuration) -> None:
         """Gives marks to what needs them now, from `nftables_ipvs_start_fwmark` on, and takes back
         those of the others. A mark that the configuration itself uses is given to nobody."""
@@ -49,8 +58,13 @@ class Marks:
             and server.group in groups
             and not groups[server.group].marks
         }
-        kept = {owner: mark for owner, mark in self._marks.items() if owner in wanted}
-        free = self._free(configuration, set(kept.values()))
+        used = _used(configuration)
+        kept = {
+            owner: mark
+            for owner, mark in self._marks.items()
+            if owner in wanted and mark not in used
+        }
+        free = self._free(used.union(kept.values()))
         self._marks = {owner: kept.get(owner) or next(free) for owner in wanted}
         self.marked = tuple(
             marked for owner, group in wanted.items() for marked in self._marked_of(owner, group)
@@ -60,9 +74,7 @@ class Marks:
         """The mark of a virtual server; None where it has its addresses."""
         return None if server.group is None else self._marks.get((server.group, server.protocol))
 
-    def _free(self, configuration: Configuration, used: set[int]) -> Iterator[int]:
-        used |= {server.mark for server in configuration.virtual_servers if server.mark}
-        used |= {mark.mark for group in configuration.virtual_server_groups for mark in group.marks}
+    def _free(self, used: set[int]) -> Iterator[int]:
         mark = self._firewall.ipvs_first_mark
         while True:
             if mark not in used:
@@ -113,3 +125,11 @@ class Marking:
 
     def _inside(self) -> AbstractContextManager[None]:
         return netns.inside(self._namespace) if self._namespace else nullcontext()
+
+
+def _used(configuration: Configuration) -> set[int]:
+    """Marks that the configuration itself has."""
+    servers = {server.mark for server in configuration.virtual_servers if server.mark}
+    return servers | {
+        mark.mark for group in configuration.virtual_server_groups for mark in group.marks
+    }

@@ -37,6 +37,7 @@ from fastvrrp.model import (
     Checker,
     FileCheck,
     IpvsDestinationKey,
+    MiscCheck,
     RealServer,
     SorryServer,
     VirtualServer,
@@ -132,13 +133,23 @@ class Pool:
         """Goes on where another process ended: `weights` are those of the destinations that the
         kernel has. What was up stays up until a check says otherwise, and nobody is told."""
         sorry = self.model.sorry_server
-        is_replaced = sorry is not None and weights.get(key_of(sorry), 0) > 0
+        keys = {key_of(model) for model in self.model.real_servers}
+        is_replaced = (
+            sorry is not None
+            and key_of(sorry) not in keys
+            and weights.get(key_of(sorry), 0) > 0
+            and not any(weights.get(key, 0) > 0 for key in keys)
+        )
         for model in self.model.real_servers:
             weight = weights.get(key_of(model))
             was_up = weight is not None and (weight > 0 or model.weight == 0 or not model.inhibits)
-            self._members[key_of(model)] = _Member(
-                model, dict.fromkeys(model.checkers, was_up and not is_replaced)
-            )
+            member = _Member(model, dict.fromkeys(model.checkers, was_up and not is_replaced))
+            if member.is_up and weight is not None and weight != model.weight:
+                # Who of several has asked for it is not known: the first one answers for it.
+                asking = next((each for each in model.checkers if is_dynamic(each)), None)
+                if asking is not None:
+                    member.additions[asking] = weight - model.weight
+            self._members[key_of(model)] = member
         self._weigh_all()
         self._has_quorum = not is_replaced and self.weight >= (
             self.model.quorum - self.model.hysteresis
@@ -212,7 +223,7 @@ class Pool:
         member = _Member(
             model,
             {each: kept.get(each, presumed) for each in model.checkers},
-            {each: more for each, more in old.additions.items() if each in model.checkers},
+            dict(_kept_additions(old, model)),
             old.is_told,
         )
         self._members[key_of(model)] = member
@@ -281,6 +292,30 @@ class Pool:
 def key_of(server: RealServer | SorryServer) -> IpvsDestinationKey:
     """What tells a server apart from the others of its virtual server."""
     return IpvsDestinationKey(server.address, server.port)
+
+
+def is_dynamic(checker: Checker) -> bool:
+    """Whether a checker has a say in the weight of its server."""
+    return isinstance(checker, FileCheck | MiscCheck) and checker.is_dynamic
+
+
+def _kept_additions(old: _Member, model: RealServer) -> Iterator[tuple[Checker, int]]:
+    """What checkers had added to a weight, after a reload. What a script asks for stays as it is
+    whatever weight is written; a checker that is new has what the one before it had, where that was
+    of its kind and is gone."""
+    left = [each for each in old.additions if each not in model.checkers]
+    for checker in model.checkers:
+        before = checker
+        if checker not in old.additions:
+            alike = [each for each in left if type(each) is type(checker) and is_dynamic(checker)]
+            if checker in old.opinions or not alike:
+                continue
+            before = alike[0]
+            left.remove(before)
+        more = old.additions[before]
+        if not isinstance(checker, FileCheck):
+            more += old.model.weight - model.weight
+        yield checker, more
 
 
 def starts_good(checker: Checker) -> bool:

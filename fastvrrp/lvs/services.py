@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from socket import AF_INET, AF_INET6
+from socket import AF_INET
 from typing import TypeVar
 
 from fastvrrp.kernel.ipvs import Failure, namespace_of
-from fastvrrp.kernel.ipvs_messages import SCHEDULER_FLAGS, Timeouts
+from fastvrrp.kernel.ipvs_messages import SCHEDULER_FLAGS, Timeouts, family_of
 from fastvrrp.lvs.marks import Marking, Marks
+from fastvrrp.lvs.notes import Notes
 from fastvrrp.lvs.table import Entry, KernelTable
 from fastvrrp.model import (
     SECOND,
@@ -41,8 +42,10 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+SILENT = "IPVS does not answer"
 UNUSABLE = "IPVS cannot be used"
 UNMARKED = "Packets of groups cannot be marked, so their virtual servers get none"
+UNNOTED = "What is ours in IPVS cannot be noted, so a crash may leave some of it behind"
 PLAIN = {method: Forwarding(method) for method in (ForwardingMethod.NAT, ForwardingMethod.DR)}
 RETRY = 30.0
 """Seconds until what the kernel has refused is tried again: a module may have come."""
@@ -54,7 +57,7 @@ def services_of(
     """The services that a virtual server is; `group` is that of its name, and `mark` the one that
     packets to its addresses have (`Services.mark_of`)."""
     if mark is not None and group is not None:
-        families = dict.fromkeys(_family_of(span.first) for span in group.ranges)
+        families = dict.fromkeys(family_of(span.first) for span in group.ranges)
         keys: Iterable[IpvsServiceKey] = [IpvsServiceKey(each, mark=mark) for each in families]
     else:
         keys = _keys_of(server, group)
@@ -78,8 +81,19 @@ def destination_of(server: RealServer | SorryServer, weight: int) -> IpvsDestina
 class Services:
     """What is wanted of the kernel's IPVS. It belongs to one event loop."""
 
-    def __init__(self, on_failure: Callable[[Failure], None] = lambda _: None) -> None:
-        """`on_failure` hears of what the kernel refuses, once for each; the log says it already."""
+    def __init__(
+        self,
+        on_failure: Callable[[Failure], None] = lambda _: None,
+        notes: Notes | None = None,
+    ) -> None:
+        """`on_failure` hears of what the kernel refuses, once for each; the log says it already.
+        With `notes` a successor learns what was ours."""
+        self._notes = notes
+        self._ours: set[IpvsServiceKey] = set()
+        """Services that are to be noted."""
+        self._is_noted = True
+        self._was_marked = False
+        """Whether another process has left a table of marks."""
         self._table = KernelTable()
         self._on_failure = on_failure
         self._thread = ThreadPoolExecutor(1, "ipvs")
@@ -103,8 +117,14 @@ class Services:
 
     async def adopt(self, configuration: Configuration) -> None:
         """Opens IPVS, empties it where `lvs_flush` wants it, and reads what services there are:
-        those that are wanted later are changed, not made. Where the kernel has no IPVS the log says
-        so, and it is tried again later."""
+        those that are wanted later are changed, not made, and of the others goes what was noted as
+        ours. Where the kernel has no IPVS the log says so, and it is tried again later."""
+        if self._notes is not None:
+            noted = await self._elsewhere(self._notes.read)
+            self._ours.update(noted.services)
+            self._changed = dict.fromkeys(noted.services)
+            self._marks.take_over(noted.marks)
+            self._was_marked = bool(noted.marks)
         self.configure(configuration)
         async with self._lock:
             await self._open()
@@ -112,7 +132,9 @@ class Services:
     def configure(self, configuration: Configuration) -> None:
         """Timeouts, and the marks of groups, are like this from now on, once it is settled."""
         self._configuration = replace(configuration, virtual_routers=(), virtual_servers=())
+        before = self._marks.given
         self._marks.configure(configuration)
+        self._is_noted &= before == self._marks.given
         self._is_configured = False
 
     def mark_of(self, server: VirtualServer) -> int | None:
@@ -140,15 +162,24 @@ class Services:
             keys, self._changed = list(self._changed), {}
             staying = [(key, self._wanted[key]) for key in keys if key in self._wanted]
             going = [(key, None) for key in keys if key not in self._wanted]
+            await self._note(set(keys) - self._ours, set())
             try:
                 failures = await self._elsewhere(self._table.carry_out, staying)
-                await self._mark()
+                if not await self._mark() and self._marks.marked:
+                    # Packets come to the services of addresses until they are marked.
+                    self._changed = dict.fromkeys(key for key, _ in going) | self._changed
+                    going = []
                 failures += await self._elsewhere(self._table.carry_out, going)
             except OSError as error:
-                self._tell("IPVS does not answer", error)
+                self._tell(SILENT, error)
                 self._changed = dict.fromkeys(keys) | self._changed
                 return
+            except Exception:
+                self._changed = dict.fromkeys(keys) | self._changed
+                raise
+            self._said.pop(SILENT, None)
             self._take(keys, failures)
+            await self._note(set(), {key for key, _ in going if key not in self._refused})
 
     async def close(self, mode: FlushOnStop) -> None:
         """Removes the services from the kernel as `lvs_flush_on_stop` says, and ends."""
@@ -163,6 +194,8 @@ class Services:
                 await self._elsewhere(self._table.close, mode)
                 if self._marking is not None:
                     await self._elsewhere(self._marking.close)
+                if self._notes is not None:
+                    await self._elsewhere(self._notes.remove)
             except OSError as error:
                 log.error("IPVS cannot be emptied: %s", error.strerror)
         self._thread.shutdown()
@@ -196,24 +229,41 @@ class Services:
             log.error("IPVS does not take lvs_timeouts: %s", error.strerror)
         return True
 
-    async def _mark(self) -> None:
-        """Has packets of groups marked as they are to be now."""
+    async def _note(self, come: set[IpvsServiceKey], gone: set[IpvsServiceKey]) -> None:
+        """Notes which services are ours, before they are made and after they are gone."""
+        if self._notes is None or (self._is_noted and not come and not gone):
+            return
+        self._ours |= come
+        self._ours -= gone
+        try:
+            await self._elsewhere(self._notes.write, self._ours, self._marks.given)
+        except OSError as error:
+            self._is_noted = False
+            self._tell(UNNOTED, error)
+        else:
+            self._is_noted = True
+            self._said.pop(UNNOTED, None)
+
+    async def _mark(self) -> bool:
+        """Has packets of groups marked as they are to be now; False where that cannot be."""
         if self._marking is None:
-            if not self._marks.marked:
-                return
+            if not self._marks.marked and not self._was_marked:
+                return True
             namespace = namespace_of(self._configuration.definitions.namespaces)
             try:
                 self._marking = await self._elsewhere(Marking, namespace)
             except OSError as error:
                 self._tell(UNMARKED, error)
-                return
+                return False
             asyncio.get_running_loop().add_reader(self._marking.fileno(), self._on_ruleset)
         try:
             await self._elsewhere(self._marking.settle, self._marks.table, self._marks.marked)
         except OSError as error:
             self._tell(UNMARKED, error)
-        else:
-            self._said.pop(UNMARKED, None)
+            return False
+        self._was_marked = False
+        self._said.pop(UNMARKED, None)
+        return True
 
     def _on_ruleset(self) -> None:
         """Somebody changed the ruleset: a firewall that starts anew flushes all of it."""
@@ -283,11 +333,11 @@ def _keys_of(server: VirtualServer, group: VirtualServerGroup | None) -> Iterato
         yield IpvsServiceKey(server.family or AF_INET, mark=server.mark)
     elif server.address is not None:
         yield IpvsServiceKey(
-            _family_of(server.address), server.protocol, server.address, server.port
+            family_of(server.address), server.protocol, server.address, server.port
         )
     elif group is not None:
         for span in group.ranges:
-            family = _family_of(span.first)
+            family = family_of(span.first)
             last = int.from_bytes(span.last, "big")
             for number in range(int.from_bytes(span.first, "big"), last + 1):
                 address = number.to_bytes(len(span.first), "big")
@@ -299,10 +349,10 @@ def _keys_of(server: VirtualServer, group: VirtualServerGroup | None) -> Iterato
 def _usual_family(server: VirtualServer, group: VirtualServerGroup) -> int:
     """That of a mark which says none: the group's addresses', or the real servers'."""
     for span in group.ranges:
-        return _family_of(span.first)
+        return family_of(span.first)
     for real in server.real_servers:
         if real.forwarding.method != ForwardingMethod.TUN:
-            return _family_of(real.address)
+            return family_of(real.address)
     return server.family or AF_INET
 
 
@@ -325,7 +375,3 @@ def _service(server: VirtualServer, key: IpvsServiceKey) -> IpvsService:
 def _forwarding(written: Forwarding) -> Forwarding:
     """How packets are forwarded, without what only counts for tunnels."""
     return PLAIN.get(written.method, written)
-
-
-def _family_of(address: bytes) -> int:
-    return AF_INET if len(address) == 4 else AF_INET6

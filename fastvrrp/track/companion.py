@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import pickle
 import socket
 import subprocess
@@ -65,6 +66,8 @@ class Companion:
         self._is_hearing = False
         """The rest of what was heard comes in the next slice."""
         self._last_words: LastWords | None = None
+        self._dying: int | None = None
+        """Descriptor of a process that was killed and has not ended yet."""
 
     @property
     def pid(self) -> int | None:
@@ -100,6 +103,9 @@ class Companion:
         if self._next_start is not None:
             self._next_start.cancel()
             self._next_start = None
+        if self._dying is not None:
+            self._let_die()
+            self._last_words_heard()
         if self._frames is None or self._process is None:
             return
         with suppress(OSError):
@@ -187,6 +193,23 @@ class Companion:
         assert self._process is not None
         self._forget()
         self._process.kill()  # it may have closed its end and hang
+        try:
+            # The kernel may take tens of milliseconds for thousands of descriptors.
+            self._dying = os.pidfd_open(self._process.pid)
+        except OSError:
+            self._on_end()
+        else:
+            self._loop.add_reader(self._dying, self._on_end)
+
+    def _let_die(self) -> None:
+        if self._dying is not None:
+            self._loop.remove_reader(self._dying)
+            os.close(self._dying)
+            self._dying = None
+
+    def _on_end(self) -> None:
+        assert self._process is not None
+        self._let_die()
         status = self._process.wait()
         self._process = None
         log.error("the process that %s ended: %s %s", self._what, status, self._last_words_heard())

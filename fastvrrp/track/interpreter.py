@@ -50,7 +50,8 @@ def start_interpreter(
     cwd: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """Starts `python -m module arguments`, from wherever this version of fastvrrp is. Without
-    `last_words` its stderr is the daemon's. Raises OSError."""
+    `last_words` its stderr is the daemon's. It begins with the signals blocked that the daemon
+    blocks, and is to unblock them. Raises OSError."""
     callers = os.environ.get("PYTHONPATH", "")
     home = str(Path(fastvrrp.__file__).parent.parent)
     paths = {"PYTHONPATH": os.pathsep.join(filter(None, [home, callers])), CALLERS_PATH: callers}

@@ -318,6 +318,7 @@ def _signal(leader: int, number: signal.Signals) -> None:
 
 
 def main() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
     with socket.socket(fileno=int(sys.argv[1])) as daemon:
         daemon.set_inheritable(False)  # no script may speak for us
         # Signals for the daemon's group are for the daemon, which ends us.

@@ -111,6 +111,7 @@ class Watcher:
 
 
 def main() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
     with socket.socket(fileno=int(sys.argv[1])) as daemon:
         # Signals for the daemon's group are for the daemon, which ends us.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastvrrp._engine import Note
@@ -36,18 +37,24 @@ class SyncDaemons(Follower):
         is_master: Callable[[int], bool],
         run_elsewhere: Callable[[Callable[[], None], Callable[[], None]], None],
         call_later: Callable[[float, Callable[[], None]], asyncio.TimerHandle],
+        note: Path,
     ) -> None:
-        """`is_master` answers for an index of `instances`. `run_elsewhere(run, then)` calls `run`
+        """`note` is a file that is there as long as threads of ours may run.
+
+        `is_master` answers for an index of `instances`. `run_elsewhere(run, then)` calls `run`
         in the one other thread, then `then` in ours."""
         self._instances = instances
         self._is_master = is_master
         self._run_elsewhere = run_elsewhere
         self._call_later = call_later
+        self._note = note
+        self._has_asked = False
+        """There was something to do."""
         self._wanted: SyncDaemon | None = None
         self._namespaces = Namespaces()
         self._followed: Instance | None = None
         self._threads: SyncThreads | None = None
-        """None until there was something to do."""
+        """The other thread's; None until it had something to do."""
         self._retrying: asyncio.TimerHandle | None = None
 
     def configure(self, configuration: Configuration) -> None:
@@ -65,7 +72,7 @@ class SyncDaemons(Follower):
             self._followed = None
         elif self._followed is None or self._followed.model.name != name:
             yield from self._find(name)
-        if self._wanted is not None or self._threads is not None:
+        if self._wanted is not None or self._has_asked or self._note.exists():
             self._ask()
 
     def take(self, instance: Instance, note: Note) -> None:
@@ -76,9 +83,8 @@ class SyncDaemons(Follower):
         self._wanted = None
         if self._retrying is not None:
             self._retrying.cancel()
-        if self._threads is not None:
-            self._run_elsewhere(partial(self._threads.settle, None, ()), lambda: None)
-            self._run_elsewhere(self._threads.close, lambda: None)
+        if self._has_asked:
+            self._run_elsewhere(partial(self._run, None, (), closes=True), lambda: None)
 
     def _find(self, name: str) -> Iterator[None]:
         self._followed = None
@@ -92,11 +98,7 @@ class SyncDaemons(Follower):
     def _ask(self, is_master: bool | None = None) -> None:
         """Has what is to run run, in the other thread; `is_master` is None where nothing has told
         it just now."""
-        if self._threads is None:
-            # What has no sync daemon needs no word of IPVS.
-            from fastvrrp.kernel.ipvs_sync import SyncThreads  # noqa: PLC0415
-
-            self._threads = SyncThreads(self._namespaces)
+        self._has_asked = True
         wanted = self._wanted
         states: tuple[State, ...] = ()
         if wanted is None or self._followed is None:
@@ -107,7 +109,20 @@ class SyncDaemons(Follower):
             states = (State.MASTER,) if is_master else (State.BACKUP,)
             if wanted.id is None:
                 wanted = replace(wanted, id=self._followed.model.vrid)
-        self._run_elsewhere(partial(self._threads.settle, wanted, states), self._look_back)
+        self._run_elsewhere(partial(self._run, wanted, states), self._look_back)
+
+    def _run(
+        self, wanted: SyncDaemon | None, states: tuple[State, ...], *, closes: bool = False
+    ) -> None:
+        """In the other thread. What has no sync daemon needs no word of IPVS, which takes the loop
+        ten milliseconds to learn."""
+        if self._threads is None:
+            from fastvrrp.kernel.ipvs_sync import SyncThreads  # noqa: PLC0415
+
+            self._threads = SyncThreads(self._namespaces, self._note)
+        self._threads.settle(wanted, states)
+        if closes:
+            self._threads.close()
 
     def _look_back(self) -> None:
         if self._threads is not None and self._threads.has_failed and self._retrying is None:
