@@ -359,3 +359,11 @@ def test_no_descriptor_for_the_talk_says_nothing_of_the_server(
     monkeypatch.setattr(socket.socket, "dup", dup)
     with pytest.raises(CannotCheckError, match="Too many open files"):
         found(saying(b"HTTP/1.0 200 OK\r\n\r\n"))
+
+
+def test_heads_before_the_answer_are_bounded_together() -> None:
+    answer = Answer()
+    one = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"a" * 1000 + b"\r\n\r\n"
+    for _ in range(MOST_HEAD // len(one) + 1):
+        answer.feed(one)
+    assert "more than" in answer.failure
