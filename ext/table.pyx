@@ -524,6 +524,13 @@ cdef class Table(Segment):
             place = probe
 
 
+def kept_name(str name) -> str:
+    """What a record has of a name: a long one is cut."""
+    cdef uint8_t kept[NAME_SIZE]
+    write_text(kept, name, NAME_SIZE)
+    return text_of(kept, NAME_SIZE).decode("utf-8", "replace")
+
+
 cdef tuple histogram(const histogram_t *of):
     return tuple([of.counts[i] for i in range(BOUNDS + 1)]), of.sum
 
