@@ -227,10 +227,12 @@ cdef class Table(Segment):
     (`capacity` where that is more).
 
     `path` is created, or replaced as a whole; None keeps the table in private memory, for tests and
-    simulations.
+    simulations. What will be written is taken from the file system at once, so that one that is
+    full is an OSError here and in `grow`, and no SIGBUS later.
     """
 
     def __cinit__(self, path, uint32_t capacity, uint32_t room=0):
+        self.descriptor = -1
         self.free = []
         self.make_index(capacity)
 
@@ -242,12 +244,17 @@ cdef class Table(Segment):
         else:
             # Readers of an older file keep it; nobody ever maps a half-made one.
             draft = f"{path}.{os.getpid()}"
-            descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            self.descriptor = os.open(
+                draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
             try:
-                os.ftruncate(descriptor, total)
-                self.mapping = mmap.mmap(descriptor, total)
-            finally:
-                os.close(descriptor)
+                os.ftruncate(self.descriptor, total)
+                ring = EVENTS * sizeof(event_t)
+                os.posix_fallocate(self.descriptor, total - ring, ring)
+                self.reserve(capacity)
+                self.mapping = mmap.mmap(self.descriptor, total)
+            except BaseException:
+                os.unlink(draft)
+                raise
         self._map()
         memcpy(self.header.magic, b"FASTVRRP", 8)
         self.header.layout = LAYOUT
@@ -260,6 +267,8 @@ cdef class Table(Segment):
             os.replace(draft, path)
 
     def __dealloc__(self):
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
         free(self.keys)
         free(self.heads)
         free(self.following)
@@ -272,16 +281,23 @@ cdef class Table(Segment):
     def grow(self, uint32_t capacity) -> None:
         """Makes it a table for at least `capacity` virtual routers; every one keeps its index. The
         engine has to `grow` before the next is added. Raises OverflowError where that is more than
-        there is room for."""
+        there is room for, and OSError where the file system is full; then it is as it was."""
         cdef uint32_t index
         if capacity > self.header.capacity:
             raise OverflowError(f"the table has room for {self.header.capacity} virtual routers")
         if capacity <= self.capacity:
             return
+        self.reserve(capacity)
         self.make_index(capacity)
         for index in range(self.top):
             if self.routers[index].in_use:
                 self.enter(index)
+
+    cdef int reserve(self, uint32_t capacity) except -1:
+        """Takes the room of so many records from the file system. Raises OSError."""
+        if self.descriptor >= 0:
+            os.posix_fallocate(self.descriptor, 0, HEADER_SIZE + capacity * sizeof(router_t))
+        return 0
 
     cdef int make_index(self, uint32_t capacity) except -1:
         """An empty index, in which `capacity` virtual routers can be found."""
@@ -506,6 +522,13 @@ cdef class Table(Segment):
             self.keys[place] = self.keys[probe]
             self.heads[place] = self.heads[probe]
             place = probe
+
+
+def kept_name(str name) -> str:
+    """What a record has of a name: a long one is cut."""
+    cdef uint8_t kept[NAME_SIZE]
+    write_text(kept, name, NAME_SIZE)
+    return text_of(kept, NAME_SIZE).decode("utf-8", "replace")
 
 
 cdef tuple histogram(const histogram_t *of):

@@ -117,12 +117,14 @@ cdef class Table(Segment):
     cdef int32_t *heads
     cdef uint32_t mask
     cdef list free
+    cdef int descriptor                 # of the file; -1 is none
 
     # The first router of (interface, family, VRID), or NOBODY; `following` has the others (they
     # differ in multicast group or unicast peers).
     cdef int32_t find(self, int32_t ifindex, uint8_t family, uint8_t vrid) noexcept nogil
     cdef void log_event(
         self, uint32_t index, uint8_t kind, uint8_t before, int64_t now) noexcept nogil
+    cdef int reserve(self, uint32_t capacity) except -1
     cdef int make_index(self, uint32_t capacity) except -1
     cdef void enter(self, uint32_t index) noexcept nogil
     cdef void leave(self, uint32_t index) noexcept nogil

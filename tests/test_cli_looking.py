@@ -177,6 +177,14 @@ def test_a_name_that_is_not_there(tmp_path: Path) -> None:
     assert table.count == 3
 
 
+def test_a_name_that_is_longer_than_its_record_is_found(tmp_path: Path) -> None:
+    table = table_at(tmp_path, 1, 2)
+    long = "ü" * 60
+    table.add(long, "eth0", 1, 4, 9, 100)
+    assert ask(tmp_path, "show", long).returncode == 0
+    assert ask(tmp_path, "show", long[:20]).returncode == 4
+
+
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "fastvrrp.state").write_bytes(b"x" * 5000)
     done = ask(tmp_path, "status")
@@ -252,7 +260,9 @@ def test_the_catalogue_and_the_details_are_read_as_they_were_written(tmp_path: P
         file.truncate(20)
         with pytest.raises(ValueError, match="not whole"):
             details.read(file.fileno())
-    path.write_bytes(b'[3,"192.0.2.1/32"]\n[3,"192.0.2.2/32@eth1",{"group":"G"}]\n[4,"')
+    path.write_bytes(
+        b'[3,"192.0.2.1/32"]\n[9,"192.0[3,"x"]\n[3,"192.0.2.2/32@eth1",{"group":"G"}]\n[4,"'
+    )
     with path.open("rb") as file:
         found = catalogue.read(file.fileno())
         assert found == {3: Entry((("192.0.2.2/32", "eth1"),), group="G")}
@@ -296,9 +306,19 @@ def test_an_event_of_an_advert_says_whose() -> None:
 
 
 def test_lost_events_are_said_to_be(tmp_path: Path) -> None:
-    table_at(tmp_path, 1)
+    table = table_at(tmp_path, 1)
+
+    def happen(times: int) -> None:
+        for number in range(times):
+            table.set_split(0, (number + 1) % 2)
+
+    happen(2)
     view = View(Files.beside(tmp_path / "fastvrrp.pid"))
-    assert list(events(view, 10, follows=False)) == []
+    seen = events(view, 10, follows=True)
+    assert [next(seen)["event"], next(seen)["event"]] == ["SPLIT_BRAIN", "SPLIT_BRAIN_OVER"]
+    happen(RING + 6)
+    assert next(seen) == {"lost": 6}
+    assert next(seen)["event"] == "SPLIT_BRAIN"
 
 
 def test_rates_are_what_happened_a_second(tmp_path: Path) -> None:

@@ -286,3 +286,27 @@ def test_an_address_that_is_not_ours_says_nothing_of_the_server() -> None:
     aim = target(unused_port(), source_address=bytes((192, 0, 2, 9)))
     with pytest.raises(CannotCheckError, match="Cannot assign requested address"):
         run(ask(UdpCheck(aim, SHORT)))
+
+
+@needs_root
+def test_an_interface_that_was_made_anew_is_pinged_over(link: None) -> None:
+    """The socket is bound to the number of the one that was there."""
+
+    async def story() -> list[bool | None]:
+        checker = PingCheck(CheckTarget(bytes((198, 18, 9, 1)), 80, interface="again"), SHORT)
+        heard: list[bool | None] = []
+        async with asking(checker) as check:
+            for is_there in (True, False, True):
+                if is_there:
+                    add_veth("again", "beyond")
+                    ip("address add 198.18.9.2/24 dev again")
+                else:
+                    ip("link del again")
+                for _ in range(2):
+                    try:
+                        heard.append((await check.check()).is_good)
+                    except CannotCheckError:
+                        heard.append(None)
+        return heard
+
+    assert run(story()) == [False, False, None, None, False, False], "it is asked where it can be"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import logging
+import os
+import socket
 from dataclasses import replace
 
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checker_lab import BRISK, Talk, ask, run, server, target, until, unused_port
-from fastvrrp.lvs.check import Verdict
+from fastvrrp.lvs.check import CannotCheckError, Verdict
 from fastvrrp.lvs.checkers.answer import MOST_HEAD, WINDOW, Answer
 from fastvrrp.lvs.checkers.http import request
 from fastvrrp.lvs.patrol import Patrol
@@ -341,3 +344,26 @@ def test_urls_are_asked_as_keepalived_asks_them(
         "HTTP status code success to [S]:tcp:80 url(/b)",
         "Remote Web server [S]:tcp:80 succeed on service.",
     ]
+
+
+def test_bytes_that_are_no_utf_8_are_asked_for_as_they_are() -> None:
+    assert b"GET /caf\xe9 HTTP/1.0" in request(HttpVersion.HTTP_1_0, "/caf\udce9", "a")
+
+
+def test_no_descriptor_for_the_talk_says_nothing_of_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def dup(_: socket.socket) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket.socket, "dup", dup)
+    with pytest.raises(CannotCheckError, match="Too many open files"):
+        found(saying(b"HTTP/1.0 200 OK\r\n\r\n"))
+
+
+def test_heads_before_the_answer_are_bounded_together() -> None:
+    answer = Answer()
+    one = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"a" * 1000 + b"\r\n\r\n"
+    for _ in range(MOST_HEAD // len(one) + 1):
+        answer.feed(one)
+    assert "more than" in answer.failure

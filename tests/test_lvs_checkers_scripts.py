@@ -322,3 +322,13 @@ def test_a_reload_that_names_another_file_or_user_counts_for_what_is_there(tmp_p
             assert watch.is_good
 
     run(story())
+
+
+def test_a_path_with_braces_is_a_path() -> None:
+    async def story() -> Verdict:
+        async with patrolling() as patrol:
+            user = "root" if os.geteuid() == 0 else None
+            checker = MiscCheck(ONCE, Command(("/nowhere/{that}",), user=user), SECOND)
+            return (await first(patrol, checker))[1]
+
+    assert not run(story()).is_good

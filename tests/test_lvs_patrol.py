@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 import pytest
 
 from checker_lab import BRISK, HERE, run, server, target, until, unused_port
-from fastvrrp.lvs.check import Verdict
+from fastvrrp.lvs.check import CannotCheckError, QuickCheck, Verdict
+from fastvrrp.lvs.checkers.connections import Connections
+from fastvrrp.lvs.checkers.sockets import Route
+from fastvrrp.lvs.checkers.tools import Tools
 from fastvrrp.lvs.patrol import Patrol
 from fastvrrp.model import MILLISECOND, SECOND, BfdCheck, CheckTarget, CheckTiming, TcpCheck
 
@@ -276,28 +280,31 @@ def test_a_machine_without_descriptors_finds_nobody_bad(caplog: pytest.LogCaptur
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+@contextmanager
+def silence() -> Iterator[int]:
+    """A TCP port that does not answer: the queue of those that wait to be accepted is full."""
+    with ExitStack() as held:
+        full = held.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port: int = full.getsockname()[1]
+        for _ in range(3):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        yield port
+
+
 def test_one_that_hangs_is_cut_at_its_timeout(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
     async def story() -> None:
-        import socket
-
         patrol = a_patrol()
         news: list[Verdict] = []
-        with socket.socket() as full:
-            full.bind(("127.0.0.1", 0))
-            full.listen(0)
-            port = full.getsockname()[1]
-            held = []
-            for _ in range(3):  # the queue of those that wait to be accepted is full now
-                held.append(socket.socket())
-                held[-1].setblocking(False)
-                held[-1].connect_ex(("127.0.0.1", port))
+        with silence() as port:
             timing = replace(BRISK, connect_timeout=100 * MILLISECOND)
             patrol.add(TcpCheck(target(port), timing), news.append, service="[S]:tcp:80")
             await until(lambda: news)
-            for each in held:
-                each.close()
         assert not news[0].is_good
         assert "timed out" in news[0].why
         patrol.close()
@@ -375,6 +382,77 @@ def test_an_error_of_one_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> No
             patrol.add(TcpCheck(nowhere, BRISK), told.append)
             await until(lambda: told and "an error of its own" in caplog.text)
             assert "could not be told" in caplog.text
+        patrol.close()
+
+    run(story())
+
+
+def test_a_short_timeout_does_not_wait_for_a_longer_one() -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        connections = Tools(loop).the(Connections)
+        ended: list[str] = []
+        with silence() as port:
+            route = Route(target(port))
+            connections.open(route, 3600.0, lambda _: ended.append("long"))
+            connections.open(route, 0.1, lambda _: ended.append("short"))
+            await until(lambda: ended)
+        assert ended == ["short"]
+        connections.close()
+
+    run(story())
+
+
+class Postponed(QuickCheck):
+    """Cannot be made."""
+
+    def begin(self, done: Callable[[Verdict], None]) -> None:
+        raise CannotCheckError("there is nothing to do it with")
+
+    def cancel(self) -> None:
+        """Nothing is on its way."""
+
+
+class Prompt(QuickCheck):
+    """Is good at once."""
+
+    def begin(self, done: Callable[[Verdict], None]) -> None:
+        asyncio.get_running_loop().call_soon(done, Verdict(True))
+
+    def cancel(self) -> None:
+        """It is over in the next turn of the loop."""
+
+
+def test_one_that_is_put_off_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        kinds: dict[int, type[QuickCheck]] = {1: Postponed, 2: Prompt}
+        monkeypatch.setattr(
+            "fastvrrp.lvs.patrol.make", lambda checker, _: (kinds[checker.target.port](),)
+        )
+        patrol = a_patrol()
+        news: list[Verdict] = []
+        hourly = replace(BRISK, interval=3600 * SECOND)
+        # The second one is in the queue, and due later, when the first one sets the alarm.
+        patrol.add(TcpCheck(target(1), hourly), news.append)
+        later = patrol.add(TcpCheck(target(2), hourly), news.append)
+        patrol._stop(later._round)
+        patrol._schedule(later._round, 50 * MILLISECOND)
+        await until(lambda: news)
+        assert [each.is_good for each in news] == [True]
+        patrol.close()
+
+    run(story())
+
+
+def test_a_cause_is_said_again_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        monkeypatch.setattr("fastvrrp.lvs.patrol.make", lambda *_: (Postponed(),))
+        monkeypatch.setattr("fastvrrp.lvs.patrol.SAID_AGAIN", 50 * MILLISECOND)
+        patrol = a_patrol()
+        patrol.add(TcpCheck(target(1), BRISK), lambda _: None)
+        await until(lambda: caplog.text.count("put off") > 1)
         patrol.close()
 
     run(story())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,3 +112,56 @@ def test_another_name_and_priority_leave_the_rest() -> None:
     assert table.read(index) == before | {"name": "new", "base_priority": 7, "priority": 7}
     with pytest.raises(IndexError):
         table.update(1, "none", 1)
+
+
+def test_what_will_be_written_is_taken_from_the_file_system(tmp_path: Path) -> None:
+    def taken() -> int:
+        return path.stat().st_blocks * 512
+
+    path = tmp_path / "state"
+    table = Table(path, 100, 65_280)
+    at_first = taken()
+    assert at_first < 1 << 21 < path.stat().st_size, "the room is not taken, only what is used"
+    for vrid in range(100):
+        table.add(f"{vrid}", "eth0", 1, 4, vrid + 1, 100)
+    assert taken() == at_first
+    table.grow(1000)
+    grown = taken()
+    assert grown > at_first
+    for vrid in range(255):
+        table.add(f"{vrid}", "eth1", 2, 4, vrid + 1, 100)
+    assert taken() == grown
+
+
+FULL = """
+import errno, sys
+from fastvrrp._table import Table
+table = Table("state", 10, 65_280)
+try:
+    table.grow(65_280)
+except OSError as error:
+    assert error.errno == errno.ENOSPC
+else:
+    sys.exit("it has grown")
+assert table.capacity == 10
+for vrid in range(10):
+    table.add(f"{vrid}", "eth0", 1, 4, vrid + 1, 100)
+try:
+    Table("another", 10)
+except OSError as error:
+    assert error.errno == errno.ENOSPC
+else:
+    sys.exit("there is another")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_full_file_system_is_an_error_and_no_signal(tmp_path: Path) -> None:
+    run = f'mount -t tmpfs -o size=1m none {tmp_path} && cd {tmp_path} && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", run, "sh", sys.executable, "-c", FULL],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")

@@ -10,14 +10,14 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import bcrypt
 import pytest
 
 from fastvrrp.daemon.export_task import address_of
-from fastvrrp.observe.web import MOST_CONNECTIONS, Server
+from fastvrrp.observe.web import MOST_CONNECTIONS, MOST_OF_A_PEER, Server
 from fastvrrp.observe.web_config import WebConfig, WebConfigError
 
 BODY = [b"one 1\n", b"", b"two 2\n" * 100_000]
@@ -100,11 +100,56 @@ def test_what_is_not_there_is_said_to_be() -> None:
 
 def test_connections_that_say_nothing_are_bounded_and_refused() -> None:
     with serving() as address:
-        idle = [socket.create_connection(address, 10) for _ in range(MOST_CONNECTIONS)]
+        sources = [("127.0.0.1", 0), ("127.0.0.2", 0)]
+        idle = [
+            socket.create_connection(address, 10, sources[number % 2])
+            for number in range(MOST_CONNECTIONS)
+        ]
         with socket.create_connection(address, 10) as more:
             assert more.recv(1) == b""
         for each in idle:
             each.close()
+
+
+def test_one_address_leaves_room_for_others() -> None:
+    with serving() as address:
+        idle = [socket.create_connection(address, 10) for _ in range(MOST_OF_A_PEER)]
+        with socket.create_connection(address, 10) as more:
+            assert more.recv(1) == b""
+        with socket.create_connection(address, 10, ("127.0.0.9", 0)) as other:
+            other.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert other.recv(1) == b"H"
+        for each in idle:
+            each.close()
+
+
+def test_who_reads_nothing_keeps_no_scrape_waiting() -> None:
+    with serving() as address, socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.connect(address)
+        stalled.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
+        assert stalled.recv(1) == b"H"  # it is being answered
+        assert ask(address)[1] == b"".join(BODY)
+
+
+def test_a_request_that_drips_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastvrrp.observe.web.PATIENCE", 1.0)
+
+    def drip(client: socket.socket) -> None:
+        said = None
+        while said is None:
+            client.sendall(b"G")
+            with suppress(TimeoutError):
+                said = client.recv(1)
+        assert said == b"", "it has not been asked for anything"
+        raise ConnectionResetError
+
+    with (
+        serving() as address,
+        socket.create_connection(address, 0.1) as client,
+        pytest.raises(ConnectionError),
+    ):
+        drip(client)
 
 
 def web_config(folder: Path, text: str) -> WebConfig:
@@ -203,6 +248,7 @@ tls_server_config:
         ("- a", "is no mapping"),
         ("basic_auth_users: {a: secret}", "password of a is no hash of bcrypt"),
         ("basic_auth_users: {a: [", "while parsing"),
+        ("basic_auth_users: [a, b]", "is no mapping of names"),
     ],
 )
 def test_what_cannot_be_done_is_refused(tmp_path: Path, text: str, complaint: str) -> None:

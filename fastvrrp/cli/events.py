@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from fastvrrp.cli.looking import STATUSES, add_daemon, add_name, look
+from fastvrrp.cli.looking import RESTARTED, STATUSES, add_daemon, add_name, keep_looking
 
 if TYPE_CHECKING:
     from fastvrrp.observe.view import View
@@ -22,7 +22,6 @@ PAUSE = 0.02
 """Seconds between two looks: what the ring remembers is enough for eight times as many changes as
 were ever seen in one."""
 RECENT = 20
-RESTARTED = -1
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,14 +49,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Print them; the exit status (looking.STATUSES)."""
-    status = look(arguments, lambda view: _print(view, arguments))
-    while status == RESTARTED:
-        arguments.last = 1 << 30  # all of the new daemon's
-        status = look(arguments, lambda view: _print(view, arguments))
-        if status != 0:
-            time.sleep(1)
-            status = RESTARTED
-    return status
+    return keep_looking(arguments, lambda view: _print(view, arguments))
 
 
 def _print(view: View, arguments: argparse.Namespace) -> int:
@@ -66,6 +58,7 @@ def _print(view: View, arguments: argparse.Namespace) -> int:
         if arguments.name and name != arguments.name and not fnmatchcase(name, arguments.name):
             continue
         print(json.dumps(event, ensure_ascii=False) if arguments.json else text(event), flush=True)
+    arguments.last = 1 << 30  # all of the daemon that comes next
     return RESTARTED if arguments.follow else 0
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 UNREADABLE = 1
 NOT_RUNNING = 3
 NO_SUCH_NAME = 4
+RESTARTED = -1
+"""Another daemon has taken the place of the one that was looked at, or will."""
 STATUSES = (
     "exit status: 0 done; 1 what the daemon shows cannot be read; 2 wrong arguments; 3 no daemon"
     " runs; 4 no virtual router of that name"
@@ -64,15 +66,32 @@ def names(pid_file: Path, prefix: str) -> list[str]:
     return [name for name in found if name.startswith(prefix)]
 
 
-def look(arguments: argparse.Namespace, show: Callable[[View], int]) -> int:
+def keep_looking(arguments: argparse.Namespace, show: Callable[[View], int]) -> int:
+    """The same as `look`, and again at the next daemon where `show` returns RESTARTED, however long
+    that one takes to come, until it is interrupted."""
+    status = look(arguments, show)
+    try:
+        while status == RESTARTED:
+            time.sleep(1)
+            status = look(arguments, show, awaits=True)
+    except KeyboardInterrupt:
+        return 0
+    return status
+
+
+def look(
+    arguments: argparse.Namespace, show: Callable[[View], int], *, awaits: bool = False
+) -> int:
     """Opens what the daemon shows and calls `show`; the exit status, of that or for what is in the
-    way, which stderr says."""
+    way, which stderr says. One who awaits a daemon is told RESTARTED where there is none yet."""
     from fastvrrp.observe.view import NotRunning, View
 
     try:
         with closing(View(Files.beside(arguments.pid.absolute()), arguments.pid)) as view:
             return show(view)
     except NotRunning as error:
+        if awaits:
+            return RESTARTED
         print(f"fastvrrp: {error}", file=sys.stderr)
         return NOT_RUNNING
     except BrokenPipeError:

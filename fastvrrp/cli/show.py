@@ -35,12 +35,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(view: View, arguments: argparse.Namespace) -> int:
+    from fastvrrp._table import kept_name
     from fastvrrp.config.complaints import printable
     from fastvrrp.observe.catalogue import Entry
     from fastvrrp.observe.facts import everything
 
     names = view.segment.names()
-    index = next((index for index, name in names.items() if name == arguments.name), None)
+    wanted = kept_name(arguments.name)
+    index = next((index for index, name in names.items() if name == wanted), None)
     record = None if index is None else view.router(index)
     if index is None or record is None:
         return say_unknown(arguments.name, names.values())

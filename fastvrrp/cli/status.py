@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastvrrp.cli.looking import (
+    RESTARTED,
     STATUSES,
     add_daemon,
     add_name,
     ago,
     duration,
+    keep_looking,
     look,
     matching,
     say_unknown,
@@ -59,15 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Show it; the exit status (looking.STATUSES)."""
     if not arguments.watch:
         return look(arguments, lambda view: show(view, arguments))
-    status = look(arguments, lambda view: _watch(view, arguments))
-    while status == RESTARTED:
-        time.sleep(WATCH_INTERVAL)
-        status = look(arguments, lambda view: _watch(view, arguments))
-    return status
-
-
-RESTARTED = -1
-"""Another daemon has taken the place of the one that was watched, or will."""
+    return keep_looking(arguments, lambda view: _watch(view, arguments))
 
 
 def show(view: View, arguments: argparse.Namespace) -> int:

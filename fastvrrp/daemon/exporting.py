@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
+from threading import Thread
 
 from fastvrrp.daemon.export_task import Task
 from fastvrrp.model import Configuration, Metrics
@@ -22,18 +22,17 @@ class Exporting(Follower):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        run_elsewhere: Callable[[Callable[[], None], Callable[[], None]], None],
         files: Files,
         listen: str | None,
     ) -> None:
         """`listen` is the command line's, and counts more than the configuration's."""
         self._loop = loop
-        self._run_elsewhere = run_elsewhere
         self._files = files
         self._listen = listen
         self._companion: Companion | None = None
         self._serves = Metrics()
         self._wanted = Metrics()
+        self._has_stopped = False
 
     def configure(self, configuration: Configuration) -> None:
         said = configuration.definitions.metrics
@@ -48,15 +47,25 @@ class Exporting(Follower):
             self._start()
         else:
             before.close()
-            self._run_elsewhere(partial(_wait, before), self._start)
+            Thread(target=self._replace, args=(before,), name="exporter's end", daemon=True).start()
 
     def stop(self) -> None:
+        self._has_stopped = True
         if self._companion is not None:
             self._companion.close()
             self._companion.wait()
             self._companion = None
 
+    def _replace(self, before: Companion) -> None:
+        """Waits for the end of one that was let go of, in a thread of its own: that may take
+        seconds, and the kernel thread has addresses to add."""
+        before.wait()
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            self._loop.call_soon_threadsafe(self._start)
+
     def _start(self) -> None:
+        if self._has_stopped:
+            return
         self._serves = self._wanted
         if self._wanted.listen is None or self._companion is not None:
             return
@@ -80,7 +89,3 @@ class Exporting(Follower):
                 self._serves.web_configuration,
             )
         )
-
-
-def _wait(companion: Companion) -> None:
-    companion.wait()

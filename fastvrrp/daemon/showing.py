@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 from fastvrrp._table import Table
-from fastvrrp.model import Configuration, VirtualRouter
+from fastvrrp.model import Configuration, SyncGroup, VirtualRouter
 from fastvrrp.observe import catalogue, details
 from fastvrrp.observe.details import Details, TrackerState
 from fastvrrp.observe.files import Files
@@ -29,7 +29,7 @@ MOMENT = 0.2
 PIECE = 65_536
 """Bytes of the catalogue that are written at once."""
 STEP = 200
-"""Virtual routers between two steps of `settle`."""
+"""Virtual routers, or trackers, that are dealt with without a pause."""
 LONGEST = 1 << 20
 """Bytes below which the catalogue is never written anew."""
 
@@ -64,10 +64,13 @@ class Showing(Follower):
         """Bytes of the catalogue when it was last written as a whole."""
         self._groups: dict[str, str] = {}
         self._regrouped: set[str] = set()
-        """Names of virtual routers that are in another group since the last `configure`."""
+        """Names of virtual routers that are in another group since the last reload."""
+        self._sync_groups: Sequence[SyncGroup] = ()
+        """As they are to be: `_groups` is made of them in `settle`."""
         self._numbers: dict[str, int] = {}
         """Of network namespaces."""
         self._next_writing: asyncio.TimerHandle | None = None
+        self._next_step: asyncio.Handle | None = None
         self._is_writing = False
         self.tracker_changed()
 
@@ -77,15 +80,10 @@ class Showing(Follower):
             self._next_writing = self._loop.call_later(MOMENT, self._write)
 
     def configure(self, configuration: Configuration) -> None:
-        groups = {
-            member: group.name for group in configuration.sync_groups for member in group.members
-        }
-        self._regrouped = {
-            name
-            for name in groups.keys() | self._groups.keys()
-            if groups.get(name) != self._groups.get(name)
-        }
-        self._groups = groups
+        self._sync_groups = configuration.sync_groups
+        if not self._needed:  # at the start nobody waits, and all have still to be written
+            for _ in self._regroup():
+                continue
 
     def enter(self, instance: Instance) -> None:
         namespace = instance.model.namespace
@@ -111,6 +109,8 @@ class Showing(Follower):
             self.tracker_changed()
 
     def settle(self) -> Iterator[None]:
+        if self._needed:
+            yield from self._regroup()
         if self._needed and self._written > max(LONGEST, 2 * self._needed):
             self._pending.clear()
             os.ftruncate(self._catalogue_file, 0)
@@ -122,9 +122,27 @@ class Showing(Follower):
         self._flush()
         self._needed = self._needed or self._written
 
+    def _regroup(self) -> Iterator[None]:
+        """Finds out who is in another group; those that have entered or changed since `configure`
+        were written with the group they had."""
+        members = ((name, group.name) for group in self._sync_groups for name in group.members)
+        before, self._groups = self._groups, {}
+        self._regrouped = set()
+        while some := list(islice(members, STEP)):
+            for name, group in some:
+                self._groups[name] = group
+                if before.pop(name, None) != group:
+                    self._regrouped.add(name)
+            yield
+        gone = iter(before)
+        while some_gone := list(islice(gone, STEP)):
+            self._regrouped.update(some_gone)
+            yield
+
     def stop(self) -> None:
-        if self._next_writing is not None:
-            self._next_writing.cancel()
+        for handle in (self._next_writing, self._next_step):
+            if handle is not None:
+                handle.cancel()
 
     def close(self) -> None:
         """Removes the files."""
@@ -170,9 +188,20 @@ class Showing(Follower):
             self.tracker_changed()
             return
         self._is_writing = True
+        self._collect(iter(self._trackers()), [])
+
+    def _collect(self, trackers: Iterator[TrackerState], found: list[TrackerState]) -> None:
+        """Asks some trackers in each turn of the loop; one that changes after it was asked has
+        everything written once more."""
+        some = list(islice(trackers, STEP))
+        if some:
+            found += some
+            self._next_step = self._loop.call_soon(self._collect, trackers, found)
+            return
+        self._next_step = None
         said = Details(
             dict(self._details.faults),
-            list(self._trackers()),
+            found,
             dict(self._details.places),
             self._details.configuration,
         )

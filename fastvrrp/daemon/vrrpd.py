@@ -211,7 +211,7 @@ class Vrrpd:
             ),
             GroupNews(self._groups),
             self._showing,
-            Exporting(self._loop, self._run_elsewhere, shown, options.metrics),
+            Exporting(self._loop, shown, options.metrics),
             Checking(self._loop, options, segment),
             self._dumping,
             ProcessSettings(Scheduling(self._loop, Role.VRRP, options.process_name)),

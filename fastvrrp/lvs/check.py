@@ -20,7 +20,7 @@ class Verdict:
     None where it asks for none."""
     line: str = ""
     """The log line of this one check, in keepalived's words; `{service}` stands for the server,
-    `{what}` for what was asked."""
+    `{what}` for what was asked, and `{why}` for `why`. Other braces must be doubled."""
 
 
 class CannotCheckError(Exception):

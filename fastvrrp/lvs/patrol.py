@@ -80,7 +80,7 @@ class Watch:
 class Round:
     """The work for equal checkers."""
 
-    __slots__ = ("checker", "checks", "latest", "number", "standing", "task", "trouble", "watches")
+    __slots__ = ("checker", "checks", "latest", "number", "standing", "task", "watches")
 
     def __init__(self, checker: Checker, checks: Sequence[Check]) -> None:
         self.checker = checker
@@ -93,8 +93,6 @@ class Round:
         """Of its entry in the queue; -1 while it is not in it."""
         self.task: asyncio.Task[None] | QuickCheck | None = None
         """What is on its way."""
-        self.trouble = ""
-        """What kept the last check from being made."""
 
 
 class Patrol:
@@ -191,10 +189,14 @@ class Patrol:
             self._set_alarm(due, monotonic_ns())
 
     def _set_alarm(self, due: int, now: int) -> None:
+        wakes = max(due, now + COARSE)
+        self._wake(wakes, (wakes - now) / SECOND)
+
+    def _wake(self, wakes: int, delay: float) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        self._wakes = max(due, now + COARSE)
-        self._alarm = self._loop.call_later((self._wakes - now) / SECOND, self._begin_due)
+        self._wakes = wakes
+        self._alarm = self._loop.call_later(delay, self._begin_due)
 
     def _begin_due(self) -> None:
         self._alarm = None
@@ -203,15 +205,14 @@ class Patrol:
         begun = 0
         while due and due[0][0] <= now:
             if begun == SLICE:
-                self._wakes = now
-                self._alarm = self._loop.call_later(0, self._begin_due)
+                self._wake(now, 0)
                 return
             _, number, of = heapq.heappop(due)
             if of.number == number:
                 of.number = -1
                 self._begin(of)
                 begun += 1
-        if due and self._alarm is None:
+        if due:  # the alarm that a check has set which was put off may ring later
             self._set_alarm(due[0][0], monotonic_ns())
 
     def _begin(self, of: Round) -> None:
@@ -253,12 +254,11 @@ class Patrol:
         """Nothing was found: as if it was not asked."""
         of.task = None
         now = monotonic_ns()
-        if of.trouble != trouble and now - self._said.get(trouble, -SAID_AGAIN) >= SAID_AGAIN:
+        if now - self._said.get(trouble, -SAID_AGAIN) >= SAID_AGAIN:
             if len(self._said) > 1000:
                 self._said.clear()
             self._said[trouble] = now
             log.error("a check cannot be made, and is put off: %s", trouble)
-        of.trouble = trouble
         timing = _timing(of.checker)
         self._schedule(of, timing.interval if timing is not None else SECOND)
 

@@ -69,7 +69,10 @@ def read(descriptor: int, wanted: int | None = None) -> dict[int, Entry]:
     start = f"[{wanted},".encode()
     for each in _lines(descriptor):
         if wanted is None or each.startswith(start):
-            index, entry = _entry(each)
+            try:
+                index, entry = _entry(each)
+            except (ValueError, TypeError, AttributeError):
+                continue  # half a line, which was cut by a file system that was full
             found[index] = entry
     return found
 

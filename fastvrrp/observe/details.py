@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import islice
+from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from fastvrrp.model import Tracked
@@ -20,6 +22,10 @@ MAGIC = b"FASTVRRP-DETAILS"
 ATTEMPTS = 50
 PAUSE = 0.002
 """Seconds between two attempts to read a file that is being written."""
+STEP = 200
+"""Entries that are encoded at once."""
+
+T = TypeVar("T")
 
 
 class TrackerState(NamedTuple):
@@ -56,11 +62,34 @@ class Details:
 
 def write(descriptor: int, details: Details) -> None:
     """Writes the details into an open file, from its beginning. Raises OSError."""
-    body = json.dumps(vars(details), ensure_ascii=False).encode("utf-8", "replace")
+    body = b"".join(_encoded(details))
     head = b"%s %08x %d\n" % (MAGIC, crc32(body), len(body))
     data = head + body
     os.pwrite(descriptor, data, 0)
     os.ftruncate(descriptor, len(data))
+
+
+def _encoded(details: Details) -> Iterator[bytes]:
+    """The details in pieces of JSON. The encoder keeps every other thread waiting as long as it is
+    at work, so none of them is long."""
+    yield b'{"faults": {'
+    yield from _listed(details.faults.items(), lambda some: _text(dict(some))[1:-1])
+    yield b'}, "trackers": ['
+    yield from _listed(details.trackers, lambda some: _text(some)[1:-1])
+    rest = {"places": details.places, "configuration": details.configuration}
+    yield b"], " + _text(rest)[1:]
+
+
+def _listed(entries: Iterable[T], encode: Callable[[list[T]], bytes]) -> Iterator[bytes]:
+    every = iter(entries)
+    comma = b""
+    while some := list(islice(every, STEP)):
+        yield comma + encode(some)
+        comma = b", "
+
+
+def _text(said: object) -> bytes:
+    return json.dumps(said, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def read(descriptor: int) -> Details:

@@ -34,8 +34,8 @@ share (`--web.config.file` of exporter-toolkit: `tls_server_config`, `basic_auth
 `pip install 'fastvrrp[web]'`. The file is read at the start and at each reload.
 
 The metrics are served by a process of its own, which reads what the daemon shows in shared memory
-and can do nothing else: it is nobody, has no capability, and its root directory is empty. A
-scrape does not make the daemon wait.
+and can do nothing else: it is nobody (where the daemon is root; otherwise it is whoever the daemon
+is), has no capability, and its root directory is empty. A scrape does not make the daemon wait.
 
 Counters go on over reloads, and begin at 0 with the daemon.
 """
@@ -56,7 +56,10 @@ def _daemon() -> Iterator[str]:
         yield f"| `{metric.name}` | {kind} | {labels} | {metric.says} |"
     bounds = ", ".join(f"{bound / SECOND:g}" for bound in LATENESS_BOUNDS)
     yield f"\nThe histograms have buckets up to {bounds} seconds.\n"
-    yield f"`{QUORUM_UP}` will come with load balancing; the alerts know it already.\n"
+    yield "Virtual servers and real servers of load balancing have no metrics in this version:"
+    yield "neither whether they are up, nor their weights or quorums."
+    yield f"`{QUORUM_UP}` is only reserved: the alert"
+    yield "`IpvsQuorumLost` asks for it, and never fires. Watch the log, or use `quorum_down`.\n"
 
 
 def _routers() -> Iterator[str]:

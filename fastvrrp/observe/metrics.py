@@ -27,8 +27,8 @@ from fastvrrp.observe.view import View
 ROUTER_LABELS = ("vrrp_instance", "interface", "vrid", "family")
 """`family` is ipv4 or ipv6. What is in another network namespace has `namespace` too."""
 QUORUM_UP = "fastvrrp_virtual_server_quorum_up"
-"""The name under which load balancing will tell whether a virtual server has its quorum (1) or not
-(0); deploy/prometheus alerts on it already."""
+"""Reserved: virtual and real servers have no metrics in this version. An alert of deploy/prometheus
+is on it, which cannot fire before they do."""
 
 
 class RouterMetric(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from fastvrrp.model import SECOND, State
 from fastvrrp.observe.details import Details
@@ -59,11 +59,30 @@ SORTS: dict[str, tuple[Callable[[Row], Any], bool]] = {
 """What rows can be sorted by: the key, and whether the greatest comes first."""
 
 
+class _Counts(NamedTuple):
+    """What is compared with a later look, of one virtual router."""
+
+    name: str
+    sent: int
+    received: int
+    refused: int
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        return cls(
+            record["name"],
+            record["adverts_sent"],
+            record["adverts_received"],
+            sum(record["refused"]),
+        )
+
+
 class _Sample(NamedTuple):
     """What one look has seen."""
 
     at: int
-    records: dict[int, Record]
+    counts: dict[int, _Counts]
+    """By index."""
     totals: dict[str, Any]
 
 
@@ -80,7 +99,9 @@ class Rates:
         """Everything as it is now. Rates are 0 at the first look, and of what has just come."""
         records = self._view.routers()
         sample = _Sample(
-            self._view.now(), {each["index"]: each for each in records}, self._view.segment.totals()
+            self._view.now(),
+            {each["index"]: _Counts.of(each) for each in records},
+            self._view.segment.totals(),
         )
         before = self._since(sample)
         seconds = max((sample.at - before.at) / SECOND, 1e-6)
@@ -107,9 +128,9 @@ class Rates:
     def _row(
         self, record: Record, sample: _Sample, details: Details, seconds: float, now: int
     ) -> Row:
-        before = sample.records.get(record["index"], record)
-        if before["name"] != record["name"]:
-            before = record
+        before = sample.counts.get(record["index"])
+        if before is None or before.name != record["name"]:
+            before = _Counts.of(record)
         shown = brief(self._view, record, details)
         return Row(
             record["name"],
@@ -118,9 +139,9 @@ class Rates:
             record["priority"],
             record["interface"],
             record["vrid"],
-            (record["adverts_sent"] - before["adverts_sent"]) / seconds,
-            (record["adverts_received"] - before["adverts_received"]) / seconds,
-            (sum(record["refused"]) - sum(before["refused"])) / seconds,
+            max(0, record["adverts_sent"] - before.sent) / seconds,
+            max(0, record["adverts_received"] - before.received) / seconds,
+            max(0, sum(record["refused"]) - before.refused) / seconds,
             record["changes"],
             bool(shown["troubles"]),
             "; ".join(shown["troubles"]) or why(record, details),

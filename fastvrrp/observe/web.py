@@ -10,13 +10,16 @@ import base64
 import binascii
 import json
 import logging
+import os
 import socket
 import socketserver
 import ssl
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -28,10 +31,15 @@ log = logging.getLogger(__name__)
 
 MOST_CONNECTIONS = 32
 """At a time; one more is closed at once."""
+MOST_OF_A_PEER = 24
+"""Of those, from one address."""
 PATIENCE = 10.0
-"""Seconds for a request to come, and for each piece of an answer to go."""
+"""Seconds for a whole request to come, with TLS before it; for each piece of an answer to go; and
+for one scrape to wait for another."""
 LONGEST_SCRAPE = 30.0
-"""Seconds in which an answer must have gone: others wait for it."""
+"""Seconds in which an answer must have gone."""
+PIECE = 1 << 20
+"""Bytes of an answer that are expanded at once, for who takes no gzip."""
 LEVEL = 1
 """Of gzip: a scrape of 65,280 virtual routers shrinks from 140 MB to 8 in a third of a second."""
 GZIP_WINDOW = 31
@@ -61,6 +69,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
         self.pages = pages
         self.health = health
         self.scraping = threading.Lock()
+        self._counting = threading.Lock()
+        self._peers: Counter[str] = Counter()
+        """How many connections an address has."""
         self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
 
     def fileno(self) -> int:
@@ -72,18 +83,28 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
         return connection, peer
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        return self._room.acquire(blocking=False)
+        with self._counting:
+            if self._peers[client_address[0]] >= MOST_OF_A_PEER:
+                return False
+            if not self._room.acquire(blocking=False):
+                return False
+            self._peers[client_address[0]] += 1
+        return True
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             if self.config.tls is not None:
-                request = self.config.tls.wrap_socket(request, server_side=True)
+                with deadline(request):
+                    request = self.config.tls.wrap_socket(request, server_side=True)
             super().process_request_thread(request, client_address)
         except OSError as error:  # ssl.SSLError too: a client that wants no TLS, or has gone
             log.debug("%s: %s", client_address, error)
             self.close_request(request)
         finally:
             self._room.release()
+            with self._counting:
+                self._peers[client_address[0]] -= 1
+                self._peers += Counter()  # forgets those who have none
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.debug("%s: the request failed", client_address, exc_info=True)
@@ -95,6 +116,27 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
         self.socket.close()
 
 
+@contextmanager
+def deadline(connection: socket.socket) -> Iterator[threading.Timer]:
+    """Ends the connection where this is not left, or cancelled, within PATIENCE: a client may say
+    a byte now and then for ever."""
+    descriptor = os.dup(connection.fileno())  # TLS takes the connection's own
+    both = socket.socket(fileno=descriptor)
+
+    def end() -> None:
+        with suppress(OSError):  # it has ended by itself
+            both.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(PATIENCE, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer
+    finally:
+        timer.cancel()
+        both.close()
+
+
 class _Handler(BaseHTTPRequestHandler):
     """One connection."""
 
@@ -102,13 +144,17 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = PATIENCE
 
+    def handle_one_request(self) -> None:
+        with deadline(self.connection) as self._deadline:
+            super().handle_one_request()
+
     def do_GET(self) -> None:
+        self._deadline.cancel()  # the request is whole
         if not self._is_admitted():
             return
         path = self.path.partition("?")[0]
         if path == "/metrics":
-            with self.server.scraping:
-                self._stream(self.server.pages())
+            self._scrape()
         elif path == "/healthz":
             is_well, what = self.server.health()
             status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
@@ -131,7 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
         ):
             self._say(HTTPStatus.FORBIDDEN, b"this certificate is not allowed\n", "text/plain")
             return False
-        if config.users is None or config.users.admits(*_credentials(self.headers)):
+        if config.users is None:
+            return True
+        if "Authorization" in self.headers and config.users.admits(*_credentials(self.headers)):
             return True
         self.send_response(HTTPStatus.UNAUTHORIZED)
         self.send_header("WWW-Authenticate", 'Basic realm="fastvrrp"')
@@ -153,13 +201,27 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Type", kind)
 
-    def _stream(self, pages: Iterable[bytes]) -> None:
-        """Sends pieces as they are made."""
+    def _scrape(self) -> None:
+        """Whoever takes the answer slowly keeps nobody waiting: it is kept until then."""
+        if not self.server.scraping.acquire(timeout=PATIENCE):
+            text = b"others are being answered; ask again\n"
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE, text, "text/plain")
+            return
+        try:
+            packed = list(_compressed(self.server.pages()))
+        finally:
+            self.server.scraping.release()
+        self._stream(packed)
+
+    def _stream(self, packed: Iterable[bytes]) -> None:
+        """Sends pieces, which are compressed, as the client wants them."""
         self.send_response(HTTPStatus.OK)
         self._common_headers(CONTENT_TYPE)
         if _takes_gzip(self.headers.get("Accept-Encoding", "")):
             self.send_header("Content-Encoding", "gzip")
-            pages = _compressed(pages)
+            pages = packed
+        else:
+            pages = _expanded(packed)
         is_chunked = self.request_version >= "HTTP/1.1"
         if is_chunked:
             self.send_header("Transfer-Encoding", "chunked")
@@ -181,6 +243,16 @@ def _compressed(pages: Iterable[bytes]) -> Iterator[bytes]:
     for page in pages:
         yield packer.compress(page)
     yield packer.flush()
+
+
+def _expanded(packed: Iterable[bytes]) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj(wbits=GZIP_WINDOW)
+    for piece in packed:
+        rest = piece
+        while rest:
+            yield unpacker.decompress(rest, PIECE)
+            rest = unpacker.unconsumed_tail
+    yield unpacker.flush()
 
 
 def _takes_gzip(accepted: str) -> bool:

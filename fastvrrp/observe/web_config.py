@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 CIPHERS = {
@@ -67,6 +68,8 @@ class Users:
         self._hashes = {user: text.encode() for user, text in hashes.items()}
         self._decoy = next(iter(self._hashes.values()), b"")
         self._salt = os.urandom(16)
+        self._at_work = Lock()
+        """One password at a time: others of the machine need their processors."""
         self._known: set[bytes] = set()
         """Digests of what was found right: bcrypt takes a tenth of a second."""
 
@@ -76,7 +79,8 @@ class Users:
         digest = hmac.digest(self._salt, user.encode() + b"\0" + given, hashlib.sha256().name)
         if digest in self._known:
             return True
-        is_right = self._check(given, self._hashes.get(user, self._decoy))
+        with self._at_work:
+            is_right = self._check(given, self._hashes.get(user, self._decoy))
         if not is_right or user not in self._hashes:
             return False
         self._known.add(digest)
@@ -122,6 +126,8 @@ class WebConfig:
         _only(made.headers, HEADERS, "headers")
         users = said.get("basic_auth_users")
         if users:
+            if not isinstance(users, Mapping):
+                raise WebConfigError("basic_auth_users is no mapping of names to hashes")
             made.users = Users({str(name): str(text) for name, text in users.items()})
         return made
 
@@ -157,6 +163,8 @@ def _context(said: Mapping[str, Any], folder: Path) -> ssl.SSLContext:
         if authority is None:
             raise WebConfigError("client_auth_type needs client_ca_file")
         context.load_verify_locations(authority)
+    elif authority is not None:
+        raise WebConfigError("client_ca_file needs client_auth_type: without it nobody is asked")
     elif said.get("client_allowed_sans"):
         raise WebConfigError("client_allowed_sans needs client_auth_type")
     if said.get("cipher_suites"):

@@ -50,6 +50,8 @@ class Answer:
         self._protocol.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
         self._protocol.send(h11.EndOfMessage())
         self._unread = b""
+        self._informed = 0
+        """Bytes of heads so far."""
 
     @property
     def digest(self) -> bytes:
@@ -76,11 +78,13 @@ class Answer:
         self._unread += data
         while self.status is None and not self.failure:
             end = END_OF_HEAD.search(self._unread)
-            if (len(self._unread) if end is None else end.end()) > MOST_HEAD:
+            length = len(self._unread) if end is None else end.end()
+            if self._informed + length > MOST_HEAD:
                 self.failure = f"the head of its answer has more than {MOST_HEAD} bytes"
             if end is None or self.failure:
                 return
             head, self._unread = self._unread[: end.end()], self._unread[end.end() :]
+            self._informed += len(head)
             self._parse(head)
         if self.status is not None:
             data, self._unread = self._unread, b""

@@ -56,6 +56,8 @@ class Connections(Shared):
         self._lines: dict[float, dict[int, Attempt]] = {}
         """By timeout, in the order of their deadlines."""
         self._alarm: asyncio.TimerHandle | None = None
+        self._wakes = 0.0
+        """When the alarm rings."""
         self._pause: asyncio.TimerHandle | None = None
         loop.add_reader(self._epoll.fileno(), self._read)
 
@@ -80,8 +82,8 @@ class Connections(Shared):
         if line is None:
             line = self._lines[timeout] = {}
         line[descriptor] = attempt
-        if self._alarm is None:
-            self._alarm = self._loop.call_later(timeout + COARSE, self._end_overdue)
+        if self._alarm is None or attempt.deadline + COARSE < self._wakes:
+            self._set_alarm(attempt.deadline, timeout)
         return attempt
 
     def cancel(self, attempt: Attempt) -> None:
@@ -130,7 +132,14 @@ class Connections(Shared):
         self._pause = None
         self._loop.add_reader(self._epoll.fileno(), self._read)
 
+    def _set_alarm(self, deadline: float, delay: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._wakes = deadline + COARSE
+        self._alarm = self._loop.call_later(delay + COARSE, self._end_overdue)
+
     def _end_overdue(self) -> None:
+        self._alarm = None
         now = monotonic()
         earliest: float | None = None
         for line in self._lines.values():
@@ -142,10 +151,8 @@ class Connections(Shared):
                 if earliest is None or attempt.deadline < earliest:
                     earliest = attempt.deadline
                 break
-        self._alarm = None
         if earliest is not None:
-            delay = max(0.0, earliest - now) + COARSE
-            self._alarm = self._loop.call_later(delay, self._end_overdue)
+            self._set_alarm(earliest, max(0.0, earliest - now))
 
 
 def _overdue(line: dict[int, Attempt], now: float) -> list[tuple[int, Attempt]]:

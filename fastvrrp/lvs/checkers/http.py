@@ -26,7 +26,8 @@ def request(version: HttpVersion, path: str, host: str) -> bytes:
     number = "1.1" if version is HttpVersion.HTTP_1_1 else "1.0"
     connection = CONNECTION[version]
     head = f"GET {path} HTTP/{number}\r\nUser-Agent: KeepAliveClient\r\n"
-    return f"{head}{connection}Host: {host}\r\n\r\n".encode()
+    # Bytes of the configuration that are no UTF-8 go out as they are written.
+    return f"{head}{connection}Host: {host}\r\n\r\n".encode("utf-8", "surrogateescape")
 
 
 def host_of(route: Route) -> str:
@@ -41,18 +42,23 @@ class Contexts(Shared):
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._made: ssl.SSLContext | None = None
+        self._fault = ""
+        """Why there is none."""
 
     def context(self) -> ssl.SSLContext:
         """Raises CannotCheckError."""
-        if self._made is None:
+        if self._made is None and not self._fault:
             try:
                 self._made = context_of(self._tools.tls)
             except TlsError as error:
-                raise CannotCheckError(f"SSL: {error}") from error
+                self._fault = f"SSL: {error}"
+        if self._made is None:
+            raise CannotCheckError(self._fault)
         return self._made
 
     def configured(self) -> None:
         self._made = None
+        self._fault = ""
 
 
 class UrlCheck(Check):

@@ -23,7 +23,8 @@ class Commands(Shared):
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._known: dict[model.Command, Command] = {}
+        self._known: dict[model.Command, Command | str] = {}
+        """Or why one cannot be run."""
 
     def as_run(self, command: model.Command) -> Command:
         """Raises CannotCheckError where a user does not exist."""
@@ -32,9 +33,10 @@ class Commands(Shared):
             try:
                 known = as_run(command, self._tools.definitions.scripts)
             except KeyError as error:
-                what = " ".join(command.arguments)
-                raise CannotCheckError(f"{what} is not run: {error.args[0]}") from error
+                known = f"{' '.join(command.arguments)} is not run: {error.args[0]}"
             self._known[command] = known
+        if isinstance(known, str):
+            raise CannotCheckError(known)
         return known
 
     def configured(self) -> None:
@@ -68,7 +70,7 @@ class CommandRun(QuickCheck):
             return Verdict(True)
         if self._checker.is_dynamic and status is not None and status >= LEAST_WEIGHT_STATUS:
             return Verdict(True, weight=status - LEAST_WEIGHT_STATUS)
-        return Verdict(False, outcome.reason, line=f"Misc check by [{{what}}] {outcome.reason}.")
+        return Verdict(False, outcome.reason, line="Misc check by [{what}] {why}.")
 
 
 def make(checker: MiscCheck, tools: Tools) -> Sequence[Check]:

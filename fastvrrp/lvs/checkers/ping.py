@@ -12,6 +12,7 @@ touched here.
 from __future__ import annotations
 
 import asyncio
+import errno
 import secrets
 import socket
 import struct
@@ -34,6 +35,8 @@ ICMP_FILTER = 1
 ICMP6_FILTER = 1
 """linux/icmpv6.h, on IPPROTO_ICMPV6: the same, 256 bits."""
 SOL_RAW = 255
+GONE = frozenset({errno.ENODEV, errno.ENXIO})
+"""What sendto(2) says where the interface of the socket was deleted."""
 AT_ONCE = 64
 LONGEST = 2048
 
@@ -86,6 +89,11 @@ class Channel:
         self._filter()
         loop.add_reader(self._socket.fileno(), self._read)
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is under way over it."""
+        return not self._echoes
+
     def send(self, route: Route, timeout: float, done: Callable[[str], None]) -> int:
         """Sends a request; its sequence number. `done` is called with what went wrong, or nothing.
         Raises OSError, CannotCheckError."""
@@ -113,6 +121,13 @@ class Channel:
         echo = self._echoes.pop(number, None)
         if echo is not None and echo.timer is not None:
             echo.timer.cancel()
+
+    def fail(self, failure: str) -> None:
+        """Ends what is under way, and closes."""
+        for number in list(self._echoes):
+            if number in self._echoes:
+                self._end(number, failure)
+        self.close()
 
     def close(self) -> None:
         for number in list(self._echoes):
@@ -195,6 +210,20 @@ class Channels(Shared):
             found = self._open[route.way] = Channel(route, self._loop)
         return found
 
+    def configured(self) -> None:
+        for way, each in list(self._open.items()):
+            if each.is_idle:  # perhaps nobody sends so any more
+                del self._open[way]
+                each.close()
+
+    def drop(self, channel: Channel) -> None:
+        """Its interface is gone, or was made anew and is another one: the next check opens a new
+        one. What is under way over it is not answered any more."""
+        for way, each in list(self._open.items()):
+            if each is channel:
+                del self._open[way]
+        channel.fail("its interface is gone")
+
     def close(self) -> None:
         for each in self._open.values():
             each.close()
@@ -219,6 +248,9 @@ class Ping(QuickCheck):
         try:
             number = channel.send(self._route, self._timeout, self._told)
         except OSError as error:
+            if error.errno in GONE:
+                self._channels.drop(channel)
+                raise CannotCheckError(f"{self._route.text}: {describe(error)}") from error
             if error.errno in LOCAL_TROUBLE:
                 raise CannotCheckError(f"{self._route.text}: {describe(error)}") from error
             verdict = Verdict(False, describe(error), line="send ICMP packet fail")

@@ -50,7 +50,7 @@ class SmtpDialogue(Check):
         self._route = Route(checker.target)
         self._timing = checker.timing
         name = checker.helo_name or HELO_NAME
-        self._helo = f"HELO {name}\r\n".encode()
+        self._helo = f"HELO {name}\r\n".encode("utf-8", "surrogateescape")
 
     async def check(self) -> Verdict:
         try:

@@ -86,7 +86,11 @@ async def connected(
         await _connect(route, opened, patience)
         reader = asyncio.StreamReader(limit=BUFFER)
         protocol = asyncio.StreamReaderProtocol(reader)
-        transport = await _start(opened.dup(), protocol, patience, context, name)
+        try:
+            own = opened.dup()
+        except OSError as error:  # no descriptor is left, which says nothing of the server
+            raise CannotCheckError(f"{route.text}: {describe(error)}") from error
+        transport = await _start(own, protocol, patience, context, name)
     try:
         loop = asyncio.get_running_loop()
         yield Stream(reader, asyncio.StreamWriter(transport, protocol, reader, loop), patience)

@@ -78,7 +78,8 @@ class Finding:
 
     def lines(self, service: str, virtual: str) -> Iterator[str]:
         """What the log says of it."""
-        line = self.verdict.line.format(service=service, what=self.what)
+        verdict = self.verdict
+        line = verdict.line.format(service=service, what=self.what, why=verdict.why)
         fields = {
             "service": service,
             "virtual": virtual,
