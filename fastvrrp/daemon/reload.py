@@ -183,8 +183,21 @@ class Reloads:
         room = self._running.table.room
         if self._running.table.count + len(plan.added) > room:
             self._refuse(f"there is room for {room} virtual routers until the daemon starts anew")
-        else:
-            yield from self._carry_out(news.summary, plan)
+            return
+        try:
+            self._make_room(len(plan.added))
+        except OSError as error:
+            self._refuse(f"there is no room for the state of more: {error.strerror}")
+            return
+        yield from self._carry_out(news.summary, plan)
+
+    def _make_room(self, added: int) -> None:
+        """Lets the table grow for so many more, before anything is changed. Raises OSError."""
+        running = self._running
+        needed = running.table.count + added
+        if needed > running.table.capacity:
+            running.table.grow(min(needed + needed // GROWTH, running.table.room))
+            running.engine.grow()
 
     def _carry_out(self, summary: Summary, plan: _Plan) -> Iterator[None]:
         running = self._running
@@ -280,10 +293,6 @@ class Reloads:
 
     def _add(self, plan: _Plan) -> Iterator[None]:
         running = self._running
-        needed = running.table.count + len(plan.added)
-        if needed > running.table.capacity:
-            running.table.grow(min(needed + needed // GROWTH, running.table.room))
-            running.engine.grow()
         entered: list[Instance] = []
         for model, digest in plan.added:
             log.debug("(%s) is added", model.name)
