@@ -341,22 +341,24 @@ def test_no_history_without_a_deaf_one_is_a_split_brain(
     assert watched.said() == []
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(
-    seed=st.integers(0, 2**32),
-    loss=st.integers(1, 60),
-    options=st.lists(router_options, min_size=2, max_size=4),
-)
-def test_on_a_link_that_loses_adverts_there_are_two_masters_when_it_is_said(
-    seed: int, loss: int, options: list[dict[str, object]]
-) -> None:
-    """Losses by chance: where somebody chose which adverts are lost, two that are master by turns
-    could look like two at once."""
+@pytest.mark.parametrize("seed", range(60))
+def test_on_a_link_that_loses_adverts_there_are_two_masters_when_it_is_said(seed: int) -> None:
+    """Losses by chance, of which nobody searches the worst: where somebody chose which adverts are
+    lost, two that are master by turns could look like two at once."""
     chance = random.Random(seed)
+    loss = chance.randint(1, 60)
     watched = Watched()
-    for number, chosen in enumerate(options):
+    for number in range(chance.randint(2, 4)):
         router = Router(f"r{number}", number + 1)
-        router.add(51, **{**chosen, "advert_interval": SECOND})  # type: ignore[arg-type]
+        router.add(
+            51,
+            priority=chance.randint(1, 254),
+            preempt=chance.random() < 0.5,
+            lower_prio_no_advert=chance.random() < 0.5,
+            higher_prio_send_advert=chance.random() < 0.5,
+            starts_backup=chance.random() < 0.5,
+            advert_interval=SECOND,
+        )
         router.engine.start(0, 0)
         watched.routers.append(router)
     watched.link.loses = lambda sender, receiver: chance.randrange(100) < loss
