@@ -1,8 +1,8 @@
 """The process that reads a configuration for the daemon: `python -m fastvrrp.daemon.reader`.
 
 Arguments: `start` or `reload`, the file, the configuration's ID or nothing, and which half of it is
-wanted. A reload's stdin
-has the digests of what runs. What is to be said goes to stdout, as daemon/reading.py has it.
+wanted. A reload's stdin has the digests of what runs. What is to be said goes to stdout, as
+daemon/reading.py has it.
 """
 
 from __future__ import annotations

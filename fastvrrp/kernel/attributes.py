@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator
+from socket import AF_INET, AF_INET6
 from typing import NamedTuple
 
 NLM_F_REQUEST = 0x01
@@ -90,3 +91,8 @@ def messages_of(data: bytes) -> Iterator[Message]:
             break
         yield Message(kind, flags, sequence, port, data[offset + HEADER.size : offset + length])
         offset += (length + 3) & ~3
+
+
+def family_of(address: bytes) -> int:
+    """AF_INET or AF_INET6 of a packed address."""
+    return AF_INET if len(address) == 4 else AF_INET6

@@ -12,9 +12,9 @@ import struct
 import sys
 from dataclasses import dataclass
 from enum import IntEnum
-from socket import AF_INET, AF_INET6
+from socket import AF_INET
 
-from fastvrrp.kernel.attributes import attribute, attributes_of, integer, number, text
+from fastvrrp.kernel.attributes import attribute, attributes_of, family_of, integer, number, text
 from fastvrrp.model import SECOND, Forwarding, ForwardingMethod, Transport
 from fastvrrp.model.ipvs import (
     IpvsDestination,
@@ -188,11 +188,6 @@ def destination(wanted: IpvsDestination) -> bytes:
         *(5, DEST_TUN_TYPE, way.tunnel, 6, DEST_TUN_PORT, way.port.to_bytes(2, "big")),
         *(6, DEST_TUN_FLAGS, way.checksum),
     )
-
-
-def family_of(address: bytes) -> int:
-    """AF_INET or AF_INET6 of a packed address."""
-    return AF_INET if len(address) == 4 else AF_INET6
 
 
 def attributes_in(body: bytes, kind: int) -> dict[int, bytes]:

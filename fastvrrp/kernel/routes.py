@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Hashable, Iterator
 from ipaddress import ip_address
-from socket import AF_INET, AF_INET6
+from socket import AF_INET
 
 from fastvrrp.kernel.attributes import (
     NLM_F_APPEND,
@@ -14,6 +14,7 @@ from fastvrrp.kernel.attributes import (
     NLM_F_REPLACE,
     attribute,
     attributes_of,
+    family_of,
     integer,
     number,
     request,
@@ -201,7 +202,7 @@ def _one_of_many(hop: NextHop, family: int, ifindex_of: FindIndex) -> bytes:
 
 def _way(hop: NextHop, family: int) -> Iterator[bytes]:
     if hop.gateway is not None:
-        version = _family_of(hop.gateway)
+        version = family_of(hop.gateway)
         if version == family:
             yield attribute(RTA_GATEWAY, hop.gateway)
         else:
@@ -299,10 +300,6 @@ def _masked(prefix: Prefix) -> tuple[bytes, int]:
     size = len(prefix.address)
     kept = int.from_bytes(prefix.address, "big") >> (size * 8 - prefix.prefixlen)
     return (kept << (size * 8 - prefix.prefixlen)).to_bytes(size, "big"), prefix.prefixlen
-
-
-def _family_of(address: bytes) -> int:
-    return AF_INET if len(address) == 4 else AF_INET6
 
 
 def describe(route: Route) -> str:

@@ -17,8 +17,9 @@ from functools import partial
 from socket import AF_INET
 from typing import TypeVar
 
+from fastvrrp.kernel.attributes import family_of
 from fastvrrp.kernel.ipvs import Failure, namespace_of
-from fastvrrp.kernel.ipvs_messages import SCHEDULER_FLAGS, Timeouts, family_of
+from fastvrrp.kernel.ipvs_messages import SCHEDULER_FLAGS, Timeouts
 from fastvrrp.lvs.marks import Marking, Marks
 from fastvrrp.lvs.notes import Notes
 from fastvrrp.lvs.table import Entry, KernelTable

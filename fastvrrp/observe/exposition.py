@@ -11,12 +11,11 @@ from prometheus_client.metrics_core import Metric as Family
 from fastvrrp._exposition import FIELDS, Snapshot
 from fastvrrp._wire import REASONS
 from fastvrrp.observe import keepalived_names
+from fastvrrp.observe.keepalived_names import CHUNK
 from fastvrrp.observe.metrics import REFUSED, ROUTER_METRICS, RouterMetric, daemon_families
 from fastvrrp.observe.view import View
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-CHUNK = 4096
-"""Virtual routers whose lines are made at once: half a megabyte of them."""
 
 
 class _Collector:
