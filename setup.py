@@ -42,6 +42,10 @@ extensions = [
 ]
 
 setup(
+    data_files=[
+        ("share/man/man5", ["docs/man/fastvrrp.conf.5"]),
+        ("share/man/man8", ["docs/man/fastvrrp.8"]),
+    ],
     options={"build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
         extensions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -35,15 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from fastvrrp.cli import as_keepalived
 
         return as_keepalived.main(given[1:])
-    parser = argparse.ArgumentParser(
-        prog="fastvrrp",
-        description="A VRRP router daemon that reads keepalived.conf.",
-        epilog="'fastvrrp COMMAND --help' says more of a command.",
-    )
-    parser.add_argument("-v", "--version", action="version", version=f"fastvrrp {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in given[:1] if given and given[0] in COMMANDS else COMMANDS:
-        import_module(f"fastvrrp.cli.{MODULES.get(name, name)}").register(commands)
+    parser = parser_of(given[:1] if given and given[0] in COMMANDS else COMMANDS)
     if ASKED in os.environ:
         from fastvrrp.cli import completion
 
@@ -51,6 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(given)
     status: int = parsed.run(parsed)
     return status
+
+
+def parser_of(commands: Iterable[str]) -> argparse.ArgumentParser:
+    """The parser of these commands; their modules are imported."""
+    parser = argparse.ArgumentParser(
+        prog="fastvrrp",
+        description="A VRRP router daemon that reads keepalived.conf.",
+        epilog="'fastvrrp COMMAND --help' says more of a command.",
+    )
+    parser.add_argument("-v", "--version", action="version", version=f"fastvrrp {__version__}")
+    parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in commands:
+        import_module(f"fastvrrp.cli.{MODULES.get(name, name)}").register(parsers)
+    return parser
 
 
 if __name__ == "__main__":

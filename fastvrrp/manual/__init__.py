@@ -1,0 +1,1 @@
+"""The manual pages, made from what the program itself uses: its commands, its table of keywords."""

@@ -1,0 +1,108 @@
+"""fastvrrp(8), from the parsers of all commands."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+
+from fastvrrp import __version__
+from fastvrrp.cli import COMMANDS, parser_of
+from fastvrrp.manual.roff import ManualPage
+
+SUMMARY = "VRRP router daemon for thousands of virtual routers"
+EXAMPLES = re.compile(r"^examples?: ")
+END_OF_EXAMPLES = re.compile(r"\. (?=[A-Z])")
+SIGNALS = (
+    ("SIGTERM, SIGINT", "The daemon ends: masters send adverts of priority 0, so that others take"
+     " over at once, and what it has put into the kernel is removed."),
+    ("SIGHUP", "The configuration is read again. What did not change is not touched; a file with an"
+     " error is refused as a whole."),
+    ("SIGUSR1", "The configuration and all states are written to keepalived.data."),
+    ("SIGUSR2", "Counters are written to keepalived.stats; with SIGRTMAX-1 they begin anew."),
+    ("SIGRTMIN+2", "The same is written to keepalived.json."),
+)  # fmt: skip
+FILES = (
+    ("/etc/keepalived/keepalived.conf", "The configuration, where -f names no other."),
+    ("/run/fastvrrp.pid", "The process id of the daemon, where -p names no other file. What else the"
+     " daemon shows or keeps is beside it: fastvrrp.state and others of that name."),
+)  # fmt: skip
+
+
+def page() -> ManualPage:
+    """The whole page."""
+    parser = parser_of(COMMANDS)
+    made = ManualPage("fastvrrp", 8, SUMMARY, f"fastvrrp {__version__}")
+    made.section("Synopsis")
+    made.paragraph("fastvrrp COMMAND [ARGUMENT ...]")
+    made.section("Description")
+    made.paragraph(
+        "fastvrrp reads keepalived.conf (see fastvrrp.conf(5)), elects masters by VRRPv2 and VRRPv3"
+        " with other routers, moves virtual addresses, and balances load with IPVS. One daemon"
+        " carries thousands of virtual routers. Its commands run it, check its configuration, look"
+        " at it while it runs, and measure it."
+    )
+    made.section("Commands")
+    for name, command, described in _commands(parser):
+        _describe(made, name, command, described)
+    made.section("Signals")
+    made.items((name, [text]) for name, text in SIGNALS)
+    made.section("Files")
+    made.items((name, [text]) for name, text in FILES)
+    made.section("See also")
+    made.paragraph("fastvrrp.conf(5), keepalived(8), keepalived.conf(5), ipvsadm(8), nft(8)")
+    return made
+
+
+def _commands(
+    parser: argparse.ArgumentParser,
+) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
+    """Every command that is no mere group of others: its words, its parser, what it does."""
+    for action in parser._actions:
+        if not isinstance(action, argparse._SubParsersAction):
+            continue
+        helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
+        for name, command in action.choices.items():
+            below = list(_commands(command))
+            if below:
+                yield from ((f"{name} {rest}", *what) for rest, *what in below)  # type: ignore[misc]
+            else:
+                yield name, command, helps.get(name, "")
+
+
+def _describe(
+    made: ManualPage, name: str, command: argparse.ArgumentParser, described: str
+) -> None:
+    made.subsection(f"fastvrrp {name}")
+    made.paragraph(command.description or f"{described.capitalize()}.")
+    formatter = command._get_formatter()
+    usage = command.format_usage().removeprefix("usage: ")
+    made.paragraph(" ".join(usage.split()))
+    for action in command._actions:
+        if action.help == argparse.SUPPRESS or isinstance(action, argparse._HelpAction):
+            continue
+        made.item(formatter._format_action_invocation(action), _help(formatter, action))
+    for kind, text in _epilog(command.epilog or ""):
+        if kind == "example":
+            made.example(text)
+        else:
+            made.paragraph(text)
+
+
+def _help(formatter: argparse.HelpFormatter, action: argparse.Action) -> str:
+    text = formatter._expand_help(action) if action.help else ""
+    return text[:1].upper() + text[1:] + ("." if text and text[-1] not in ".)" else "")
+
+
+def _epilog(text: str) -> Iterator[tuple[str, str]]:
+    """What stands below a command's options: examples, and the rest."""
+    if not EXAMPLES.match(text):
+        if text:
+            yield "text", text
+        return
+    examples, *rest = END_OF_EXAMPLES.split(EXAMPLES.sub("", text), 1)
+    yield "text", "Examples:"
+    for example in examples.split("; "):
+        yield "example", example.removesuffix(".")
+    for text in rest:
+        yield "text", text
