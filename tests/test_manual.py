@@ -1,13 +1,15 @@
 """The manual pages: as they are committed, and as man(1) shows them."""
 
 import subprocess
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 
-from fastvrrp.cli import COMMANDS
+from fastvrrp.cli import COMMANDS, parser_of
 from fastvrrp.config.table import rows
 from fastvrrp.manual.__main__ import PAGES, main
+from fastvrrp.manual.commands import all_commands
 from fastvrrp.manual.roff import ManualPage
 
 MANUAL = Path(__file__).parents[1] / "docs" / "man"
@@ -40,6 +42,15 @@ def test_every_command_and_its_options_are_shown() -> None:
         assert f"   fastvrrp {command}" in text
     assert "-f FILE, --use-file FILE" in text
     assert "fastvrrp bench lab --routers 4080 --interfaces 16 --versus keepalived" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [(name, command) for name, command, _ in all_commands(parser_of(COMMANDS))],
+)
+def test_help_has_an_example(name: str, command: ArgumentParser) -> None:
+    if name != "keepalived":  # which has the options of another program
+        assert f"fastvrrp {name}" in (command.epilog or "").partition("example")[2]
 
 
 def test_every_keyword_is_shown() -> None:

@@ -14,6 +14,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "bench",
         help="measure the daemon, beside keepalived",
         description="Measure what virtual routers cost and how fast they fail over.",
+        epilog="example: fastvrrp bench lab --routers 4080 --interfaces 16",
     )
     kinds = parser.add_subparsers(dest="bench", metavar="WHAT", required=True)
     _register_lab(kinds)
@@ -82,6 +83,7 @@ def _register_micro(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "micro",
         help="single operations, in a checkout of the source",
         description="How many operations a second: codec, checksum, wheel, table, netlink.",
+        epilog="example: fastvrrp bench micro",
     )
     micro.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     micro.set_defaults(
@@ -96,6 +98,7 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         description="Measure all cases with goals, beside keepalived and the limit of the machine"
         " (bench/floor.c, in a checkout of the source), and write a document. Takes about half"
         " an hour. Needs root.",
+        epilog="example: fastvrrp bench document --output docs/performance.md",
     )
     document.add_argument(
         "--output",

@@ -15,6 +15,7 @@ def register(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         description="Check 5,000 real servers every second, and see what processor time that takes."
         " In a kernel with IPVS, with --beside: fewer checks, and 2,000 virtual servers with 8 real"
         " servers each, loaded, reloaded and removed, beside keepalived. Needs root.",
+        epilog="example: fastvrrp bench balancing",
     )
     balancing.add_argument(
         "--beside", action="store_true", help="beside keepalived; the kernel must have IPVS"

@@ -15,6 +15,7 @@ def register(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         description="Read 65,024 virtual routers that three nested sequences make, and 4,080 that"
         " are written out, each in a fresh process: time and peak memory. keepalived needs a minute"
         " for the first.",
+        epilog="example: fastvrrp bench config --versus keepalived",
     )
     config.add_argument(
         "--ports",

@@ -17,6 +17,7 @@ def register(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         " for unknown VRIDs, with bad checksums and with a wrong TTL. No virtual router may be"
         " lost, every packet must be accounted for, and the memory must not grow; the exit status"
         " says whether it was so. Needs root.",
+        epilog="example: fastvrrp bench flood --routers 1020 --rate 20000",
     )
     flood.add_argument("--routers", type=int, default=1020, metavar="N", help="(%(default)s)")
     flood.add_argument("--interfaces", type=int, default=8, metavar="K", help="(%(default)s)")

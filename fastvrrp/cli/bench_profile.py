@@ -15,6 +15,7 @@ def register(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="the functions in which the processor time is spent",
         description="Run a master and its backup in two network namespaces and show which functions"
         " they, and the kernel for them, spend their time in. Needs root and perf.",
+        epilog="example: fastvrrp bench profile --routers 4080 --interfaces 16",
     )
     profile.add_argument("--routers", type=int, default=16_320, metavar="N", help="(%(default)s)")
     profile.add_argument("--interfaces", type=int, default=64, metavar="K", help="(%(default)s)")

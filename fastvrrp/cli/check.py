@@ -29,6 +29,8 @@ def register(subparsers: Subparsers) -> None:
         description="Reads a configuration and prints every complaint as FILE:LINE:COLUMN:"
         " error|warning: text; on a terminal with the line and a caret under the word. Exits with"
         " 1 where there is an error, otherwise with 0.",
+        epilog="examples: fastvrrp check keepalived.conf; fastvrrp check new.conf --diff"
+        " keepalived.conf; fastvrrp check keepalived.conf --json",
     )
     parser.add_argument("file", metavar="FILE", help="the configuration, as keepalived.conf")
     parser.add_argument(

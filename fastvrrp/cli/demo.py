@@ -81,6 +81,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="show two routers electing a master, and what happens when it dies",
         description="Make two network namespaces, run two routers with ten virtual routers in"
         " them, kill the master and show how fast the other one took over. Needs root.",
+        epilog="example: sudo fastvrrp demo",
     )
     parser.set_defaults(run=run)
 

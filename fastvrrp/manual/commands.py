@@ -24,8 +24,8 @@ SIGNALS = (
 )  # fmt: skip
 FILES = (
     ("/etc/keepalived/keepalived.conf", "The configuration, where -f names no other."),
-    ("/run/fastvrrp.pid", "The process id of the daemon, where -p names no other file. What else the"
-     " daemon shows or keeps is beside it: fastvrrp.state and others of that name."),
+    ("/run/fastvrrp.pid", "The process id of the daemon, where -p names no other file. What else"
+     " the daemon shows or keeps is beside it: fastvrrp.state and others of that name."),
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def page() -> ManualPage:
         " at it while it runs, and measure it."
     )
     made.section("Commands")
-    for name, command, described in _commands(parser):
+    for name, command, described in all_commands(parser):
         _describe(made, name, command, described)
     made.section("Signals")
     made.items((name, [text]) for name, text in SIGNALS)
@@ -54,7 +54,7 @@ def page() -> ManualPage:
     return made
 
 
-def _commands(
+def all_commands(
     parser: argparse.ArgumentParser,
 ) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
     """Every command that is no mere group of others: its words, its parser, what it does."""
@@ -63,7 +63,7 @@ def _commands(
             continue
         helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
         for name, command in action.choices.items():
-            below = list(_commands(command))
+            below = list(all_commands(command))
             if below:
                 yield from ((f"{name} {rest}", *what) for rest, *what in below)  # type: ignore[misc]
             else:
@@ -104,5 +104,5 @@ def _epilog(text: str) -> Iterator[tuple[str, str]]:
     yield "text", "Examples:"
     for example in examples.split("; "):
         yield "example", example.removesuffix(".")
-    for text in rest:
-        yield "text", text
+    for remark in rest:
+        yield "text", remark

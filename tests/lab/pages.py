@@ -52,8 +52,8 @@ class Block:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    found = [block for block in BLOCK.finditer(page.read_text())]
-    found = [block for block in found if block["options"].strip() != EXAMPLE]
+    all_blocks = BLOCK.finditer(page.read_text())
+    found = [block for block in all_blocks if block["options"].strip() != EXAMPLE]
     for block, after in zip(found, [*found[1:], None], strict=True):
         if block["options"].strip() == OUTPUT:
             continue
@@ -123,7 +123,8 @@ class Machine:
         return status, BOTH_ENDS.sub("", output)
 
     def write(self, path: str, text: str) -> None:
-        self.run(f"mkdir -p {shlex.quote(str(Path(path).parent))}\ncat >{path} <<'END'\n{text}END\n")
+        folder = shlex.quote(str(Path(path).parent))
+        self.run(f"mkdir -p {folder}\ncat >{path} <<'END'\n{text}END\n")
 
 
 def machines_of(
