@@ -12,10 +12,23 @@ from fastvrrp.observe.files import Files
 NOT_ALLOWED = 1
 REFUSED = 5
 INTERRUPTED = 130
+RATE = 250.0
+"""Masters a second: 4,080 in 16 s."""
 STATUSES = (
     "exit status: 0 done; 1 the daemon could not be told, or ended meanwhile; 2 wrong arguments; 3"
     " no daemon runs; 4 no virtual router of that name; 5 the daemon has refused it"
 )
+
+
+def add_rate(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds the option that says how many masters a second change."""
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=RATE,
+        metavar="NUMBER",
+        help=f"how many masters {what} a second, evenly (default: %(default)g)",
+    )
 
 
 def tell(arguments: argparse.Namespace, request: str, details: dict[str, Any]) -> int:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from fastvrrp.cli.looking import STATUSES, add_daemon, add_name, ago, look, say_unknown
+from fastvrrp.cli.looking import (
+    STATUSES,
+    add_daemon,
+    add_name,
+    ago,
+    duration,
+    look,
+    say_unknown,
+)
 
 if TYPE_CHECKING:
     from fastvrrp.observe.view import View
@@ -88,6 +97,8 @@ def _state(facts: Facts) -> Iterator[str]:
         yield f"speaks from {facts['source']}"
     if facts["sync_group"]:
         yield f"member of sync group {facts['sync_group']}"
+    if facts["restrained_until"]:
+        yield f"does not preempt for {duration(facts['restrained_until'] - time.time())}"
     if not facts["preempts"]:
         yield "does not preempt a master of lower priority"
 

@@ -129,6 +129,8 @@ def summary(view: View, rows: Sequence[Row]) -> Row:
         "started": round((totals["started_at"] + view.wall_offset) / 1e9, 3),
         "states": {state: counts[state] for state in STATES},
         "in_trouble": sum(bool(row["troubles"]) for row in rows),
+        "drained": sum(row["restraint"] == "drained" for row in rows),
+        "resigned": sum(row["restraint"] == "resigned" for row in rows),
         "reloads_refused": totals["reloads_refused"],
         "last_reload_successful": totals["reloaded_at"] == totals["reload_done_at"],
     }
@@ -145,6 +147,10 @@ def lines(view: View, rows: Sequence[Row], *, shows_all: bool) -> Iterator[str]:
     yield f"{len(rows)} virtual router{'s' if len(rows) != 1 else ''}: {counts or 'none'}"
     if not whole["last_reload_successful"]:
         yield "The last reload was refused: what runs is not what the configuration says now."
+    if whole["drained"]:
+        yield f"{whole['drained']} drained, and not to be master until 'fastvrrp undrain'."
+    if whole["resigned"]:
+        yield f"{whole['resigned']} resigned, and not to preempt for now."
     troubled = in_order(row for row in rows if row["troubles"])
     well = [row for row in rows if not row["troubles"]]
     if troubled:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from fastvrrp._table import Segment
-from fastvrrp.observe import catalogue, details
+from fastvrrp.observe import catalogue, details, maintenance
 from fastvrrp.observe.catalogue import Entry
 from fastvrrp.observe.details import Details
 from fastvrrp.observe.files import Files
+from fastvrrp.observe.maintenance import Maintenance
 
 CLOCK_STEP = 100_000_000
 """Nanoseconds by which the time of the day has to jump before times are told by the new one."""
@@ -98,6 +99,12 @@ class View:
             with suppress(ValueError):
                 return details.read(self._details_file)
         return Details()
+
+    def maintenance(self) -> Maintenance:
+        """Who is not to be master for now, and how long; nobody where that cannot be read."""
+        with suppress(OSError, ValueError):
+            return maintenance.read(self._files.maintenance)
+        return Maintenance()
 
     def catalogue(self, wanted: int | None = None) -> dict[int, Entry]:
         """What the configuration says of the virtual routers, or of one, by index."""
