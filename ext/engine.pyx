@@ -387,16 +387,21 @@ cdef class Engine:
         cdef machine_t *machine = &self.table.routers[index].machine
         return machine.state == MASTER or bool(machine.wants_master)
 
-    def restrain(self, uint32_t index, int restraint) -> None:
+    def restrain(self, uint32_t index, int restraint, int64_t now) -> None:
         """Says whether an administrator keeps the router from being master: a position in
-        fsm.RESTRAINT_NAMES. One that is master stays so until it is to resign."""
+        fsm.RESTRAINT_NAMES. One that is master stays so until it is to resign; one that has
+        abstained listens for a Master_Down_Interval, as one that starts does."""
         self.check(index)
         cdef router_t *router = &self.table.routers[index]
+        cdef machine_t *machine = &router.machine
         begin_write(router)
-        router.machine.restraint = restraint
+        if machine.restraint == ABSTAINING and machine.state == BACKUP:
+            machine.deadline = max(now, self.opens_at) + master_down_interval(machine)
+        machine.restraint = restraint
         if restraint == ABSTAINING:
-            router.machine.wants_master = False
+            machine.wants_master = False
         end_write(router)
+        self.set_timer(index)
 
     def open_at(self, int64_t opens_at) -> None:
         """Nobody becomes master by silence before then, and no Master_Down_Interval begins."""

@@ -190,7 +190,7 @@ class Maintenance(Follower):
             if self._are_master((instance,)):
                 masters.append(instance)
             elif self._is_there(instance):
-                self._engine.restrain(instance.index, ABSTAINING)
+                self._restrain(instance.index, ABSTAINING)
             yield 0
         pace = Pace(rate, self._clock())
         given = 0
@@ -200,7 +200,7 @@ class Maintenance(Follower):
                 yield from self._wait(pace, instance)
             members = self._unit(instance)
             for each in members:
-                self._engine.restrain(each.index, ABSTAINING)
+                self._restrain(each.index, ABSTAINING)
             given += len(self._give_away(members))
             if self._clock() - said_at >= PROGRESS:
                 said_at = self._clock()
@@ -223,7 +223,7 @@ class Maintenance(Follower):
                 ):
                     eager.append(instance)
                 else:
-                    self._engine.restrain(instance.index, UNRESTRAINED)
+                    self._restrain(instance.index, UNRESTRAINED)
             yield 0
         pace = Pace(rate, self._clock())
         done: set[int] = set()
@@ -234,7 +234,7 @@ class Maintenance(Follower):
             yield from self._wait(pace, instance)
             members = self._unit(instance)
             for each in members:
-                self._engine.restrain(each.index, UNRESTRAINED)
+                self._restrain(each.index, UNRESTRAINED)
             done.update(each.index for each in members)
             if self._clock() - said_at >= PROGRESS:
                 said_at = self._clock()
@@ -324,15 +324,18 @@ class Maintenance(Follower):
     def _yield_for(self, instance: Instance, duration: int) -> None:
         self._until.pop(instance.index, None)
         if not duration:
-            self._engine.restrain(instance.index, UNRESTRAINED)
+            self._restrain(instance.index, UNRESTRAINED)
             return
         until = self._clock() + duration
         log.info("(%s) does not preempt for %g seconds", instance.model.name, duration / SECOND)
         self._restrain_until(instance, until)
         self._write(maintenance.resigned(instance.model.name, until))
 
+    def _restrain(self, index: int, restraint: int) -> None:
+        self._engine.restrain(index, restraint, self._clock())
+
     def _restrain_until(self, instance: Instance, until: int) -> None:
-        self._engine.restrain(instance.index, YIELDING)
+        self._restrain(instance.index, YIELDING)
         self._until[instance.index] = until
         heappush(self._ends, (until, instance.index))
         self._set_alarm()
@@ -355,7 +358,7 @@ class Maintenance(Follower):
             until, index = heappop(self._ends)
             if self._until.get(index) == until:
                 del self._until[index]
-                self._engine.restrain(index, UNRESTRAINED)
+                self._restrain(index, UNRESTRAINED)
                 log.info("(%s) may preempt again", self._roster.instances[index].model.name)
         if not self._until and self._drain_rate is None:
             self._erase()
@@ -387,7 +390,7 @@ class Maintenance(Follower):
 
     def enter(self, instance: Instance) -> None:
         if self._drain_rate is not None:
-            self._engine.restrain(instance.index, ABSTAINING)
+            self._restrain(instance.index, ABSTAINING)
         elif self._found is not None:
             until = self._found.until.get(instance.model.name, 0)
             if until > self._clock():
