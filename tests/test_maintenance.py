@@ -281,7 +281,7 @@ def test_the_last_word_counts(tmp_path: Path) -> None:
 
 def test_the_next_process_goes_on_where_this_one_has_died(tmp_path: Path) -> None:
     """In the middle of giving masters away; it is told of none."""
-    ours, theirs, link = pair(tmp_path, 4)
+    ours, _, link = pair(tmp_path, 4)
     ours.maintenance.drain(0.1, Asker())
     assert maintenance.read(tmp_path / "a.maintenance").drain_rate == 0.1
     ours.is_up = False

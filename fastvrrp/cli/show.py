@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fastvrrp.cli.looking import (
-    STATUSES,
-    add_daemon,
+    add_command,
     add_name,
     ago,
     duration,
@@ -25,17 +24,17 @@ if TYPE_CHECKING:
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "show",
+        run,
         help="say everything about one virtual router of the running daemon",
         description="Says of one virtual router in which state it is, since when and why, what its"
         " timers will do and when, what it tracks and how that is, its addresses and its counters.",
-        epilog=f"example: fastvrrp show VI_1. {STATUSES}",
+        examples=("fastvrrp show VI_1",),
     )
     add_name(parser, "its name", is_optional=False, metavar="NAME")
     parser.add_argument("--json", action="store_true", help="print the same as JSON")
-    add_daemon(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastvrrp.cli.looking import (
     RESTARTED,
-    STATUSES,
-    add_daemon,
+    add_command,
     add_name,
     ago,
     duration,
@@ -37,15 +36,21 @@ COLUMNS = ("NAME", "STATE", "SINCE", "PRIORITY", "INTERFACE", "VRID", "FAMILY", 
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "status",
+        run,
         help="show the virtual routers of the running daemon",
         description="Shows how many virtual routers are in which state, then those with which"
         f" something is not as configured, then all others where they are no more than {FEW} or"
         " are asked for by a name, a pattern, a state or --all. Reads what the daemon shows, and"
         " costs it nothing.",
-        epilog="examples: fastvrrp status; fastvrrp status 'VI_1*'; fastvrrp status --state MASTER;"
-        f" fastvrrp status --json | jq .routers. {STATUSES}",
+        examples=(
+            "fastvrrp status",
+            "fastvrrp status 'VI_1*'",
+            "fastvrrp status --state MASTER",
+            "fastvrrp status --json | jq .routers",
+        ),
     )
     add_name(parser, "a name, or a pattern as of a shell", is_optional=True, metavar="NAME")
     parser.add_argument("--state", choices=STATES, help="only those in this state")
@@ -53,8 +58,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print everything as JSON")
     output.add_argument("--watch", action="store_true", help="show it anew every second")
-    add_daemon(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

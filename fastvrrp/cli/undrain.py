@@ -5,21 +5,22 @@ from __future__ import annotations
 import argparse
 
 from fastvrrp.cli.asking import STATUSES, add_rate, tell
-from fastvrrp.cli.looking import add_daemon
+from fastvrrp.cli.looking import add_command
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "undrain",
+        run,
         help="take back what 'drain' and 'resign' have given away",
         description="Lets all virtual routers take part again by their ordinary rules. Those with a"
         " higher priority than their master's, that preempt, become master a Master_Down_Interval"
         " later: so many a second are let go. Ends what 'fastvrrp resign' has begun, too.",
-        epilog=f"examples: fastvrrp undrain; fastvrrp undrain --rate 50. {STATUSES}",
+        examples=("fastvrrp undrain", "fastvrrp undrain --rate 50"),
+        statuses=STATUSES,
     )
     add_rate(parser, "are taken back")
-    add_daemon(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
