@@ -13,7 +13,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +59,8 @@ def ask(
             raise
         said = json.dumps({"request": request, "arguments": arguments})
         try:
-            connection.sendall(said.encode() + b"\n")
+            with suppress(BrokenPipeError):  # it may have refused us before that: it says why
+                connection.sendall(said.encode() + b"\n")
             with connection.makefile("rb") as answer:
                 for line in answer:
                     found = json.loads(line)
