@@ -38,25 +38,35 @@ class Served:
         self.may_end = threading.Event()
         """The request `wait` ends when this is set."""
         self.loop = asyncio.new_event_loop()
-        self.control = Control(path, self._carry_out, frozenset({"look"}))
-        self.loop.run_until_complete(self.control.open())
+        self.control = Control(self.loop, path, self._carry_out, frozenset({"look"}))
+        self.control.open()
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
 
-    async def _carry_out(
-        self, kind: str, arguments: Mapping[str, Any], say: Callable[[str], None]
-    ) -> Answer:
+    def _carry_out(
+        self,
+        kind: str,
+        arguments: Mapping[str, Any],
+        say: Callable[[str], object],
+        on_answer: Callable[[Answer], object],
+    ) -> None:
         self.requests.append((kind, arguments))
         if kind == "fail":
             raise OSError("as a fault of ours would")
         if kind == "wait":
             say("it has begun")
-            while not self.may_end.is_set():
-                await asyncio.sleep(0.01)
+            self._wait(on_answer)
+            return
         if kind == "flood":
             for _ in range(100):
                 say("x" * 100_000)
-        return Answer(0, kind != "refuse", (f"{kind} is done",), dict(arguments))
+        on_answer(Answer(0, kind != "refuse", (f"{kind} is done",), dict(arguments)))
+
+    def _wait(self, on_answer: Callable[[Answer], object]) -> None:
+        if self.may_end.is_set():
+            on_answer(Answer(0, True))
+        else:
+            self.loop.call_later(0.01, self._wait, on_answer)
 
     def ask(self, kind: str, **arguments: object) -> tuple[bool, list[str], Any]:
         """What is answered: whether it was done, the lines and the value."""
@@ -66,8 +76,8 @@ class Served:
 
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX)
-        client.settimeout(PATIENCE)
         client.connect(str(self.path))
+        client.settimeout(PATIENCE)
         return client
 
     def answer(self, data: bytes) -> list[dict[str, Any]]:
@@ -78,14 +88,13 @@ class Served:
                 return [json.loads(line) for line in answer]
 
     def close(self) -> None:
-        async def end() -> None:
+        def end() -> None:
             self.control.close()
             self.loop.stop()
 
         if self.thread.is_alive():
-            asyncio.run_coroutine_threadsafe(end(), self.loop)
+            self.loop.call_soon_threadsafe(end)
             self.thread.join()
-            self.loop.run_until_complete(asyncio.sleep(0))
             self.loop.close()
 
 
@@ -208,7 +217,7 @@ def test_a_thousand_who_say_nothing_keep_nobody_out(served: Served) -> None:
             if number % 100 == 99:
                 assert served.ask("reload")[0]
         assert len(served.requests) == 10
-        assert len(served.control._clients) <= MOST_CLIENTS
+        assert served.control.count <= MOST_CLIENTS
     finally:
         for client in idle:
             client.close()
@@ -384,4 +393,4 @@ def test_noise_of_every_kind_changes_nothing(served: Served) -> None:
                 linger = struct.pack("ii", 1, 0)
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     assert served.ask("reload")[0]
-    wait_until(lambda: not served.control._clients, what="the last one gone")
+    wait_until(lambda: not served.control.count, what="the last one gone")

@@ -18,9 +18,9 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from fastvrrp.daemon.orders import Answer
 from fastvrrp.observe.requests import LONGEST_REQUEST, short_path
@@ -36,36 +36,46 @@ MOST_UNREAD = 1 << 20
 LEAVING_TIME = 10.0
 """Seconds in which the end of an answer has to be read."""
 BACKLOG = 128
+REST = 1.0
+"""Seconds until somebody is let in again where there was no descriptor left."""
 CREDENTIALS = struct.Struct("=iII")
 """struct ucred (unix(7)): process, user, group."""
 
-NOBODY = -1
-"""No process and no user."""
-
-CarryOut = Callable[[str, Mapping[str, Any], Callable[[str], None]], Awaitable[Answer]]
-"""Has a request of a kind carried out; what it calls meanwhile is told to who has asked."""
+CarryOut = Callable[
+    [str, Mapping[str, Any], Callable[[str], object], Callable[[Answer], object]], object
+]
+"""Has a request of a kind carried out; it calls the first with each line for a person meanwhile,
+and the second once, at the end."""
 
 
 class Control:
-    """The socket of one daemon, from `open` to `close`, in the running loop."""
+    """The socket of one daemon, from `open` to `close`."""
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         path: Path,
         carry_out: CarryOut,
         looks: frozenset[str] = frozenset(),
     ) -> None:
         """`looks` are the kinds of requests that change nothing."""
+        self.loop = loop
+        self.carry_out = carry_out
         self._path = path
-        self._carry_out = carry_out
         self._looks = looks
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._clients: dict[_Client, None] = {}
         """In the order in which they came."""
         self._refused: set[int] = set()
         """Users of whom the log says that they were refused."""
+        self._rest: asyncio.TimerHandle | None = None
 
-    async def open(self) -> None:
+    @property
+    def count(self) -> int:
+        """How many clients there are."""
+        return len(self._clients)
+
+    def open(self) -> None:
         """Takes requests from now on. Whoever calls holds the daemon's pid file, so what stands at
         the path is nobody's. Raises OSError."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -75,37 +85,60 @@ class Control:
                 listener.bind(name)
             # Nobody can connect before it listens, so nobody does with other rights than these.
             self._path.chmod(MODE)
-            listener.setblocking(False)
-            loop = asyncio.get_running_loop()
-            self._server = await loop.create_unix_server(
-                lambda: _Client(self), sock=listener, backlog=BACKLOG
-            )
+            listener.listen(BACKLOG)
         except OSError as error:
             listener.close()
-            error.filename = error.filename or str(self._path)
+            error.filename = str(self._path)
             raise
+        listener.setblocking(False)
+        self._listener = listener
+        self.loop.add_reader(listener, self._accept)
 
     def close(self) -> None:
         """Takes none any more; what is under way goes on, and nobody hears how it ends."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            self.loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
             self._path.unlink(missing_ok=True)
+        if self._rest is not None:
+            self._rest.cancel()
         for client in list(self._clients):
-            client.give_up()
+            client.abort()
 
-    def admit(self, client: _Client) -> bool:
-        """Whether there is room for one more; another one may have to go for it."""
+    def _accept(self) -> None:
+        self._rest = None
+        assert self._listener is not None
+        for _ in range(BACKLOG):
+            try:
+                connection, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                log.error("The control socket takes nobody: %s", error.strerror)
+                self.loop.remove_reader(self._listener)
+                self._rest = self.loop.call_later(REST, self._watch)
+                return
+            self._admit(_Client(self, connection))
+
+    def _watch(self) -> None:
+        if self._listener is not None:
+            self.loop.add_reader(self._listener, self._accept)
+
+    def _admit(self, client: _Client) -> None:
+        """Lets one more in; another one may have to go for it."""
         if len(self._clients) >= MOST_CLIENTS:
             waiting = [each for each in self._clients if each.says_nothing]
             # min takes the first of equals, which has been here longest.
             longest = min(waiting, key=lambda each: each.may_change, default=None)
             if longest is None or longest.may_change > client.may_change:
-                return False
+                client.refuse("there are too many requests at once: ask again later")
+                return
             longest.abort()
-            self.forget(longest)
         self._clients[client] = None
-        return True
+        client.listen()
 
     def forget(self, client: _Client) -> None:
         """It has gone."""
@@ -122,24 +155,23 @@ class Control:
             log.warning("User %d asks (%.64r), and may only look", client.user, kind)
         return client.may_change
 
-    def carry_out(
-        self, kind: str, arguments: Mapping[str, Any], say: Callable[[str], None]
-    ) -> Awaitable[Answer]:
-        """Has it carried out."""
-        return self._carry_out(kind, arguments, say)
 
-
-class _Client(asyncio.Protocol):
+class _Client:
     """One connection: a request and its answer."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, connection: socket.socket) -> None:
+        connection.setblocking(False)
         self._control = control
-        self._transport: asyncio.Transport | None = None
+        self._connection = connection
         self._heard = bytearray()
+        self._unsent = bytearray()
         self._clock: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        self.pid = self.user = NOBODY
+        self._has_asked = False
+        self._is_answered = False
+        self._is_closed = False
+        # As it was when it connected.
+        data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+        self.pid, self.user, _ = CREDENTIALS.unpack(data)
 
     @property
     def may_change(self) -> bool:
@@ -149,102 +181,115 @@ class _Client(asyncio.Protocol):
     @property
     def says_nothing(self) -> bool:
         """It has not sent a whole request."""
-        return self._task is None
+        return not self._has_asked
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self.pid, self.user = _process(transport.get_extra_info("socket"))
-        if self._control.admit(self):
-            self._clock = self._loop.call_later(REQUEST_TIME, self.abort)
-        else:
-            self._end(False, "there are too many requests at once: ask again later")
+    def listen(self) -> None:
+        """Waits for a request."""
+        self._control.loop.add_reader(self._connection, self._hear)
+        self._set_clock(REQUEST_TIME)
 
-    def data_received(self, data: bytes) -> None:
-        if self._task is not None or self._transport is None:
+    def refuse(self, why: str) -> None:
+        """Says why there is nothing to be had, and ends the connection when that was read."""
+        self._say(why)
+        self._end(False)
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._set_clock(None)
+        self._control.loop.remove_reader(self._connection)
+        self._control.loop.remove_writer(self._connection)
+        self._connection.close()
+        self._control.forget(self)
+
+    def _hear(self) -> None:
+        try:
+            data = self._connection.recv(LONGEST_REQUEST)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if self._has_asked:
+            # What comes behind a request is nothing; who has said all may still listen.
+            self._control.loop.remove_reader(self._connection)
+            return
+        if not data:
+            self.abort()
             return
         self._heard += data
         line, newline, _ = self._heard.partition(b"\n")
         if len(line) >= LONGEST_REQUEST:
-            self._end(False, f"a request has less than {LONGEST_REQUEST} bytes")
+            self.refuse(f"a request has less than {LONGEST_REQUEST} bytes")
         elif newline:
+            self._heard.clear()
             self._take(bytes(line))
 
-    def eof_received(self) -> bool:
-        return self._task is not None  # who has asked may still listen
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
-        self._control.forget(self)
-        self._stop_clock()
-
-    def abort(self) -> None:
-        """Ends the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
-            self._transport = None
-        self._stop_clock()
-
-    def give_up(self) -> None:
-        """The same, also for one whose request is being carried out."""
-        self.abort()
-        if self._task is not None:
-            self._task.cancel()
-
     def _take(self, line: bytes) -> None:
-        self._heard.clear()
         try:
             request = json.loads(line)
             kind, arguments = request["request"], request.get("arguments", {})
             if not isinstance(kind, str) or not isinstance(arguments, dict):
                 raise TypeError
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            self._end(False, "that is no request")
+            self.refuse("that is no request")
             return
         if not self._control.may(self, kind):
-            self._end(False, "only root and the daemon's own user may ask for that")
+            self.refuse("only root and the daemon's own user may ask for that")
             return
-        self._stop_clock()
-        self._task = self._loop.create_task(self._answer(kind, arguments))
-
-    async def _answer(self, kind: str, arguments: Mapping[str, Any]) -> None:
+        self._has_asked = True
+        self._set_clock(None)
         try:
-            answer = await self._control.carry_out(kind, arguments, self._say)
+            self._control.carry_out(kind, arguments, self._say, self._answer)
         except Exception:
             log.exception("A request (%.64r) could not be carried out", kind)
-            self._end(False, "it could not be carried out: the log says why")
-            return
+            self.refuse("it could not be carried out: the log says why")
+
+    def _answer(self, answer: Answer) -> None:
         for line in answer.lines:
             self._say(line)
-        self._end(answer.is_ok, value=answer.value)
+        self._end(answer.is_ok, answer.value)
 
     def _say(self, line: str) -> None:
         self._write({"line": line})
 
-    def _end(self, is_ok: bool, line: str = "", value: object = None) -> None:
-        if line:
-            self._say(line)
+    def _end(self, is_ok: bool, value: object = None) -> None:
         self._write({"ok": is_ok, "value": value})
-        if self._transport is not None:
-            self._transport.close()  # when all was written
-            self._stop_clock()
-            self._clock = self._loop.call_later(LEAVING_TIME, self.abort)
+        self._is_answered = True
+        if self._unsent:
+            self._set_clock(LEAVING_TIME)
+        else:
+            self.abort()
 
     def _write(self, said: Mapping[str, object]) -> None:
-        if self._transport is None:
+        if self._is_closed:
             return
-        if self._transport.get_write_buffer_size() > MOST_UNREAD:
+        self._unsent += json.dumps(said).encode() + b"\n"
+        self._flush()
+        if len(self._unsent) > MOST_UNREAD:
+            self.abort()
+
+    def _flush(self) -> None:
+        loop = self._control.loop
+        try:
+            del self._unsent[: self._connection.send(self._unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:  # nobody reads it any more
             self.abort()
             return
-        self._transport.write(json.dumps(said).encode() + b"\n")
+        if self._unsent:
+            loop.add_writer(self._connection, self._flush)
+            return
+        loop.remove_writer(self._connection)
+        if self._is_answered:
+            self.abort()
 
-    def _stop_clock(self) -> None:
+    def _set_clock(self, seconds: float | None) -> None:
+        """Ends the connection in so many seconds, or not for now."""
         if self._clock is not None:
             self._clock.cancel()
             self._clock = None
-
-
-def _process(connection: socket.socket) -> tuple[int, int]:
-    """The process at the other end, and its user, as they were when it connected."""
-    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    pid, user, _ = CREDENTIALS.unpack(data)
-    return pid, user
+        if seconds is not None and not self._is_closed:
+            self._clock = self._control.loop.call_later(seconds, self.abort)

@@ -5,7 +5,16 @@ Nothing here imports the model: the parent holds none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import pickle
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+from fastvrrp.track.interpreter import environment
+
+PARENT = "fastvrrp.daemon.supervisor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +55,25 @@ class Launch:
     checkers_pid_file: str | None = None
     remarks: tuple[str, ...] = ()
     """Said in the log at the start."""
+
+    @property
+    def name(self) -> str:
+        """The daemon's for `ps`, where the configuration says nothing."""
+        return "keepalived" if self.is_keepalived else "fastvrrp"
+
+    def from_anywhere(self) -> Launch:
+        """The same for a process whose current directory may be another one."""
+        return replace(self, file=str(Path(self.folder, self.file)))
+
+
+def become_parent(launch: Launch) -> NoReturn:
+    """Makes this process the parent of a daemon (daemon/supervisor). Raises OSError."""
+    descriptor = os.memfd_create("launch", 0)
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        pickle.dump(launch, file)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    # What somebody was to read from us must not wait in a buffer that is gone.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    command = [sys.executable, "-P", "-S", "-m", PARENT, str(descriptor), *launch.words]
+    os.execve(sys.executable, command, environment())

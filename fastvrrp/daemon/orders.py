@@ -8,7 +8,8 @@
       |   <-------  Started(), then Beat(limit) again and again
       | Order(number, kind, arguments) --->   | looks into its `Orders`
       |   <-------  Progress(number, line), Answer(number, is_ok, lines, value)
-      |   <-------  Stopping(limit), Ended(status, words)
+      | Stop(), and SIGTERM  ------------->   |
+      |   <-------  Stopping(limit), Ended(status)
 
 Wards are the parent's other children (checkd, the exporter): they go on when vrrpd dies. vrrpd says
 which there are to be and what they are told (`StartWard`, `ToWard`, `CloseWard`); the parent starts
@@ -27,6 +28,7 @@ from functools import partial
 from typing import Any
 
 from fastvrrp.daemon.launch import Launch
+from fastvrrp.daemon.logs import Idents
 
 # --- said by the parent ---------------------------------------------------------------------------
 
@@ -36,8 +38,12 @@ class Begin:
     """The first message: read the configuration, and say `Read`."""
 
     launch: Launch
+    idents: Idents | None = None
+    """As the first vrrpd has said them; None for the first."""
     is_restart: bool = False
-    """A predecessor has died: what it left is to be taken back, and wards may run already."""
+    """A predecessor has died: what it left is to be taken back."""
+    wards: tuple[str, ...] = ()
+    """Names of those that run already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,12 @@ class Order:
     kind: str
     """As registered at `Orders`."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The whole daemon ends, wards too. SIGTERM comes with it, for a vrrpd that does not listen
+    yet; SIGTERM alone ends nothing but vrrpd, which is then started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,7 @@ class WardEnded:
     status: int
 
 
-ToVrrpd = Begin | Go | Order | WardStarted | WardSaid | WardEnded
+ToVrrpd = Begin | Go | Order | Stop | WardStarted | WardSaid | WardEnded
 
 # --- said by vrrpd --------------------------------------------------------------------------------
 
@@ -92,12 +104,14 @@ class Read:
     """Absolute path of the file that the parent takes."""
     namespace: str | None
     """`net_namespace`, where the parent starts wards."""
-    ident: str
-    """What the parent calls itself in syslog."""
-    name: str | None
-    """What `ps` is to call the parent; None leaves it."""
-    child_wait: float
-    """Seconds that children have for their end, `child_wait_time`."""
+    idents: Idents
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What `ps` is to call the parent."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +149,11 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last message of a vrrpd that ends because it wants to. The parent ends with that status,
-    or starts it again later where it was a restart that failed."""
+    """The last message of a vrrpd that ends because it wants to: it was told to, or cannot start,
+    and has said why."""
 
     status: int
-    words: str = ""
-    """Why, for a person; nothing where there is nothing to say, or it was said on stderr."""
+    """That of the whole daemon, where vrrpd is not started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +164,8 @@ class StartWard:
     name: str
     module: str
     """Run with the number of its socket as argument."""
-    what: str
-    """What it does, for a person: `the process that ...`."""
+    title: str
+    """What it is called in the log: `Starting TITLE child process`."""
     shares_stderr: bool
     umask: int
 
@@ -196,6 +209,7 @@ class Progress:
 
 ToParent = (
     Read
+    | Named
     | Started
     | Beat
     | Reloading
