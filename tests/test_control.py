@@ -47,8 +47,8 @@ class Served:
         self,
         kind: str,
         arguments: Mapping[str, Any],
-        say: Callable[[str], object],
         on_answer: Callable[[Answer], object],
+        say: Callable[[str], object],
     ) -> None:
         self.requests.append((kind, arguments))
         if kind == "fail":

@@ -42,10 +42,10 @@ CREDENTIALS = struct.Struct("=iII")
 """struct ucred (unix(7)): process, user, group."""
 
 CarryOut = Callable[
-    [str, Mapping[str, Any], Callable[[str], object], Callable[[Answer], object]], object
+    [str, Mapping[str, Any], Callable[[Answer], object], Callable[[str], object]], object
 ]
-"""Has a request of a kind carried out; it calls the first with each line for a person meanwhile,
-and the second once, at the end."""
+"""Has a request of a kind carried out; it calls the first function once, at the end, and the second
+one with each line for a person meanwhile."""
 
 
 class Control:
@@ -241,7 +241,7 @@ class _Client:
         self._has_asked = True
         self._set_clock(None)
         try:
-            self._control.carry_out(kind, arguments, self._say, self._answer)
+            self._control.carry_out(kind, arguments, self._answer, self._say)
         except Exception:
             log.exception("A request (%.64r) could not be carried out", kind)
             self.refuse("it could not be carried out: the log says why")

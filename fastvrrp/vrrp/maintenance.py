@@ -94,7 +94,10 @@ class Maintenance(Follower):
         clock: Callable[[], int],
         settle: Callable[[], object],
         path: Path,
+        is_followed: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`path` is of the file, which stays at the end where another process will follow this
+        one: `is_followed` is asked then."""
         self._loop = loop
         self._engine = engine
         self._table = table
@@ -103,6 +106,7 @@ class Maintenance(Follower):
         self._clock = clock
         self._settle = settle
         self._path = path
+        self._is_followed = is_followed
         self._drain_rate: float | None = None
         """Masters a second; None where nothing is drained."""
         self._until: dict[int, int] = {}
@@ -206,8 +210,9 @@ class Maintenance(Follower):
                 said_at = self._clock()
                 say(f"{given} of {len(masters)} masters are given away")
             yield 0
-        log.info("Drained: %d masters were given away", given)
-        return True, [f"drained: {given} masters were given away"], {"resigned": given}
+        line = f"{_counted(given, 'master')} {_were(given)} given away"
+        log.info("Drained: %s", line)
+        return True, [f"drained: {line}"], {"resigned": given}
 
     def _undrain(self, rate: float, say: Callable[[str], object]) -> Steps:
         eager: list[Instance] = []
@@ -240,10 +245,11 @@ class Maintenance(Follower):
                 said_at = self._clock()
                 say(f"{len(done)} of {len(eager)} that have the higher priority take part again")
             yield 0
-        log.info("Undrained: %d virtual routers take part again", count)
-        line = f"{count} virtual routers take part again"
+        line = f"{_counted(count, 'virtual router')} {'takes' if count == 1 else 'take'} part again"
+        log.info("Undrained: %s", line)
         if eager:
-            line += f"; {len(eager)} of them have the higher priority, and become master"
+            takes = "takes" if len(eager) == 1 else "take"
+            line += f"; {len(eager)} with a higher priority than the master's {takes} over"
         return True, [line], {"released": count, "eager": len(eager)}
 
     def _wait(self, pace: Pace, instance: Instance) -> Generator[int, None, None]:
@@ -411,7 +417,12 @@ class Maintenance(Follower):
     def stop(self) -> None:
         self._break_off("the daemon stops")
         self._forget_ends()
-        self._erase()
+        if not self._is_followed():
+            self._erase()
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _were(count: int) -> str:
