@@ -159,7 +159,7 @@ def test_one_that_resigns_is_followed_within_an_advert(lab: Laboratory) -> None:
     # Ended before its time.
     done = tell(ours, "undrain")
     assert done.stdout == (
-        "1 virtual routers take part again; 1 of them have the higher priority, and become master\n"
+        "1 virtual router takes part again; 1 with a higher priority than the master's takes over\n"
     )
     wait_master(ours, "VI_1")
     assert tell(ours, "resign", "VI_3").returncode == 4
