@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from fastvrrp.daemon.background import AlreadyRunning, PidFile, leave_terminal
 from fastvrrp.daemon.beat import LOOK
 from fastvrrp.daemon.child import TAKEN, Child, Stderr
+from fastvrrp.daemon.control import Control
 from fastvrrp.daemon.failures import MACHINE_FAILED, explain
 from fastvrrp.daemon.launch import Launch
 from fastvrrp.daemon.logs import Process, destination, set_up
@@ -40,6 +41,7 @@ from fastvrrp.daemon.orders import (
     Go,
     Named,
     Order,
+    Progress,
     Read,
     Started,
     StartWard,
@@ -52,6 +54,7 @@ from fastvrrp.daemon.orders import (
     WardSaid,
     WardStarted,
 )
+from fastvrrp.observe.files import Files
 
 if TYPE_CHECKING:
     from fastvrrp.daemon.background import Caller
@@ -89,7 +92,7 @@ class Supervisor:
         self._wards: dict[str, Child] = {}
         self._closing: dict[str, StartWard | None] = {}
         """Wards that were closed and have not ended; and with what they are to be there again."""
-        self._orders: dict[int, Callable[[Answer], object]] = {}
+        self._orders: dict[int, tuple[Callable[[Answer], object], Callable[[str], object]]] = {}
         self._number = 0
         self._read: Read | None = None
         """What the first vrrpd has said; None until then."""
@@ -129,14 +132,19 @@ class Supervisor:
         return self._vrrpd.pid
 
     def ask(
-        self, kind: str, arguments: Mapping[str, Any], on_answer: Callable[[Answer], object]
+        self,
+        kind: str,
+        arguments: Mapping[str, Any],
+        on_answer: Callable[[Answer], object],
+        on_line: Callable[[str], object] = lambda _: None,
     ) -> None:
-        """Has vrrpd do something; `on_answer` is called once, also where it cannot or dies."""
+        """Has vrrpd do something; `on_answer` is called once, also where it cannot or dies,
+        `on_line` with each line on how far it is."""
         self._number += 1
         if not self._may_go:
             on_answer(Answer(self._number, False, ("the daemon is not ready",)))
             return
-        self._orders[self._number] = on_answer
+        self._orders[self._number] = on_answer, on_line
         self._say(Order(self._number, kind, dict(arguments)))
 
     # --- vrrpd ------------------------------------------------------------------------------------
@@ -170,9 +178,11 @@ class Supervisor:
             case CloseWard(name, limit):
                 self._close_ward(name, limit)
             case Answer(number):
-                on_answer = self._orders.pop(number, None)
-                if on_answer is not None:
-                    on_answer(message)
+                if number in self._orders:
+                    self._orders.pop(number)[0](message)
+            case Progress(number, line):
+                if number in self._orders:
+                    self._orders[number][1](line)
             case _:
                 self._take_news(message)
 
@@ -217,13 +227,23 @@ class Supervisor:
             enter(read.namespace)
         self._held.enter_context(PidFile(Path(read.pid_file)))
         self._held.enter_context(set_up(destination(self._launch, read.idents), Process.PARENT))
+        self._open_control(Path(read.pid_file))
         # It could not be said when it was so: there was no log.
         log.info("Starting %s child process, pid=%d", self._vrrpd.title, self._vrrpd.pid)
+
+    def _open_control(self, pid_file: Path) -> None:
+        control = Control(self.loop, Files.beside(pid_file).control, self.ask)
+        try:
+            control.open()
+        except OSError as error:
+            log.error("There is no control socket: %s", explain(error))
+        else:
+            self._held.callback(control.close)
 
     def _on_vrrpd_end(self, pid: int, status: int) -> None:
         was_going, self._may_go = self._may_go, False
         orders, self._orders = self._orders, {}
-        for number, on_answer in orders.items():
+        for number, (on_answer, _) in orders.items():
             on_answer(Answer(number, False, ("the daemon ended before it could answer",)))
         if self._has_started and not self._is_stopping:
             log.error("%s child process(%d) died: Respawning", self._vrrpd.title, pid)

@@ -27,7 +27,7 @@ from fastvrrp._engine import Engine, Note
 from fastvrrp._rtnetlink import count_in
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
-from fastvrrp.daemon import dumping
+from fastvrrp.daemon import dumping, requests
 from fastvrrp.daemon.checking import Checking
 from fastvrrp.daemon.dumping import Dumping
 from fastvrrp.daemon.exporting import Exporting
@@ -50,6 +50,7 @@ from fastvrrp.vrrp.apart import Apart
 from fastvrrp.vrrp.filtering import Filter
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.keys import Keys
+from fastvrrp.vrrp.maintenance import Maintenance
 from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
@@ -195,10 +196,22 @@ class Vrrpd:
             tracking.counts,
             options,
         )
+        maintenance = Maintenance(
+            self._loop,
+            self._engine,
+            self._table,
+            self._roster,
+            self._groups,
+            clock,
+            self._driver.settle,
+            shown.maintenance,
+            lambda: parent.keeps_wards,
+        )
         self._followers: tuple[Follower, ...] = (
             self._umask,
             tracking,
             self._groups,
+            maintenance,
             Keys(self._engine, self._roster),
             UnknownVrids(self._engine, places.called),
             ReceiveBuffers(self._roster, places.resize),
@@ -241,6 +254,7 @@ class Vrrpd:
         )
         self._reloads = Reloads(self._loop, str(path), config_id, self._running, options)
         self._reload_times.reload = self._reloads.request
+        requests.register(parent.orders, self._reloads, maintenance)
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None
