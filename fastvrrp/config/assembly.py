@@ -24,6 +24,7 @@ from fastvrrp.config.checks import Claims
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import AT_TOP_ROWS, Defaults
 from fastvrrp.config.garp_groups import GarpGroups
+from fastvrrp.config.namespaces import Namespaces
 from fastvrrp.config.references import GIVEN_BY, STATIC, References
 from fastvrrp.config.script_checks import ScriptChecks
 from fastvrrp.config.server_groups import VirtualServers
@@ -58,9 +59,10 @@ class _Builders:
         trackers: Mapping[tuple[Tracker, str], object],
         servers: VirtualServers,
         left_out: Container[Entry],
+        namespaces: Namespaces,
         complaints: Complaints,
     ) -> None:
-        self.known = dict(defaults.written)
+        self.known = (dict(defaults.written), defaults.top.text("net_namespace"))
         self.names = VmacNames(defaults.text("vmac_prefix") or "", vmac_names)
         self.users = ScriptUsers.of(defaults)
         self.notifications = NotificationBuilder(
@@ -70,7 +72,9 @@ class _Builders:
             defaults.command("notify_split_brain"),
         )
         self.rules = RuleBuilder()
-        self.routers = Builder(defaults, self.names, self.notifications, self.rules, complaints)
+        self.routers = Builder(
+            defaults, self.names, self.notifications, self.rules, namespaces, complaints
+        )
         self.interface = defaults.text("default_interface") or ""
         checkers = CheckerBuilder(
             self.users, defaults.is_on("checker_log_all_failures"), trackers, left_out
@@ -90,7 +94,8 @@ class Assembly:
         self._vmac_names = vmac_names
         self._complaints = complaints
         self._claims = Claims(complaints)
-        self._references = References(complaints)
+        self._namespaces = Namespaces(defaults.is_own_namespace, complaints)
+        self._references = References(complaints, self._namespaces)
         self._drafts: list[Draft] = []
         self._garp_groups: list[GarpGroup] = []
         self._linkbeat: list[LinkbeatInterface] = []
@@ -128,6 +133,7 @@ class Assembly:
             self._references.trackers,
             self._server_checks,
             self._checker_checks.left_out,
+            self._namespaces,
             self._complaints,
         )
 
@@ -140,7 +146,8 @@ class Assembly:
         if not self._has_built:
             return None
         builders = self._builders
-        if builders.names.chose_too_early or self._defaults.written != builders.known:
+        known = (self._defaults.written, self._defaults.top.text("net_namespace"))
+        if builders.names.chose_too_early or known != builders.known:
             return frozenset(builders.names.written)
         return None
 

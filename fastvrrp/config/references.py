@@ -24,6 +24,7 @@ from fastvrrp.config.building.tracking import (
     track_script,
 )
 from fastvrrp.config.complaints import Complaints
+from fastvrrp.config.namespaces import Namespaces
 from fastvrrp.config.options import Options
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tracking import Reference
@@ -108,6 +109,7 @@ class References:
     """Everything named and used so far."""
 
     complaints: Complaints
+    namespaces: Namespaces
     _namespaces: dict[str, str] = field(default_factory=dict)
     """Of instances that are in another network namespace than the daemon's."""
     _instances: dict[str, str] = field(default_factory=dict)
@@ -185,7 +187,7 @@ class References:
         self._instances[name] = router.interface if router.tracks_interface else ""
         if router.namespace is not None:
             self._namespaces[name] = router.namespace
-        tracked = _tracked(entry)
+        tracked = self._tracked(entry, router.namespace)
         if tracked:
             self._uses.append(_Uses(name, tracked, self._missing(tracked), draft))
 
@@ -197,7 +199,7 @@ class References:
         written = {
             inner.keyword.name: inner.value for inner in entry.entries if inner.value is not None
         }
-        tracked = _tracked(entry)
+        tracked = self._tracked(entry, None)
         group = _Group(
             entry.statement,
             _members(entry),
@@ -269,6 +271,23 @@ class References:
     def static(self, keyword: str) -> Iterable[StaticThing]:
         """Static addresses, routes or rules, after `resolve`."""
         return [thing for thing, _ in self._static.get(keyword, ())]
+
+    def _tracked(self, entry: Entry, home: str | None) -> list[Use]:
+        """What an instance or a sync group in a network namespace tracks, and where."""
+        uses = []
+        for inner in entry.entries:
+            if inner.keyword.name not in USED_BY:
+                continue
+            for value, statement in inner.items:
+                if not isinstance(value, Reference):
+                    continue
+                place = self.namespaces.of_tracked(value.namespace, home)
+                what = f"{value.name} of {entry.value}"
+                if self.namespaces.has_room(place, statement, len(statement.words) - 1, what):
+                    is_there = place == value.namespace
+                    placed = value if is_there else replace(value, namespace=place)
+                    uses.append((inner.keyword.name, placed, statement))
+        return uses
 
     def _has(self, kind: Tracker, name: str) -> bool:
         """Whether such a tracker was given for virtual routers."""
@@ -446,7 +465,8 @@ class References:
             tracked = self._resolved(use)
             is_interface = tracked.kind == Tracker.INTERFACE
             kept: Tracked | None = tracked
-            if is_interface and tracked.name == router.interface:
+            place = router.namespace if tracked.namespace is None else tracked.namespace or None
+            if is_interface and (tracked.name, place) == (router.interface, router.namespace):
                 text = f"is ignored: it is the interface of {name}, which counts already"
                 kept = None
             elif tracked.weight and router.priority == OWNER:
@@ -456,7 +476,9 @@ class References:
                 text = f"has no weight: {name} is in vrrp_sync_group {group.uses.name}"
                 kept = replace(tracked, weight=0)
             elif is_interface and any(
-                tracked.name == other.name and other.kind == Tracker.INTERFACE for other in of_group
+                (tracked.name, place) == (other.name, other.namespace)
+                and other.kind == Tracker.INTERFACE
+                for other in of_group
             ):
                 assert group is not None
                 text = f"is tracked by vrrp_sync_group {group.uses.name} too; remove one of them"
@@ -529,17 +551,6 @@ def _tracker(entry: Entry, users: ScriptUsers) -> AnyTracker | None:
     if kind == Tracker.FILE:
         return track_file(entry)
     return track_process(entry) if kind == Tracker.PROCESS else bfd_instance(entry)
-
-
-def _tracked(entry: Entry) -> list[Use]:
-    """What an instance or a sync group tracks."""
-    return [
-        (inner.keyword.name, value, statement)
-        for inner in entry.entries
-        if inner.keyword.name in USED_BY
-        for value, statement in inner.items
-        if isinstance(value, Reference)
-    ]
 
 
 def _members(entry: Entry) -> list[Member]:

@@ -16,6 +16,9 @@ from fastvrrp.model.routes import Route, Rule
 from fastvrrp.model.tracking import Tracked
 from fastvrrp.model.units import SECOND, Address, Family, Mac, Nanoseconds, Secret
 
+MOST_NAMESPACES = 2047
+"""Network namespaces in which one daemon can be, beside its own (ext/sockets.pyx)."""
+
 
 class State(IntEnum):
     """State of a virtual router; the numbers are those of keepalived's dumps."""

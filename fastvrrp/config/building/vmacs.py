@@ -137,7 +137,7 @@ class VmacBuilder:
     ) -> str:
         """The name that was written, where it can be had, or one that is chosen."""
         fault = ""
-        place = _namespace(written)
+        place = written.namespace
         if name is not None and name == interface:
             fault = f"is the interface of {written.name} itself"
         elif name is not None and self._names.owner(name, place) not in (None, written.name):
@@ -183,7 +183,7 @@ class VmacBuilder:
                 name = by_mac.get((link, mac))
                 if name is None:
                     name = self._names.choose(
-                        vrid, is_ipv6, written.name, _namespace(written), self._address_prefix
+                        vrid, is_ipv6, written.name, written.namespace, self._address_prefix
                     )
                     by_mac[link, mac] = name
                 made[link, address.family] = AddressVmac(name, link, address.family, mac)
@@ -194,9 +194,3 @@ def _mac(given: bytes | None, is_ipv6: bool, vrid: int) -> bytes:
     """Six bytes; of five that were given, or none, the VRID is the last one."""
     start = given or (VMAC_IPV6 if is_ipv6 else VMAC_IPV4)
     return (start + bytes((vrid,)))[:6]
-
-
-def _namespace(written: Written) -> str | None:
-    """The network namespace of an instance, which its VMACs are in too."""
-    entry = written.last.get("net_namespace")
-    return entry.value if entry is not None and isinstance(entry.value, str) else None
