@@ -37,13 +37,16 @@ from fastvrrp.model import (
     Configuration,
     GarpGroup,
     GlobalDefinitions,
+    InstanceOptions,
     InterfaceDelay,
     LinkbeatInterface,
     Route,
     Rule,
     SyncDaemon,
+    Tracked,
     Tracker,
     VirtualAddress,
+    VirtualRouter,
     VirtualServer,
     VirtualServerGroup,
 )
@@ -155,17 +158,13 @@ class Assembly:
         """The whole, at the end of the file."""
         references = self._references
         tracked = references.resolve()
+        telling: dict[InstanceOptions, InstanceOptions] = {}
         addresses, routes, rules = (references.static(keyword) for keyword in STATIC)
         groups = self._server_groups()
         return Configuration(
             definitions=self._definitions(),
             virtual_routers=tuple(
-                [
-                    replace(draft.router, tracked=tracked[draft.router.name])
-                    if draft.router.name in tracked
-                    else draft.router
-                    for draft in self._drafts
-                ]
+                [self._finished(draft.router, tracked, telling) for draft in self._drafts]
             ),
             sync_groups=references.sync_groups(),
             track_scripts=references.scripts(),
@@ -183,6 +182,26 @@ class Assembly:
             virtual_servers=self._virtual_servers(groups),
             tls_client=tls_client(self._tls, self._complaints),
         )
+
+    def _finished(
+        self,
+        router: VirtualRouter,
+        tracked: Mapping[str, tuple[Tracked, ...]],
+        telling: dict[InstanceOptions, InstanceOptions],
+    ) -> VirtualRouter:
+        """A virtual router with what only the end of the file tells; `telling` are options of those
+        whose priorities their groups want told, by those that they would have."""
+        if router.name in tracked:
+            router = replace(router, tracked=tracked[router.name])
+        is_told = self._references.tells_priorities(router.name)
+        if is_told is None or is_told == router.notifications.says_priority_changes:
+            return router
+        options = telling.get(router.options)
+        if options is None:
+            told = replace(router.options.notifications, says_priority_changes=is_told)
+            options = replace(router.options, notifications=told)
+            options = telling.setdefault(router.options, options)
+        return replace(router, options=options)
 
     def _take_instance(self, entry: Entry) -> None:
         if entry.value is None or not self._claims.name(entry):

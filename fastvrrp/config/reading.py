@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fastvrrp.config.assembly import Assembly
 from fastvrrp.config.complaints import Complaint, Complaints, Severity
 from fastvrrp.config.definitions import Defaults
+from fastvrrp.config.iproute_names import look_in
 from fastvrrp.config.lines import Lines
 from fastvrrp.config.source import SourceError
 from fastvrrp.config.statement import Whole
@@ -93,11 +94,14 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
         return Reading(Configuration(), complaints.in_order()), None
     assembly = Assembly(defaults, foreknown.vmac_names, complaints)
     tree = Tree(statements, TOP.rows, complaints)
+    look_in(*_iproute_directories(defaults))
     for entry in tree:
         assembly.take(entry)
         seed = defaults.written.get("random_seed")
         if entry.keyword.name == "global_defs" and isinstance(seed, int):
             lines.seed(seed)
+        if entry.keyword.name == "global_defs":
+            look_in(*_iproute_directories(defaults))
     configuration = assembly.configuration()
     has_insecure_scripts = assembly.check_scripts(tree.notifying)
     reading = Reading(
@@ -107,3 +111,7 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
     if learned is None:
         return reading, None
     return reading, _Foreknown(foreknown.config_id, foreknown.seed, defaults, learned)
+
+
+def _iproute_directories(defaults: Defaults) -> tuple[str | None, str | None]:
+    return defaults.text("iproute_usr_dir"), defaults.text("iproute_etc_dir")

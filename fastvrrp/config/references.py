@@ -123,6 +123,10 @@ class References:
     _track_members: dict[str, list[str]] = field(default_factory=dict)
     """Those of them that exist."""
     _groups: dict[str, _Group] = field(default_factory=dict)
+    _told_by_groups: dict[str, bool] = field(default_factory=dict)
+    """Whether members of groups are to tell of changes of their priorities."""
+    _tell_themselves: set[str] = field(default_factory=set)
+    """Instances that say whether theirs are to be told."""
     _uses: list[_Uses] = field(default_factory=list)
     _static: dict[str, list[tuple[StaticThing, Statement]]] = field(default_factory=dict)
     _too_early: set[Statement] = field(default_factory=set)
@@ -187,6 +191,8 @@ class References:
         self._instances[name] = router.interface if router.tracks_interface else ""
         if router.namespace is not None:
             self._namespaces[name] = router.namespace
+        if any(inner.keyword.name == "notify_priority_changes" for inner in entry.entries):
+            self._tell_themselves.add(name)
         tracked = self._tracked(entry, router.namespace)
         if tracked:
             self._uses.append(_Uses(name, tracked, self._missing(tracked), draft))
@@ -220,6 +226,8 @@ class References:
             known = self._known_uses(group.uses)
             self._check_own_interfaces(group, known)
             group.tracked = tuple([self._resolved(use) for use in known])
+            wanted = group.notifications.says_priority_changes
+            self._told_by_groups.update(dict.fromkeys(group.names, wanted))
         for uses in self._uses:
             assert uses.draft is not None
             known = self._known_uses(uses)
@@ -243,6 +251,11 @@ class References:
             for name, group in self._groups.items()
             if group.names
         )
+
+    def tells_priorities(self, name: str) -> bool | None:
+        """Whether the priorities of an instance are told, where its group decides; after
+        `resolve`."""
+        return None if name in self._tell_themselves else self._told_by_groups.get(name)
 
     def track_groups(self) -> tuple[TrackGroup, ...]:
         """Track groups that have members, after `resolve`."""

@@ -49,8 +49,7 @@ def text(priority: int, family: int, mode: str, number: int) -> str:
 
 @pytest.mark.parametrize("mode", ["multicast", "unicast"])
 @pytest.mark.parametrize("family", [4, 6])
-@pytest.mark.parametrize("other", [Fastvrrp, Keepalived])
-def test_an_election_in_a_vrf(lab: Laboratory, family: int, mode: str, other: type[Daemon]) -> None:
+def test_an_election_with_keepalived_in_a_vrf(lab: Laboratory, family: int, mode: str) -> None:
     vip = "10.0.0.100" if family == 4 else "fd00::100"
     first, second = lab.router("first"), lab.router("second")
     lab.connect(first, second)
