@@ -106,7 +106,7 @@ class Ipvlan:
     """`use_ipvlan`: an ipvlan instead of a VMAC."""
 
     address: Address | None = None
-    """Its own, which adverts leave with. None is its link-local address (IPv6)."""
+    """Its own, which adverts leave with. None is its link-local address (IPv6), or none (IPv4)."""
     prefixlen: int = 0
     mode: IpvlanMode = IpvlanMode.BRIDGE
 

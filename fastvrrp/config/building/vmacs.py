@@ -99,9 +99,14 @@ class VmacBuilder:
         given = options.get("address")
         address, prefixlen = given if isinstance(given, tuple) else (None, 0)
         is_ipv6 = written.family == AF_INET6
-        if address is None and not is_ipv6:
-            self._leave_out(entry, written.name, "needs an address, which its adverts leave with")
-            return NO_LINKS
+        if address is None and not is_ipv6 and written.source is None:
+            self._complaints.warning(
+                entry.statement,
+                0,
+                f"use_ipvlan of {written.name} has no address for its adverts, which is a fault;"
+                " write use_ipvlan ADDRESS",
+                is_ours=True,
+            )
         if address is not None and (len(address) == IPV6_LENGTH) != is_ipv6:
             self._leave_out(entry, written.name, "has an address of the other family")
             return NO_LINKS
