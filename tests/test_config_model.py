@@ -232,3 +232,28 @@ def test_ports_of_real_servers(tmp_path: FilePath, lines: str, ports: tuple[int,
     text += " real_server 192.0.2.2 81 {\n }\n real_server 192.0.2.3 {\n }\n}\n"
     (server,) = model_of_text(tmp_path, text).virtual_servers
     assert tuple(real.port for real in server.real_servers) == ports
+
+
+@pytest.mark.keywords("vrrp_instance/debug")
+def test_a_level_of_debugging_is_taken_without_a_word(tmp_path: FilePath) -> None:
+    """Nothing has such levels here; keepalived has words for one part of it, if it was built so."""
+    path = tmp_path / "x.conf"
+    path.write_text(FRAMES["vrrp_instance",].format(" debug 3"))
+    reading = read(str(path))
+    assert not reading.complaints
+    assert reading.configuration.virtual_routers[0].options.debug == 3
+
+
+@pytest.mark.keywords("global_defs/random_seed")
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_seed_makes_the_same_numbers(tmp_path: FilePath, seed: int) -> None:
+    def numbers(head: str) -> list[int]:
+        path = tmp_path / "x.conf"
+        lines = f" priority ${{_RANDOM 1 250}}\n kernel_rx_buf_size ${{_RANDOM 1 {2**20}}}"
+        path.write_text(head + FRAMES["vrrp_instance",].format(lines))
+        [router] = read(str(path)).configuration.virtual_routers
+        return [router.priority, router.options.receive_buffer or 0]
+
+    head = f"global_defs {{\n random_seed {seed}\n}}\n"
+    assert numbers(head) == numbers(head)
+    assert numbers(head) != numbers(head.replace(f"seed {seed}", f"seed {seed + 10}"))

@@ -131,3 +131,29 @@ def test_values_are_in_the_kernels_units(tmp_path: Path) -> None:
     (hop,) = flagged.next_hops
     assert hop.encapsulation is not None
     assert hop.encapsulation.flags == 16
+
+
+@pytest.mark.keywords("global_defs/iproute_usr_dir iproute_etc_dir")
+@pytest.mark.parametrize("is_first", [True, False])
+def test_names_are_looked_up_where_it_is_written(tmp_path: Path, is_first: bool) -> None:
+    """Also where that is written after them, and no longer for the next file."""
+    for folder, tables in (("usr", "7 blue\n8 red\n"), ("etc", "9 red\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "rt_tables").write_text(tables)
+    (tmp_path / "etc" / "rt_protos.d").mkdir()
+    (tmp_path / "etc" / "rt_protos.d" / "ours.conf").write_text("0xb5 ours\n")
+    places = f"iproute_usr_dir {tmp_path}/usr\niproute_etc_dir {tmp_path}/etc"
+    text = (
+        f"{ROUTE} table blue protocol ours no_track",
+        "10.2.0.0/16 dev eth0 table red",
+        "10.3.0.0/16 dev eth0 table main",
+    )
+    both = [f"global_defs {{\n{places}\n}}\n", "static_routes {\n" + "\n".join(text) + "\n}\n"]
+    path = tmp_path / "keepalived.conf"
+    path.write_text("".join(both if is_first else reversed(both)))
+    found = read(str(path))
+    assert not found.complaints
+    assert [route.table for route in found.configuration.static_routes] == [7, 9, 254]
+    assert found.configuration.static_routes[0].protocol == 0xB5
+    path.write_text(both[1])
+    assert "is no routing table" in read(str(path)).complaints[0].text

@@ -540,3 +540,29 @@ def test_keepalived_is_a_peer_of_an_instance_in_a_namespace(lab: Laboratory) -> 
     assert daemon.stop() == 0
     wait_holder(peer, red)
     keepalived.stop()
+
+
+@pytest.mark.keywords("vrrp_instance/net_namespace")
+def test_a_name_of_the_daemon_s_own_namespace_is_no_other_place(lab: Laboratory) -> None:
+    """Also one that it is given while the daemon runs: a reload finds out."""
+    home, peer = lab.router("home"), lab.router("peer")
+    lab.connect(home, peer)
+    daemon = Fastvrrp(home, instance("V", home)).start()
+    wait_state(daemon, MASTER, "V")
+    assert home.holds("10.0.0.100")
+    late = f"{home.namespace}-late"
+    text = instance("V", home).replace(home.namespace, late)
+    reload(daemon, text, "Reloaded")
+    daemon.wait_log(f"(V) network namespace {late} does not exist")
+    pid = str(daemon.processes[0].pid)
+    subprocess.run(["ip", "netns", "attach", late, pid], check=True)
+    try:
+        daemon.wait_log(f"{late} cannot be used: it is the daemon's own")
+        assert not home.holds("10.0.0.100")
+        reload(daemon, text, "Reloaded")
+        wait_state(daemon, MASTER, "V")
+        wait_until(lambda: home.holds("10.0.0.100"), what="the address")
+        assert daemon.stop() == 0
+        assert "Traceback" not in daemon.log()
+    finally:
+        subprocess.run(["ip", "netns", "del", late], check=True)

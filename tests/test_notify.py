@@ -202,6 +202,46 @@ def test_changes_of_priorities_are_told_to_fifos(lab: Laboratory) -> None:
     ]
 
 
+PRIORITIES = "notify_priority_changes"
+
+
+@needs("track_file")
+@pytest.mark.keywords("vrrp_sync_group/notify_priority_changes")
+@pytest.mark.parametrize(
+    ("of_all", "of_group", "own", "tells"),
+    [
+        ("", f"{PRIORITIES} yes", "", True),
+        ("", f"{PRIORITIES} yes", f"{PRIORITIES} no", False),
+        (f"vrrp_{PRIORITIES} yes", f"{PRIORITIES} no", "", False),
+        ("", "", "", False),
+    ],
+)
+def test_changes_of_priorities_of_a_group_are_told_as_under_keepalived(
+    lab: Laboratory, of_all: str, of_group: str, own: str, tells: bool
+) -> None:
+    """A group speaks for those of its members that do not say it themselves."""
+    witnesses = both(lab)
+    conf = definitions(of_all) + "track_file t {\n  file {folder}/number\n  weight 1\n}\n"
+    conf += (
+        "vrrp_sync_group G {\n  group {\n    A\n    B\n  }\n  track_file {\n    t\n  }\n"
+        f"  {of_group}\n}}\n"
+    )
+    conf += instance("A", 1, "notify_priority_changes yes")
+    conf += instance("B", 2, own)
+
+    def write(number: int, witness: Witness) -> None:
+        (witness.folder / "number").write_text(f"{number}\n")
+
+    for witness in witnesses:
+        write(0, witness)
+    lead(witnesses, lambda each: each.start(conf), 6, 0)
+    lead(witnesses, lambda each: write(-20, each), 7 + tells, 0)
+    lead(witnesses, stop, 10 + tells, 0)
+    theirs, ours = witnesses
+    assert by_name(ours.told()) == by_name(theirs.told())
+    assert ('INSTANCE "B" MASTER_PRIORITY 180' in ours.told()) == tells
+
+
 @needs("vrrp_sync_group")
 @pytest.mark.keywords(
     "vrrp_sync_group/notify_master",

@@ -32,26 +32,38 @@ RELOADED: dict[type[Daemon], str] = {Keepalived: "Reload complete", Fastvrrp: "R
 GROUP = pytest.mark.xdist_group("routes")
 
 
-def words(block: str, known: Iterable[str], *texts: str) -> list[str]:
-    """The options of a block that stand in some texts."""
-    written = {word for text in texts for word in text.split()}
-    return [f"{block}/{word}" for word in known if word in written]
+def options(known: Iterable[str], *texts: str) -> set[str]:
+    """The options that stand in some texts."""
+    return {word for text in texts for word in text.split()} & set(known)
 
 
-BLOCKS = ("static_ipaddress", "static_routes", "static_rules")
 SHOWN = (
-    *words("virtual_routes", ROUTE_OPTIONS, ROUTES_4, ROUTES_6),
-    *words("virtual_rules", RULE_OPTIONS, RULES_4, RULES_6),
-    *words("virtual_ipaddress", OPTION_NAMES, ADDRESSES_4, ADDRESSES_6),
-    *words("virtual_ipaddress_excluded", OPTION_NAMES, EXCLUDED),
-    *words("static_ipaddress", OPTION_NAMES, STATIC),
-    *words("static_routes", ROUTE_OPTIONS, STATIC),
-    *words("static_rules", RULE_OPTIONS, STATIC),
-    *(f"At the top/{name}" for name in (*BLOCKS, "track_group")),
+    "virtual_routes/unicast local anycast multicast throw unreachable prohibit blackhole "
+    "nexthop onlink inet6 append add prepend no_track mtu hoplimit advmss reordering "
+    "window cwnd ssthresh initcwnd initrwnd quickack fastopen_no_cookie rtt rttvar "
+    "rto_min via gw src dev oif table protocol scope tos dsfield realms metric priority "
+    "preference expires weight congctl features encap ip ip6 id dst ttl tc to pref "
+    "ttl-propagate from",
+    "virtual_rules/inet6 not l3mdev no_track unreachable blackhole prohibit nop from to "
+    "iif oif dev table lookup tos dsfield realms protocol suppress_ifgroup priority "
+    "preference order goto tunnel-id suppress_prefixlength ipproto type uidrange sport "
+    "dport fwmark",
+    "virtual_ipaddress/noprefixroute brd label dev preferred_lft scope no_track",
+    "virtual_ipaddress_excluded/home -nodad mngtmpaddr noprefixroute autojoin dev preferred_lft",
+    "static_ipaddress/home -nodad mngtmpaddr noprefixroute autojoin brd label dev "
+    "preferred_lft scope no_track track_group",
+    "static_routes/blackhole brd nexthop onlink append no_track mtu hoplimit advmss "
+    "reordering window cwnd ssthresh initcwnd initrwnd fastopen_no_cookie rtt rttvar "
+    "rto_min via dev oif table scope tos realms priority preference weight track_group "
+    "features to from",
+    "static_rules/no_track blackhole from to iif oif dev table tos realms priority "
+    "preference track_group uidrange fwmark",
+    "At the top/static_ipaddress static_routes static_rules track_group",
     "track_group/group",
-    *("vrrp_instance/virtual_routes", "vrrp_instance/virtual_rules"),
+    "vrrp_instance/virtual_routes virtual_rules",
     "global_defs/default_interface",
 )
+"""As markers have it: the words behind the last slash have what is before it in common."""
 
 
 @dataclass
@@ -128,3 +140,20 @@ def test_nothing_is_refused_and_nothing_goes_wrong(histories: tuple[History, His
     assert "Traceback" not in histories[1].log
     assert len(histories[1].pictures["master"]["routes"]) > 50
     assert len(histories[1].pictures["master"]["rules"]) > 40
+
+
+@pytest.mark.parametrize(
+    ("block", "written"),
+    [
+        ("virtual_routes", options(ROUTE_OPTIONS, ROUTES_4, ROUTES_6)),
+        ("virtual_rules", options(RULE_OPTIONS, RULES_4, RULES_6)),
+        ("virtual_ipaddress", options(OPTION_NAMES, ADDRESSES_4, ADDRESSES_6)),
+        ("virtual_ipaddress_excluded", options(OPTION_NAMES, EXCLUDED)),
+        ("static_ipaddress", options(OPTION_NAMES, STATIC)),
+        ("static_routes", options(ROUTE_OPTIONS, STATIC)),
+        ("static_rules", options(RULE_OPTIONS, STATIC)),
+    ],
+)
+def test_what_is_compared_is_what_is_said_to_be_shown(block: str, written: set[str]) -> None:
+    [words] = [shown for shown in SHOWN if shown.startswith(f"{block}/")]
+    assert set(words.partition("/")[2].split()) == written

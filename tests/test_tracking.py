@@ -33,6 +33,7 @@ from tracking_pair import (
     "track_file/init_file",
     "At the top/track_file",
     "At the top/vrrp_track_file",
+    "vrrp_track_file/file weight init_file",
 )
 def test_files(both: Callable[[str], Both], tmp_path: Path) -> None:
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
@@ -207,3 +208,44 @@ def test_a_group_may_share_what_its_members_track(
     wait_speaking(side, {1: 105, 2: 100, 3: 105})
     assert side.daemon.stop() == 0
     assert "Traceback" not in side.daemon.log()
+
+
+@pytest.mark.keywords("vrrp_sync_group/sync_group_tracking_weight")
+def test_members_of_a_group_may_have_weights_of_their_own(
+    both: Callable[[str], Both], tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("3")
+    pair = both(
+        f"track_file file {{\n file {file}\n}}\n"
+        "vrrp_sync_group G {\n group {\nV1\nV2\n }\n sync_group_tracking_weight\n}\n"
+        + instance(1, tracks("track_file", "file weight 1"))
+        + instance(2, tracks("track_file", "file weight -2"))
+        + instance(3)
+    )
+    pair.expect({1: 103, 2: 94, 3: 100})
+    file.write_text("-5")
+    pair.expect({1: 95, 2: 110, 3: 100})
+
+
+@pytest.mark.keywords("vrrp_sync_group/track_process")
+def test_a_process_that_a_group_tracks_counts_for_every_member(
+    ours: Callable[[str], Side], tmp_path: Path
+) -> None:
+    name = f"fv{tmp_path.name[-8:]}{next(itertools.count())}"
+    path = tmp_path / name
+    path.write_bytes(Path("/bin/sleep").read_bytes())
+    path.chmod(0o755)
+    side = ours(
+        f"vrrp_track_process one {{\n process {name}\n weight 7\n}}\n"
+        "vrrp_sync_group G {\n group {\nV1\nV2\n }\n track_process {\none\n }\n}\n"
+        + instance(1)
+        + instance(2)
+        + instance(3)
+    )
+    wait_speaking(side, {1: 100, 2: 100, 3: 100})
+    running = side.router.start_daemon([str(path), "1000"], (tmp_path / "log").open("wb"))
+    wait_speaking(side, {1: 107, 2: 107, 3: 100})
+    running.kill()
+    wait_speaking(side, {1: 100, 2: 100, 3: 100})
+    assert side.daemon.stop() == 0

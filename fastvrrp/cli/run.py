@@ -260,7 +260,10 @@ def missing_interfaces(configuration: Configuration) -> list[str]:
         f"interface {each.name} that {user} tracks"
         for user, namespace, tracked in users
         for each in tracked
-        if each.kind == Tracker.INTERFACE and not known.has(each.name, each.namespace or namespace)
+        if each.kind == Tracker.INTERFACE
+        and not known.has(
+            each.name, namespace if each.namespace is None else each.namespace or None
+        )
     ]
 
 

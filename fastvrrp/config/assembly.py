@@ -24,6 +24,7 @@ from fastvrrp.config.checks import Claims
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import AT_TOP_ROWS, Defaults
 from fastvrrp.config.garp_groups import GarpGroups
+from fastvrrp.config.namespaces import Namespaces
 from fastvrrp.config.references import GIVEN_BY, STATIC, References
 from fastvrrp.config.script_checks import ScriptChecks
 from fastvrrp.config.server_groups import VirtualServers
@@ -36,13 +37,16 @@ from fastvrrp.model import (
     Configuration,
     GarpGroup,
     GlobalDefinitions,
+    InstanceOptions,
     InterfaceDelay,
     LinkbeatInterface,
     Route,
     Rule,
     SyncDaemon,
+    Tracked,
     Tracker,
     VirtualAddress,
+    VirtualRouter,
     VirtualServer,
     VirtualServerGroup,
 )
@@ -58,9 +62,10 @@ class _Builders:
         trackers: Mapping[tuple[Tracker, str], object],
         servers: VirtualServers,
         left_out: Container[Entry],
+        namespaces: Namespaces,
         complaints: Complaints,
     ) -> None:
-        self.known = dict(defaults.written)
+        self.known = (dict(defaults.written), defaults.top.text("net_namespace"))
         self.names = VmacNames(defaults.text("vmac_prefix") or "", vmac_names)
         self.users = ScriptUsers.of(defaults)
         self.notifications = NotificationBuilder(
@@ -70,7 +75,9 @@ class _Builders:
             defaults.command("notify_split_brain"),
         )
         self.rules = RuleBuilder()
-        self.routers = Builder(defaults, self.names, self.notifications, self.rules, complaints)
+        self.routers = Builder(
+            defaults, self.names, self.notifications, self.rules, namespaces, complaints
+        )
         self.interface = defaults.text("default_interface") or ""
         checkers = CheckerBuilder(
             self.users, defaults.is_on("checker_log_all_failures"), trackers, left_out
@@ -90,7 +97,8 @@ class Assembly:
         self._vmac_names = vmac_names
         self._complaints = complaints
         self._claims = Claims(complaints)
-        self._references = References(complaints)
+        self._namespaces = Namespaces(defaults.is_own_namespace, complaints)
+        self._references = References(complaints, self._namespaces)
         self._drafts: list[Draft] = []
         self._garp_groups: list[GarpGroup] = []
         self._linkbeat: list[LinkbeatInterface] = []
@@ -128,6 +136,7 @@ class Assembly:
             self._references.trackers,
             self._server_checks,
             self._checker_checks.left_out,
+            self._namespaces,
             self._complaints,
         )
 
@@ -140,7 +149,8 @@ class Assembly:
         if not self._has_built:
             return None
         builders = self._builders
-        if builders.names.chose_too_early or self._defaults.written != builders.known:
+        known = (self._defaults.written, self._defaults.top.text("net_namespace"))
+        if builders.names.chose_too_early or known != builders.known:
             return frozenset(builders.names.written)
         return None
 
@@ -148,17 +158,13 @@ class Assembly:
         """The whole, at the end of the file."""
         references = self._references
         tracked = references.resolve()
+        telling: dict[InstanceOptions, InstanceOptions] = {}
         addresses, routes, rules = (references.static(keyword) for keyword in STATIC)
         groups = self._server_groups()
         return Configuration(
             definitions=self._definitions(),
             virtual_routers=tuple(
-                [
-                    replace(draft.router, tracked=tracked[draft.router.name])
-                    if draft.router.name in tracked
-                    else draft.router
-                    for draft in self._drafts
-                ]
+                [self._finished(draft.router, tracked, telling) for draft in self._drafts]
             ),
             sync_groups=references.sync_groups(),
             track_scripts=references.scripts(),
@@ -176,6 +182,26 @@ class Assembly:
             virtual_servers=self._virtual_servers(groups),
             tls_client=tls_client(self._tls, self._complaints),
         )
+
+    def _finished(
+        self,
+        router: VirtualRouter,
+        tracked: Mapping[str, tuple[Tracked, ...]],
+        telling: dict[InstanceOptions, InstanceOptions],
+    ) -> VirtualRouter:
+        """A virtual router with what only the end of the file tells; `telling` are options of those
+        whose priorities their groups want told, by those that they would have."""
+        if router.name in tracked:
+            router = replace(router, tracked=tracked[router.name])
+        is_told = self._references.tells_priorities(router.name)
+        if is_told is None or is_told == router.notifications.says_priority_changes:
+            return router
+        options = telling.get(router.options)
+        if options is None:
+            told = replace(router.options.notifications, says_priority_changes=is_told)
+            options = replace(router.options, notifications=told)
+            options = telling.setdefault(router.options, options)
+        return replace(router, options=options)
 
     def _take_instance(self, entry: Entry) -> None:
         if entry.value is None or not self._claims.name(entry):

@@ -17,6 +17,7 @@ from fastvrrp.config.building.vmacs import OwnLinks, VmacBuilder
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import Defaults
 from fastvrrp.config.grammar import ExtraInterfaces
+from fastvrrp.config.namespaces import Namespaces
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.strict import ADVERTS, Compliance
 from fastvrrp.config.tree import Entry
@@ -66,8 +67,10 @@ class Builder:
         names: VmacNames,
         notifications: NotificationBuilder,
         rules: RuleBuilder,
+        namespaces: Namespaces,
         complaints: Complaints,
     ) -> None:
+        self._namespaces = namespaces
         self._vmacs = VmacBuilder(
             names,
             defaults.text("vmac_addr_prefix") or defaults.text("vmac_prefix") or "",
@@ -135,6 +138,9 @@ class Builder:
             return None
         if "net_namespace" in written.attempted and "net_namespace" not in last:
             return None  # it would be on an interface of the same name somewhere else
+        written.namespace = self._namespaces.of_instance(written.text("net_namespace"))
+        if not self._has_room(written):
+            return None
         if len(addresses) > MOST_ADVERTISED_ADDRESSES:
             self._move_excess(name, addresses, excluded)
 
@@ -198,7 +204,7 @@ class Builder:
             written.is_on("v3_checksum_as_v2", self._v3_checksum_as_v2),
             self._announcements_of(written.garp),
             (),
-            self._options_of(instance, last, interval, links),
+            self._options_of(instance, written, interval, links),
         )
         return Draft(
             router,
@@ -207,11 +213,20 @@ class Builder:
         )
 
     def _options_of(
-        self, instance: Entry, last: dict[str, Entry], interval: int, links: OwnLinks
+        self, instance: Entry, written: Written, interval: int, links: OwnLinks
     ) -> InstanceOptions:
-        if not links.has_options and OPTION_KEYWORDS.isdisjoint(last):
+        if not links.has_options and OPTION_KEYWORDS.isdisjoint(written.last):
             return self._no_options
-        return self._options.build(instance.entries, Block.of(instance), interval, links)
+        return self._options.build(
+            instance.entries, Block.of(instance), interval, written.namespace, links
+        )
+
+    def _has_room(self, written: Written) -> bool:
+        """Whether there is room for one more network namespace, if it is in one more."""
+        if written.namespace is None:
+            return True
+        statement = written.last["net_namespace"].statement
+        return self._namespaces.has_room(written.namespace, statement, 1, written.name)
 
     def _is_master(self, last: dict[str, Entry]) -> bool:
         return "state" in last and last["state"].value == State.MASTER

@@ -395,14 +395,14 @@ DAEMON = Table().add(
     Keyword("stats_file_location", One(PATH), "Where statistics go.", since="2.2.8"),
     Keyword("json_file_location", One(PATH), "Where JSON goes.", since="2.2.8"),
     Keyword("json_version", One(Integer(1, 2)), "Version of that JSON.", "1", since="2.2.8"),
-    later(
+    Keyword(
         "iproute_usr_dir",
         One(PATH),
         "Where iproute2 keeps names.",
         since="2.3",
         default="/usr/share/iproute2",
     ),
-    later(
+    Keyword(
         "iproute_etc_dir",
         One(PATH),
         "Where they may be overridden.",

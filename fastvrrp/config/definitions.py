@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from fastvrrp.config.building.block import Block
 from fastvrrp.config.daemon_keywords import AT_TOP
 from fastvrrp.config.grammar import ExtraInterfaces
@@ -17,11 +19,13 @@ AT_TOP_ROWS = {keyword.name: keyword for keyword in AT_TOP}
 class Defaults(Block):
     """Values of `global_defs` by keyword; what is written later wins."""
 
-    __slots__ = ("recipients", "sync_daemon", "top")
+    __slots__ = ("_namespaces", "recipients", "sync_daemon", "top")
 
-    def __init__(self) -> None:
+    def __init__(self, namespaces: Container[str] = ()) -> None:
+        """`namespaces` are names that the daemon's own network namespace has on this machine."""
         assert GLOBAL_ROWS is not None
         super().__init__(GLOBAL_ROWS, ())
+        self._namespaces = namespaces
         self.recipients: dict[str, None] = {}
         """`notification_email`, in order."""
         self.sync_daemon: Statement | None = None
@@ -42,6 +46,10 @@ class Defaults(Block):
                 for words, _ in inner.items:
                     assert isinstance(words, tuple)
                     self.recipients.update(dict.fromkeys(words))
+
+    def is_own_namespace(self, name: str) -> bool:
+        """Whether that is the network namespace in which the daemon itself is."""
+        return name == self.top.text("net_namespace") or name in self._namespaces
 
     def announcements(self) -> Announcements:
         """Defaults of `garp_*`: those of lower priority follow those of becoming master."""

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from fastvrrp.config.arguments import ArgumentError
 
-DIRECTORIES = (Path("/usr/share/iproute2"), Path("/etc/iproute2"))
+USUAL = (Path("/usr/share/iproute2"), Path("/etc/iproute2"))
 """What the distribution brings, and what is written on this machine, which wins."""
+_looked_in = list(USUAL)
 ALWAYS: dict[str, dict[str, int]] = {
     "rt_tables": {"unspec": 0, "default": 253, "main": 254, "local": 255},
     "rt_protos": {"redirect": 1, "kernel": 2, "boot": 3, "static": 4, "ra": 9, "keepalived": 18},
@@ -41,7 +42,7 @@ class IprouteName:
             number = names_of(self._file).get(word)
         if number is None:
             raise ArgumentError(
-                f"is no {self._thing}; write a number, or its name in /etc/iproute2/{self._file}"
+                f"is no {self._thing}; write a number, or its name in {_looked_in[1] / self._file}"
             )
         if not self._least <= number <= self._most:
             raise ArgumentError(f"is outside {self._least}-{self._most}")
@@ -61,11 +62,23 @@ class Realms:
         return self._realm.read(source) << 16 | self._realm.read(target)
 
 
+def look_in(brought: str | None, written: str | None) -> None:
+    """Has names be looked up in these directories from now on (`iproute_usr_dir`,
+    `iproute_etc_dir`); None is the usual one."""
+    wanted = [
+        usual if directory is None else Path(directory)
+        for directory, usual in zip((brought, written), USUAL, strict=True)
+    ]
+    if wanted != _looked_in:
+        _looked_in[:] = wanted
+        names_of.cache_clear()
+
+
 @cache
 def names_of(file: str) -> dict[str, int]:
     """Numbers by name, of the file and of what stands in its directory `FILE.d`."""
     names = dict(ALWAYS[file])
-    for directory in DIRECTORIES:
+    for directory in _looked_in:
         for path in (directory / file, *sorted((directory / f"{file}.d").glob("*.conf"))):
             names.update(_names_in(path))
     return names

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 
 from fastvrrp.config.assembly import Assembly
 from fastvrrp.config.complaints import Complaint, Complaints, Severity
 from fastvrrp.config.definitions import Defaults
+from fastvrrp.config.iproute_names import look_in
 from fastvrrp.config.lines import Lines
 from fastvrrp.config.source import SourceError
 from fastvrrp.config.statement import Whole
@@ -42,18 +44,20 @@ class Reading:
         return all(complaint.is_ours for complaint in self.complaints)
 
 
-def read(path: str, config_id: str | None = None) -> Reading:
+def read(path: str, config_id: str | None = None, own_namespaces: Container[str] = ()) -> Reading:
     """Read a configuration file and what it includes. Never raises for what the file says.
 
     Lines that start with @ID are read where `config_id` (`-i`) is that ID; without one it is the
-    host's name up to its first dot.
+    host's name up to its first dot. `own_namespaces` are names of the network namespace in which
+    the daemon is; an instance that names one of them names no other place.
 
     Collection of cycles is put off meanwhile: a reading makes many objects and no cycles.
     """
     collects = gc.isenabled()
     gc.disable()
     try:
-        return _read(path, config_id or os.uname().nodename.partition(".")[0])
+        identity = config_id or os.uname().nodename.partition(".")[0]
+        return _read(path, _Foreknown(identity, time.time_ns(), Defaults(own_namespaces)))
     finally:
         if collects:
             gc.enable()
@@ -70,9 +74,8 @@ class _Foreknown:
     vmac_names: frozenset[str] = frozenset()
 
 
-def _read(path: str, config_id: str) -> Reading:
+def _read(path: str, foreknown: _Foreknown) -> Reading:
     """Read once, or twice where the first time something was needed that came later."""
-    foreknown = _Foreknown(config_id, time.time_ns(), Defaults())
     reading, learned = _pass(path, foreknown)
     if learned is not None:
         reading, _ = _pass(path, learned)
@@ -91,11 +94,14 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
         return Reading(Configuration(), complaints.in_order()), None
     assembly = Assembly(defaults, foreknown.vmac_names, complaints)
     tree = Tree(statements, TOP.rows, complaints)
+    look_in(*_iproute_directories(defaults))
     for entry in tree:
         assembly.take(entry)
         seed = defaults.written.get("random_seed")
         if entry.keyword.name == "global_defs" and isinstance(seed, int):
             lines.seed(seed)
+        if entry.keyword.name == "global_defs":
+            look_in(*_iproute_directories(defaults))
     configuration = assembly.configuration()
     has_insecure_scripts = assembly.check_scripts(tree.notifying)
     reading = Reading(
@@ -105,3 +111,7 @@ def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]
     if learned is None:
         return reading, None
     return reading, _Foreknown(foreknown.config_id, foreknown.seed, defaults, learned)
+
+
+def _iproute_directories(defaults: Defaults) -> tuple[str | None, str | None]:
+    return defaults.text("iproute_usr_dir"), defaults.text("iproute_etc_dir")

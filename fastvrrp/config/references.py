@@ -24,6 +24,7 @@ from fastvrrp.config.building.tracking import (
     track_script,
 )
 from fastvrrp.config.complaints import Complaints
+from fastvrrp.config.namespaces import Namespaces
 from fastvrrp.config.options import Options
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tracking import Reference
@@ -108,6 +109,7 @@ class References:
     """Everything named and used so far."""
 
     complaints: Complaints
+    namespaces: Namespaces
     _namespaces: dict[str, str] = field(default_factory=dict)
     """Of instances that are in another network namespace than the daemon's."""
     _instances: dict[str, str] = field(default_factory=dict)
@@ -121,6 +123,10 @@ class References:
     _track_members: dict[str, list[str]] = field(default_factory=dict)
     """Those of them that exist."""
     _groups: dict[str, _Group] = field(default_factory=dict)
+    _told_by_groups: dict[str, bool] = field(default_factory=dict)
+    """Whether members of groups are to tell of changes of their priorities."""
+    _tell_themselves: set[str] = field(default_factory=set)
+    """Instances that say whether theirs are to be told."""
     _uses: list[_Uses] = field(default_factory=list)
     _static: dict[str, list[tuple[StaticThing, Statement]]] = field(default_factory=dict)
     _too_early: set[Statement] = field(default_factory=set)
@@ -185,7 +191,9 @@ class References:
         self._instances[name] = router.interface if router.tracks_interface else ""
         if router.namespace is not None:
             self._namespaces[name] = router.namespace
-        tracked = _tracked(entry)
+        if any(inner.keyword.name == "notify_priority_changes" for inner in entry.entries):
+            self._tell_themselves.add(name)
+        tracked = self._tracked(entry, router.namespace)
         if tracked:
             self._uses.append(_Uses(name, tracked, self._missing(tracked), draft))
 
@@ -197,7 +205,7 @@ class References:
         written = {
             inner.keyword.name: inner.value for inner in entry.entries if inner.value is not None
         }
-        tracked = _tracked(entry)
+        tracked = self._tracked(entry, None)
         group = _Group(
             entry.statement,
             _members(entry),
@@ -218,6 +226,8 @@ class References:
             known = self._known_uses(group.uses)
             self._check_own_interfaces(group, known)
             group.tracked = tuple([self._resolved(use) for use in known])
+            wanted = group.notifications.says_priority_changes
+            self._told_by_groups.update(dict.fromkeys(group.names, wanted))
         for uses in self._uses:
             assert uses.draft is not None
             known = self._known_uses(uses)
@@ -241,6 +251,11 @@ class References:
             for name, group in self._groups.items()
             if group.names
         )
+
+    def tells_priorities(self, name: str) -> bool | None:
+        """Whether the priorities of an instance are told, where its group decides; after
+        `resolve`."""
+        return None if name in self._tell_themselves else self._told_by_groups.get(name)
 
     def track_groups(self) -> tuple[TrackGroup, ...]:
         """Track groups that have members, after `resolve`."""
@@ -269,6 +284,23 @@ class References:
     def static(self, keyword: str) -> Iterable[StaticThing]:
         """Static addresses, routes or rules, after `resolve`."""
         return [thing for thing, _ in self._static.get(keyword, ())]
+
+    def _tracked(self, entry: Entry, home: str | None) -> list[Use]:
+        """What an instance or a sync group in a network namespace tracks, and where."""
+        uses = []
+        for inner in entry.entries:
+            if inner.keyword.name not in USED_BY:
+                continue
+            for value, statement in inner.items:
+                if not isinstance(value, Reference):
+                    continue
+                place = self.namespaces.of_tracked(value.namespace, home)
+                what = f"{value.name} of {entry.value}"
+                if self.namespaces.has_room(place, statement, len(statement.words) - 1, what):
+                    is_there = place == value.namespace
+                    placed = value if is_there else replace(value, namespace=place)
+                    uses.append((inner.keyword.name, placed, statement))
+        return uses
 
     def _has(self, kind: Tracker, name: str) -> bool:
         """Whether such a tracker was given for virtual routers."""
@@ -446,7 +478,8 @@ class References:
             tracked = self._resolved(use)
             is_interface = tracked.kind == Tracker.INTERFACE
             kept: Tracked | None = tracked
-            if is_interface and tracked.name == router.interface:
+            place = router.namespace if tracked.namespace is None else tracked.namespace or None
+            if is_interface and (tracked.name, place) == (router.interface, router.namespace):
                 text = f"is ignored: it is the interface of {name}, which counts already"
                 kept = None
             elif tracked.weight and router.priority == OWNER:
@@ -456,7 +489,9 @@ class References:
                 text = f"has no weight: {name} is in vrrp_sync_group {group.uses.name}"
                 kept = replace(tracked, weight=0)
             elif is_interface and any(
-                tracked.name == other.name and other.kind == Tracker.INTERFACE for other in of_group
+                (tracked.name, place) == (other.name, other.namespace)
+                and other.kind == Tracker.INTERFACE
+                for other in of_group
             ):
                 assert group is not None
                 text = f"is tracked by vrrp_sync_group {group.uses.name} too; remove one of them"
@@ -529,17 +564,6 @@ def _tracker(entry: Entry, users: ScriptUsers) -> AnyTracker | None:
     if kind == Tracker.FILE:
         return track_file(entry)
     return track_process(entry) if kind == Tracker.PROCESS else bfd_instance(entry)
-
-
-def _tracked(entry: Entry) -> list[Use]:
-    """What an instance or a sync group tracks."""
-    return [
-        (inner.keyword.name, value, statement)
-        for inner in entry.entries
-        if inner.keyword.name in USED_BY
-        for value, statement in inner.items
-        if isinstance(value, Reference)
-    ]
 
 
 def _members(entry: Entry) -> list[Member]:

@@ -3,6 +3,7 @@
 The tests are read as text, their syntax trees, and never imported: whoever makes the page of
 keywords needs nothing that they need. A marker stands on a function or a class, among the
 parameters of one, or for a whole module (`pytestmark`). Words that are computed are not seen.
+"BLOCK/ONE OTHER" is short for "BLOCK/ONE" and "BLOCK/OTHER".
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ def markers(tests: FilePath) -> dict[str, list[str]]:
             if isinstance(target, ast.Name)
         }
         name = str(file.relative_to(tests).with_suffix(""))
-        for owner, word in _marked(module, constants):
-            found.setdefault(word, []).append("::".join((name, *owner)))
+        for owner, words in _marked(module, constants):
+            block, slash, keywords = words.rpartition(SEPARATOR)
+            for keyword in keywords.split():
+                found.setdefault(f"{block}{slash}{keyword}", []).append("::".join((name, *owner)))
     return {word: list(dict.fromkeys(owners)) for word, owners in found.items()}
 
 

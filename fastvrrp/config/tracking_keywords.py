@@ -183,7 +183,7 @@ SYNC_GROUP = Table().add(
         is_discouraged=True,
         since="1.2.3",
     ),
-    later("sync_group_tracking_weight", FLAG, "Members may weigh differently.", since="2.0.0"),
+    Keyword("sync_group_tracking_weight", FLAG, "Members may weigh differently.", since="2.0.0"),
 )
 GARP_GROUP = Table().add(
     Keyword("garp_interval", GAP, "Gap between two gratuitous ARPs.", fallback="none"),

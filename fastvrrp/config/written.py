@@ -52,6 +52,7 @@ class Written:
         "garp",
         "last",
         "name",
+        "namespace",
         "peers",
         "source",
         "statement",
@@ -70,6 +71,9 @@ class Written:
         self.excluded: list[tuple[VirtualAddress, Statement]] = []
         self.peers: list[UnicastPeer] = []
         self.source: bytes | None = None
+        self.namespace: str | None = None
+        """The network namespace that it is in, as far as it is not the daemon's own; whoever knows
+        that one says so."""
         self.attempted: set[str] = set()
         """Keywords of which some occurrence was refused: their absence is no second fault."""
         for entry in instance.entries:
@@ -92,6 +96,11 @@ class Written:
         """The setting of a switch."""
         entry = self.last.get(keyword)
         return otherwise if entry is None else entry.value is True
+
+    def text(self, keyword: str) -> str | None:
+        """The word of a keyword."""
+        entry = self.last.get(keyword)
+        return entry.value if entry is not None and isinstance(entry.value, str) else None
 
     def decided_before(self, statement: Statement) -> bool:
         """Whether the family was known where a line of the instance stands."""

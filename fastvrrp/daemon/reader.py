@@ -29,6 +29,7 @@ from fastvrrp.daemon.reading import (
     Summary,
     in_parts,
 )
+from fastvrrp.kernel.namespaces import own_names
 from fastvrrp.model import VirtualRouter
 from fastvrrp.track.credentials import accounts_of
 from fastvrrp.track.interpreter import end_with_starter
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> None:
     if is_reload:
         os.nice(NICENESS)
     known = sys.stdin.buffer.read() if is_reload else b""
-    reading = read(path, config_id or None)
+    reading = read(path, config_id or None, own_names())
     with os.fdopen(os.dup(1), "wb", buffering=1 << 16) as file:
         say(PartWriter(file), reading, known, is_reload, Half(half))
     os._exit(0)  # the memory goes faster when nobody tidies it up

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from inotify_simple import INotify, flags
 
-from fastvrrp.kernel.netns import NAMESPACES
+from fastvrrp.kernel.netns import HERE, NAMESPACES
 
 RETRY = 0.02
 """Seconds until a file that is no namespace yet is looked at again; then twice as long, up to"""
@@ -22,6 +22,24 @@ CHANGES = flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO
 
 Identity = tuple[int, int]
 """Device and inode of a namespace: one that has gone and one that has come have different ones."""
+
+
+def own_names() -> frozenset[str]:
+    """The names that the network namespace of the calling thread has."""
+    own = _identity_of(Path(HERE))
+    try:
+        names = [path for path in NAMESPACES.iterdir() if _identity_of(path) == own]
+    except OSError:
+        return frozenset()
+    return frozenset(path.name for path in names)
+
+
+def _identity_of(path: Path) -> Identity | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Change(NamedTuple):
@@ -98,11 +116,8 @@ class Namespaces:
     def _identity(self, name: str) -> Identity | None:
         """Of the namespace that has a name now; None where none has it."""
         self._unfinished.discard(name)
-        try:
-            found = (NAMESPACES / name).stat()
-        except OSError:
-            return None
-        if found.st_dev != self._device:
+        found = _identity_of(NAMESPACES / name)
+        if found is not None and found[0] != self._device:
             self._unfinished.add(name)
             return None
-        return found.st_dev, found.st_ino
+        return found

@@ -13,6 +13,7 @@ from pathlib import Path
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 NAMESPACES = Path("/run/netns")
+HERE = "/proc/thread-self/ns/net"
 LINK_TIMEOUT = 30.0
 """Seconds until a virtual cable must be up."""
 
@@ -47,7 +48,7 @@ class Namespace:
     @contextmanager
     def inside(self) -> Iterator[None]:
         """Makes what this thread opens meanwhile belong to the namespace. Raises OSError."""
-        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        home = os.open(HERE, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self.enter()
             try:
@@ -61,6 +62,11 @@ class Namespace:
     def inode(self) -> int:
         """What tells it from another namespace, while it is there."""
         return os.fstat(self._there).st_ino
+
+    @property
+    def is_entered(self) -> bool:
+        """Whether this thread is in it."""
+        return os.path.samestat(os.fstat(self._there), Path(HERE).stat())
 
     def close(self) -> None:
         os.close(self._there)

@@ -117,6 +117,7 @@ from fastvrrp.model.servers import (
     VirtualServerGroup,
 )
 from fastvrrp.model.tracking import (
+    OWN_NAMESPACE,
     ParameterMatch,
     Tracked,
     Tracker,
@@ -137,6 +138,7 @@ from fastvrrp.model.units import (
     SecretText,
 )
 from fastvrrp.model.virtual_router import (
+    MOST_NAMESPACES,
     AddressVmac,
     Announcements,
     Authentication,
@@ -152,7 +154,9 @@ from fastvrrp.model.virtual_router import (
 __all__ = [
     "MAIN_TABLE",
     "MILLISECOND",
+    "MOST_NAMESPACES",
     "NANOSECOND",
+    "OWN_NAMESPACE",
     "OWN_PROTOCOL",
     "SECOND",
     "Address",

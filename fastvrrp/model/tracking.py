@@ -8,6 +8,9 @@ from enum import IntEnum
 from fastvrrp.model.scripts import Command
 from fastvrrp.model.units import Nanoseconds
 
+OWN_NAMESPACE = ""
+"""The daemon's own, as seen from another one."""
+
 
 class Tracker(IntEnum):
     """Kinds of what can be tracked."""
@@ -31,7 +34,8 @@ class Tracked:
     and 0 in a member of a sync group that does not allow weights."""
     is_reversed: bool = False
     namespace: str | None = None
-    """Of an interface, where it is in another network namespace than what tracks it."""
+    """Of an interface, where it is in another network namespace than what tracks it; OWN_NAMESPACE
+    is the daemon's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ from fastvrrp.model.routes import Route, Rule
 from fastvrrp.model.tracking import Tracked
 from fastvrrp.model.units import SECOND, Address, Family, Mac, Nanoseconds, Secret
 
+MOST_NAMESPACES = 2047
+"""Network namespaces in which one daemon can be, beside its own (ext/sockets.pyx)."""
+
 
 class State(IntEnum):
     """State of a virtual router; the numbers are those of keepalived's dumps."""
@@ -103,7 +106,7 @@ class Ipvlan:
     """`use_ipvlan`: an ipvlan instead of a VMAC."""
 
     address: Address | None = None
-    """Its own, which adverts leave with. None is its link-local address (IPv6)."""
+    """Its own, which adverts leave with. None is its link-local address (IPv6), or none (IPv4)."""
     prefixlen: int = 0
     mode: IpvlanMode = IpvlanMode.BRIDGE
 

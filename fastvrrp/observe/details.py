@@ -42,7 +42,7 @@ class TrackerState(NamedTuple):
 
 def name_of(tracked: Tracked) -> str:
     """What is tracked, also where several network namespaces have an interface of that name."""
-    if tracked.namespace is None:
+    if not tracked.namespace:
         return tracked.name
     return f"{tracked.name}@{tracked.namespace}"
 

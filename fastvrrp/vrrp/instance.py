@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from ipaddress import ip_address
-from socket import AF_INET6
+from socket import AF_INET, AF_INET6
 from types import MappingProxyType
 
 from fastvrrp._engine import Engine
@@ -39,6 +39,9 @@ class Lack(Enum):
     VMAC_DOWN = "VMAC interface {vmac} is down"
     OTHER_LINK = "another interface that is to have an address is down or missing"
     GROUP = "the multicast group cannot be joined on {interface}"
+    IPVLAN = (
+        "IPv4 ipvlan requires a source ip address to be configured. setting instance to fault state"
+    )
     PEER = "Cannot use unicast without any peers - going to fault state"
     HELD = "{faults}"
 
@@ -165,6 +168,8 @@ class Instance:
             return Lack.PEER
         if self.place.fault is not None:
             return Lack.NAMESPACE
+        if self._is_ipvlan_without_source:
+            return Lack.IPVLAN
         link = links.by_name(self.model.interface)
         if link is None:
             return Lack.INTERFACE
@@ -186,6 +191,15 @@ class Instance:
         if any(_is_down(links, name) for name in self._other_links()):
             return Lack.OTHER_LINK
         return Lack.HELD if self.faults else None
+
+    @property
+    def _is_ipvlan_without_source(self) -> bool:
+        """Only an IPv6 one has an address by itself."""
+        return (
+            self.model.options.ipvlan is not None
+            and self.model.family == AF_INET
+            and self.model.source_address is None
+        )
 
     @property
     def expected_source(self) -> tuple[int, bytes] | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from errno import EMFILE
+from errno import EEXIST, EMFILE
 
 from fastvrrp._rtnetlink import Channel
 from fastvrrp._sockets import interface_number
@@ -22,10 +22,11 @@ from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.memberships import Memberships
 from fastvrrp.kernel.netns import Namespace
 from fastvrrp.kernel.sysctl import Sysctls
+from fastvrrp.model import MOST_NAMESPACES
 
 RunElsewhere = Callable[[Callable[[], None], Callable[[], None]], None]
 """`run_elsewhere(run, then)` calls `run` in the one other thread, then `then` in ours."""
-MOST_PLACES = 2048
+MOST_PLACES = 1 + MOST_NAMESPACES
 """The daemon's own among them (ext/sockets.pyx)."""
 HIGHEST_INDEX = (1 << 20) - 1
 """Of an interface in another namespace than the daemon's own (ext/sockets.pyx)."""
@@ -69,6 +70,8 @@ class Place:
             raise OSError(EMFILE, f"there are {MOST_PLACES - 1} others already")
         if self.name is not None:
             self._namespace = Namespace(self.name)
+            if self._namespace.is_entered:
+                raise OSError(EEXIST, "it is the daemon's own, which a reload finds out")
         with self.inside():
             self.channel = Channel()
         self.vmacs = Vmacs(self.channel, self.sysctls)

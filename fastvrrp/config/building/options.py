@@ -74,9 +74,11 @@ class OptionsBuilder:
         entries: Iterable[Entry],
         block: Block,
         interval: int,
+        namespace: str | None,
         links: OwnLinks,
     ) -> InstanceOptions:
-        """Options of an instance with that advert interval, in nanoseconds."""
+        """Options of an instance with that advert interval, in nanoseconds, in that network
+        namespace."""
         routes = tuple(
             route(line)
             for entry in entries
@@ -101,7 +103,7 @@ class OptionsBuilder:
             block.is_on("unicast_fault_no_peer"),
             _old_checksum(block.value("old_unicast_checksum")),
             _expired_priority(block.value("timer_expired_backup")),
-            block.text("net_namespace"),
+            namespace,
             block.text("vrf"),
             links.ipvlan,
             links.address_vmacs,

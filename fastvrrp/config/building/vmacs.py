@@ -99,9 +99,14 @@ class VmacBuilder:
         given = options.get("address")
         address, prefixlen = given if isinstance(given, tuple) else (None, 0)
         is_ipv6 = written.family == AF_INET6
-        if address is None and not is_ipv6:
-            self._leave_out(entry, written.name, "needs an address, which its adverts leave with")
-            return NO_LINKS
+        if address is None and not is_ipv6 and written.source is None:
+            self._complaints.warning(
+                entry.statement,
+                0,
+                f"use_ipvlan of {written.name} has no address for its adverts, which is a fault;"
+                " write use_ipvlan ADDRESS",
+                is_ours=True,
+            )
         if address is not None and (len(address) == IPV6_LENGTH) != is_ipv6:
             self._leave_out(entry, written.name, "has an address of the other family")
             return NO_LINKS
@@ -137,7 +142,7 @@ class VmacBuilder:
     ) -> str:
         """The name that was written, where it can be had, or one that is chosen."""
         fault = ""
-        place = _namespace(written)
+        place = written.namespace
         if name is not None and name == interface:
             fault = f"is the interface of {written.name} itself"
         elif name is not None and self._names.owner(name, place) not in (None, written.name):
@@ -183,7 +188,7 @@ class VmacBuilder:
                 name = by_mac.get((link, mac))
                 if name is None:
                     name = self._names.choose(
-                        vrid, is_ipv6, written.name, _namespace(written), self._address_prefix
+                        vrid, is_ipv6, written.name, written.namespace, self._address_prefix
                     )
                     by_mac[link, mac] = name
                 made[link, address.family] = AddressVmac(name, link, address.family, mac)
@@ -194,9 +199,3 @@ def _mac(given: bytes | None, is_ipv6: bool, vrid: int) -> bytes:
     """Six bytes; of five that were given, or none, the VRID is the last one."""
     start = given or (VMAC_IPV6 if is_ipv6 else VMAC_IPV4)
     return (start + bytes((vrid,)))[:6]
-
-
-def _namespace(written: Written) -> str | None:
-    """The network namespace of an instance, which its VMACs are in too."""
-    entry = written.last.get("net_namespace")
-    return entry.value if entry is not None and isinstance(entry.value, str) else None

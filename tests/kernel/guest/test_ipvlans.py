@@ -152,3 +152,24 @@ def test_what_cannot_be_on_one_link_is_said(lab: Laboratory) -> None:
     daemon.wait_log("(B) Entering FAULT STATE", PATIENCE)
     wait_until(lambda: a.holds("10.0.0.51"), PATIENCE, what=daemon.log)
     assert daemon.stop() == 0
+
+
+@pytest.mark.keywords("vrrp_instance/use_ipvlan")
+@pytest.mark.parametrize("kind", [Fastvrrp, Keepalived])
+def test_without_an_address_it_is_in_fault_as_under_keepalived(
+    lab: Laboratory, kind: type[Daemon]
+) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    text = instance("A", 51, *SLOW, "use_ipvlan ipva") + instance("B", 52, *SLOW)
+    daemon = kind(a, text).start()
+    daemon.wait_log(
+        "(A) IPv4 ipvlan requires a source ip address to be configured."
+        " setting instance to fault state",
+        PATIENCE,
+    )
+    daemon.wait_log("(B) Entering MASTER STATE", PATIENCE)
+    assert ipvlans(a) == {("ipva", "eth0", "l2", False)}
+    assert not a.holds("10.0.0.51")
+    assert daemon.stop() == 0
+    assert ipvlans(a) == set()
