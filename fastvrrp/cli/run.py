@@ -404,7 +404,9 @@ def _run_daemon(
 ) -> None:
     from fastvrrp.daemon.background import segment_path
     from fastvrrp.daemon.logs import set_up
+    from fastvrrp.daemon.privileges import VRRPD
     from fastvrrp.daemon.vrrpd import Vrrpd
+    from fastvrrp.kernel.capabilities import keep_only
 
     def on_started() -> None:
         if caller is not None:
@@ -412,6 +414,7 @@ def _run_daemon(
 
     options = _options(arguments, files, reading.configuration.definitions)
     segment = segment_path(files.main)
+    keep_only(VRRPD)
     with set_up(options.log):
         for remark in arguments.remarks:
             log.info("%s", remark)

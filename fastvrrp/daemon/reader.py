@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from fastvrrp.config import Reading, Severity, read
 from fastvrrp.daemon.options import Half, half_of
+from fastvrrp.daemon.privileges import READER
 from fastvrrp.daemon.reading import (
     DIGEST_SIZE,
     NICENESS,
@@ -29,6 +30,7 @@ from fastvrrp.daemon.reading import (
     Summary,
     in_parts,
 )
+from fastvrrp.kernel.capabilities import keep_only
 from fastvrrp.model import VirtualRouter
 from fastvrrp.track.credentials import accounts_of
 
@@ -40,6 +42,7 @@ def main(arguments: list[str]) -> None:
     occasion, path, config_id, half = arguments
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    keep_only(READER)
     gc.disable()  # it lives for one reading
     is_reload = occasion == "reload"
     if is_reload:
