@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from fastvrrp.daemon import journal
+from fastvrrp.daemon.launch import Launch
 from fastvrrp.daemon.repetition import Repetition
 from fastvrrp.notify.fields import fields_of
 
@@ -49,10 +50,19 @@ FLUSH_TIMEOUT = 1.0
 """Seconds that `Logs.close` gives to what is still to be written."""
 
 
-class Idents(NamedTuple):
-    """What each process calls itself in syslog."""
+class Process(StrEnum):
+    """Whose log it is; the value is in the name of its file."""
 
-    vrrp: str = "fastvrrp"
+    PARENT = ""
+    VRRP = "vrrp"
+    CHECKERS = "healthcheckers"
+
+
+class Idents(NamedTuple):
+    """What each process calls itself in syslog, in the order of `Process`."""
+
+    parent: str = "fastvrrp"
+    vrrp: str = "fastvrrp_vrrpd"
     checkers: str = "fastvrrp_checkd"
 
     @classmethod
@@ -60,23 +70,21 @@ class Idents(NamedTuple):
         """Ours, with the name of a network namespace behind."""
         if namespace is None:
             return cls()
-        return cls(f"fastvrrp_{namespace}", f"fastvrrp_checkd_{namespace}")
+        return cls(*(f"{ident}_{namespace}" for ident in cls()))
 
     @classmethod
     def of_keepalived(cls, namespace: str | None, instance: str | None) -> Idents:
         """keepalived's, with the names of a network namespace and of an instance behind."""
         end = "".join(f"_{name}" for name in (namespace, instance) if name)
-        return cls(f"Keepalived_vrrp{end}", f"Keepalived_healthcheckers{end}")
+        names = ("Keepalived", "Keepalived_vrrp", "Keepalived_healthcheckers")
+        return cls(*(name + end for name in names))
+
+    def of(self, process: Process) -> str:
+        """That of one process."""
+        return self[tuple(Process).index(process)]
 
 
 FASTVRRP = Idents()
-
-
-class Process(StrEnum):
-    """Whose log it is."""
-
-    VRRP = "vrrp"
-    CHECKERS = "healthcheckers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,9 +362,25 @@ def _console_format(*, is_json: bool) -> logging.Formatter:
 
 
 def _own_file(path: str, process: Process) -> Path:
-    """keepalived's name for the file of one process: a word before the last dot."""
+    """keepalived's name for the file of one process: a word before the last dot, or none for the
+    parent's."""
     whole = Path(path)
-    return whole.with_name(f"{whole.stem}_{process}{whole.suffix}")
+    return whole if not process else whole.with_name(f"{whole.stem}_{process}{whole.suffix}")
+
+
+def destination(launch: Launch, idents: Idents) -> Destination:
+    """Where the command line wants the log."""
+    return Destination(
+        launch.console,
+        # keepalived logs to syslog too; ours does where there is no console.
+        not launch.no_syslog and (launch.is_keepalived or not launch.console),
+        launch.detail,
+        launch.facility,
+        launch.log_file,
+        launch.flushes,
+        launch.is_json,
+        idents,
+    )
 
 
 def set_up(to: Destination, process: Process = Process.VRRP) -> Logs:
@@ -368,7 +392,7 @@ def set_up(to: Destination, process: Process = Process.VRRP) -> Logs:
     of the console where that is the journal, unless lines are to be JSON.
     """
     handlers: list[logging.Handler] = []
-    ident = to.idents.vrrp if process is Process.VRRP else to.idents.checkers
+    ident = to.idents.of(process)
     has_journal = to.syslog and journal.is_there()
     if to.console and not to.is_json and journal.is_there() and journal.has_stream(CONSOLE):
         has_journal = True
