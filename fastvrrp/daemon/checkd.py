@@ -26,7 +26,9 @@ import uvloop
 from fastvrrp.daemon.assignment import Assignment, Begin, Done, Message, Stop
 from fastvrrp.daemon.beat import BEAT, LOOK
 from fastvrrp.daemon.logs import Logs, Process, set_up
+from fastvrrp.daemon.privileges import CHECKD
 from fastvrrp.daemon.scheduling import Role, Scheduling
+from fastvrrp.kernel.capabilities import keep_only
 from fastvrrp.kernel.ipvs import Ipvs, Table, namespace_of
 from fastvrrp.lvs.balancer import Balancer
 from fastvrrp.lvs.checkers.tools import Tools
@@ -207,6 +209,7 @@ def _table(namespaces: Namespaces) -> Table | None:
 
 def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
+    keep_only(CHECKD)
     end_with_starter(signal.SIGTERM)
     with socket.socket(fileno=int(sys.argv[1])) as told:
         told.set_inheritable(False)

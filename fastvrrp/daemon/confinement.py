@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-import struct
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-NOBODY = 65534
-PR_SET_DUMPABLE = 4
-PR_CAPBSET_DROP = 24
-PR_SET_NO_NEW_PRIVS = 38
-LAST_CAPABILITY = 63
-CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
+from fastvrrp.kernel.capabilities import Sets, close_bounds, gain_no_more, set_own
 
-_libc = ctypes.CDLL(None, use_errno=True)
+NOBODY = 65534
+PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 
 def confine() -> None:
@@ -29,19 +24,13 @@ def confine() -> None:
     if os.geteuid() == 0:
         with suppress(PermissionError):  # no CAP_SYS_CHROOT
             _leave_files()
-        for capability in range(LAST_CAPABILITY + 1):
-            _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # the last ones do not exist
+        close_bounds()
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
-    if _libc.capset(header, bytes(24)) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"capabilities cannot be given up: {os.strerror(error)}")
-    _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"no_new_privs cannot be set: {os.strerror(error)}")
+    set_own(Sets(0, 0, 0))
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    gain_no_more()
 
 
 def _leave_files() -> None:

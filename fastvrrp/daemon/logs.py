@@ -1,4 +1,4 @@
-"""Where log lines go: the console, syslog, or both. Everything is said through `logging`.
+"""Where log lines go: the console, syslog or the journal, a file. All is said through `logging`.
 
 Nobody waits for anybody: a pipe that nobody reads, or a syslogd that hangs, must not keep an advert
 from leaving. So whoever logs only puts a record into a queue, and a thread of its own writes. What
@@ -12,19 +12,24 @@ from __future__ import annotations
 import json
 import logging
 import logging.handlers
+import math
 import os
 import select
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from fastvrrp.daemon import journal
 from fastvrrp.daemon.launch import Launch
+from fastvrrp.daemon.repetition import Repetition
+from fastvrrp.notify.fields import fields_of
 
 LINE = "%(asctime)s: %(message)s"
 """As keepalived writes it, so that what reads its log reads ours."""
@@ -137,6 +142,7 @@ class Logs:
 
     def _finish(self) -> None:
         self._writer.stop()
+        self._writer.say_what_was_repeated(math.inf)
         self._writer.say_what_was_dropped()
         self._writer.flush()
         for handler in self._handlers:
@@ -178,11 +184,26 @@ class _Writer(logging.handlers.QueueListener):
     def __init__(self, inlet: _Inlet, handlers: list[logging.Handler]) -> None:
         super().__init__(inlet.queue, *handlers)
         self._inlet = inlet
+        self._repetition = Repetition()
         self._said = 0
         """Dropped records that were spoken of."""
 
+    def dequeue(self, block: bool) -> logging.LogRecord:
+        """The next record, whatever `block` is; meanwhile it says what was repeated."""
+        while True:
+            due = self._repetition.due()
+            try:
+                wait = None if due is None else max(0.0, due - time.monotonic())
+                return self._inlet.queue.get(timeout=wait)
+            except Empty:
+                self.say_what_was_repeated(time.monotonic())
+                self.flush()
+
     def handle(self, record: logging.LogRecord) -> None:
-        super().handle(record)
+        now = time.monotonic()
+        self.say_what_was_repeated(now)
+        if self._repetition.admits(record.levelno, record.getMessage(), now):
+            super().handle(record)
         # Said only after all that came before the gap, and so not once a record while the queue
         # stays nearly full.
         if self._inlet.queue.empty():
@@ -199,8 +220,17 @@ class _Writer(logging.handlers.QueueListener):
         if dropped:
             self._said += dropped
             text = f"{dropped} log messages were dropped: they are not read as fast as they come"
-            attributes = {"name": __name__, "levelno": logging.WARNING, "msg": text}
-            super().handle(logging.makeLogRecord(attributes))
+            self._say(logging.WARNING, text)
+
+    def say_what_was_repeated(self, now: float) -> None:
+        """Says how many equal lines were not written, where their time is over."""
+        for level, text in self._repetition.ended(now):
+            self._say(level, text)
+
+    def _say(self, level: int, text: str) -> None:
+        name = logging.getLevelName(level)
+        attributes = {"name": __name__, "levelno": level, "levelname": name, "msg": text}
+        super().handle(logging.makeLogRecord(attributes))
 
 
 class _Outlet(logging.Handler):
@@ -250,6 +280,21 @@ class _Syslog(_Outlet, logging.handlers.SysLogHandler):
     """Writes to the machine's syslogd; where that is gone the next record tries again."""
 
 
+class _Journal(_Outlet):
+    """Writes to the journal."""
+
+    def __init__(self, ident: str, facility: int) -> None:
+        super().__init__()
+        self._journal = journal.Journal(ident, facility)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._journal.write(record, self.format(record))
+
+    def close(self) -> None:
+        self._journal.close()
+        super().close()
+
+
 class _File(_Outlet):
     """Writes lines to a file, which is opened anew when it was moved away."""
 
@@ -293,6 +338,7 @@ class _Json(logging.Formatter):
             "logger": record.name,
             "pid": record.process,
         }
+        said |= {name.lower(): value for name, value in fields_of(record).items()}
         if record.exc_info:
             said["traceback"] = self.formatException(record.exc_info)
         return json.dumps(said, ensure_ascii=False)
@@ -341,16 +387,24 @@ def set_up(to: Destination, process: Process = Process.VRRP) -> Logs:
     """Sends the log of one process of the daemon there until the result is closed. The errors of
     the event loop (the logger `asyncio`) go there too.
 
-    A machine without syslog is no error: a daemon must not fail for that.
+    A machine without syslog is no error: a daemon must not fail for that. Where there is a journal
+    it has our lines with their fields: instead of syslog, which is the journal there, and instead
+    of the console where that is the journal, unless lines are to be JSON.
     """
     handlers: list[logging.Handler] = []
-    if to.console:
+    ident = to.idents.of(process)
+    has_journal = to.syslog and journal.is_there()
+    if to.console and not to.is_json and journal.is_there() and journal.has_stream(CONSOLE):
+        has_journal = True
+    elif to.console:
         handler: logging.Handler = _Console()
         handler.setFormatter(_console_format(is_json=to.is_json))
         handlers.append(handler)
-    if to.syslog and SYSLOG.exists():
+    if has_journal:
+        handlers.append(_Journal(ident, to.facility))
+    elif to.syslog and SYSLOG.exists():
         to_syslog = _Syslog(str(SYSLOG), facility=to.facility)
-        to_syslog.ident = f"{to.idents.of(process)}[{os.getpid()}]: "
+        to_syslog.ident = f"{ident}[{os.getpid()}]: "
         handlers.append(to_syslog)
     if to.file is not None:
         to_file = _File(_own_file(to.file, process), flushes=to.flushes)

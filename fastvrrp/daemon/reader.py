@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from fastvrrp.config import Reading, Severity, read
 from fastvrrp.daemon.options import Half, half_of
+from fastvrrp.daemon.privileges import READER
 from fastvrrp.daemon.reading import (
     DIGEST_SIZE,
     NICENESS,
@@ -29,6 +30,7 @@ from fastvrrp.daemon.reading import (
     Summary,
     in_parts,
 )
+from fastvrrp.kernel.capabilities import keep_only
 from fastvrrp.kernel.namespaces import own_names
 from fastvrrp.model import VirtualRouter
 from fastvrrp.track.credentials import accounts_of
@@ -43,6 +45,7 @@ def main(arguments: list[str]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     end_with_starter(signal.SIGKILL)  # nobody is left who wants to know
+    keep_only(READER)
     gc.disable()  # it lives for one reading
     is_reload = occasion == "reload"
     if is_reload:

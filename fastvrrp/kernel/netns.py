@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from fastvrrp.kernel.capabilities import Capability, raised
+
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 NAMESPACES = Path("/run/netns")
 HERE = "/proc/thread-self/ns/net"
@@ -39,7 +41,8 @@ class Namespace:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._there = os.open(NAMESPACES / name, os.O_RDONLY | os.O_CLOEXEC)
+        with raised(Capability.SYS_PTRACE):  # for that of another process
+            self._there = os.open(NAMESPACES / name, os.O_RDONLY | os.O_CLOEXEC)
 
     def enter(self) -> None:
         """Has this thread, and those that it starts, be in the namespace. Raises OSError."""
@@ -73,8 +76,10 @@ class Namespace:
 
 
 def _enter(descriptor: int, failing: str) -> None:
-    if _libc().setns(descriptor, CLONE_NEWNET) != 0:
+    with raised(Capability.SYS_ADMIN):
+        failed = _libc().setns(descriptor, CLONE_NEWNET)
         number = ctypes.get_errno()
+    if failed:
         raise OSError(number, f"{failing}: {os.strerror(number)}")
 
 

@@ -18,6 +18,8 @@ from ctypes import CDLL, get_errno
 from select import select
 from typing import NamedTuple
 
+from fastvrrp.kernel.capabilities import Capability, raised
+
 # linux/netlink.h, linux/connector.h, linux/cn_proc.h
 NETLINK_CONNECTOR = 11
 NLMSG_DONE = 3
@@ -157,7 +159,10 @@ def _subscribed_in_machine() -> socket.socket:
     """The same from the network namespace of the machine, where this process may enter it; it comes
     back afterwards."""
     libc = CDLL(None, use_errno=True)
-    with open("/proc/self/ns/net", "rb") as own:  # noqa: PTH123 - a descriptor is what is wanted
+    with (
+        raised(Capability.SYS_ADMIN, Capability.SYS_PTRACE),
+        open("/proc/self/ns/net", "rb") as own,  # noqa: PTH123 - a descriptor is what is wanted
+    ):
         try:
             with open(MACHINE, "rb") as machine:  # noqa: PTH123
                 if libc.setns(machine.fileno(), CLONE_NEWNET):

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+from fastvrrp.kernel.capabilities import Capability, raised
 from fastvrrp.model import TrackProcess
 from fastvrrp.track.census import Census, Quorum
 from fastvrrp.track.companion import Companion
@@ -48,7 +49,8 @@ class Processes:
 
     def count(self, wanted: Iterable[TrackProcess]) -> None:
         """Counts these now, in this process, which takes a look at every process there is."""
-        Census(wanted, self._take_count)
+        with raised(Capability.SYS_PTRACE):  # for those that /proc hides from others (hidepid)
+            Census(wanted, self._take_count)
 
     def track(self, wanted: Iterable[TrackProcess]) -> None:
         """Watches these from now on, and no others."""

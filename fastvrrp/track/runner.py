@@ -24,6 +24,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from fastvrrp.kernel.capabilities import Capability, Rights, keep_only
 from fastvrrp.track.errands import Errands
 from fastvrrp.track.frames import Closed, Frames
 from fastvrrp.track.interpreter import CALLERS_PATH
@@ -55,6 +56,15 @@ ORDINARY = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal
 """Signals that mean something else to us than to a script."""
 
 
+RIGHTS = Rights(
+    frozenset(
+        {
+            Capability.KILL,  # scripts of other users that take too long
+            Capability.DAC_OVERRIDE,  # scripts in folders that other users have closed
+        }
+    ),
+    starts_scripts=True,  # setpriv gets CAP_SETUID and CAP_SETGID again, being executed by root
+)
 LONGEST_POLL = (1 << 31) - 1
 """Milliseconds; poll(2) takes an int."""
 
@@ -319,6 +329,7 @@ def _signal(leader: int, number: signal.Signals) -> None:
 
 def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
+    keep_only(RIGHTS)
     with socket.socket(fileno=int(sys.argv[1])) as daemon:
         daemon.set_inheritable(False)  # no script may speak for us
         # Signals for the daemon's group are for the daemon, which ends us.

@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 
+from fastvrrp.kernel.capabilities import Capability, Rights, keep_only
 from fastvrrp.model import TrackProcess
 from fastvrrp.track.census import Census, Quorum
 from fastvrrp.track.frames import Closed, Frames
@@ -29,6 +30,15 @@ from fastvrrp.track.proc_events import (
 
 POLL_INTERVAL = 1_000_000_000
 """Nanoseconds from one look at all processes to the next."""
+RIGHTS = Rights(
+    frozenset(
+        {
+            Capability.NET_ADMIN,  # events of processes
+            Capability.SYS_PTRACE,  # other users' processes, where /proc hides them (hidepid)
+        }
+    ),
+    frozenset({Capability.SYS_ADMIN}),  # the machine's network namespace
+)
 
 
 class Watcher:
@@ -112,6 +122,7 @@ class Watcher:
 
 def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
+    keep_only(RIGHTS)
     with socket.socket(fileno=int(sys.argv[1])) as daemon:
         # Signals for the daemon's group are for the daemon, which ends us.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -14,6 +14,7 @@ from fastvrrp._engine import Engine
 from fastvrrp._trailer import Authenticator
 from fastvrrp.config.hmac_keys import KeyFault, is_in_file, key_bytes
 from fastvrrp.model import AntiReplay, Configuration, Hmac, HmacMode, VirtualRouter
+from fastvrrp.notify.fields import about
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.roster import Roster
@@ -80,7 +81,8 @@ class Keys(Follower):
             except KeyFault as fault:
                 why = f"key {key.number} of auth_hmac cannot be used: {fault}"
                 if instance.faults.get(CAUSE) != why:
-                    log.error("(%s) %s", instance.model.name, why)
+                    name = instance.model.name
+                    log.error("(%s) %s", name, why, extra=about(name))
                 self._roster.hold(instance, CAUSE, why)
                 return
         is_required = hmac.mode is HmacMode.ENFORCE

@@ -20,6 +20,7 @@ from fastvrrp._engine import Engine
 from fastvrrp._table import Table
 from fastvrrp.kernel.links import IFF_UP, Change, Link
 from fastvrrp.model import HmacMode, State, VirtualRouter
+from fastvrrp.notify.fields import about
 from fastvrrp.vrrp.branch import Branch, made_of
 from fastvrrp.vrrp.follower import Follower, hearers
 from fastvrrp.vrrp.instance import NO_FAULTS, PRIORITY_OWNER, VMAC_IS_COMING, Instance, Lack
@@ -135,6 +136,7 @@ class Roster:
                 instance.model.name,
                 instance.priority,
                 priority,
+                extra=about(instance.model.name),
             )
             before, instance.priority = instance.priority, priority
             self._engine.set_priority(instance.index, priority)
@@ -266,7 +268,8 @@ class Roster:
         """Fails one that lacks something, and says what if that is news."""
         state = self._table.state(instance.index)
         if instance.lack is not before or state != State.FAULT:
-            log.info("(%s) %s", instance.model.name, instance.describe_lack())
+            name = instance.model.name
+            log.info("(%s) %s", name, instance.describe_lack(), extra=about(name))
         if instance.lack is Lack.HELD and instance.only_waits:
             return
         if state != State.FAULT:

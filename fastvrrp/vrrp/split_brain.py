@@ -25,6 +25,7 @@ from fastvrrp._table import Table
 from fastvrrp.kernel.claims import Claim
 from fastvrrp.kernel.closing import close_all
 from fastvrrp.model import SECOND, State, VirtualRouter
+from fastvrrp.notify.fields import about
 from fastvrrp.vrrp.follower import Follower, Rival, hearers
 from fastvrrp.vrrp.hearing import Hearing
 from fastvrrp.vrrp.instance import Instance
@@ -219,15 +220,16 @@ class SplitBrains(Follower):
         is_over = rival is None
         who = told if rival is None else rival
         assert who is not None
+        name = instance.model.name
         if rival is None:
             del self._told[index]
             self._table.set_split(index, 0)
             seconds = (self._clock() - who.since) / SECOND
-            log.warning("(%s) Split brain is over after %.1f s", instance.model.name, seconds)
+            log.warning("(%s) Split brain is over after %.1f s", name, seconds, extra=about(name))
         else:
             self._told[index] = rival
             self._table.set_split(index, rival.since)
-            log.warning("(%s) Split brain: %s", instance.model.name, _describe(rival))
+            log.warning("(%s) Split brain: %s", name, _describe(rival), extra=about(name))
         for split_brain in self._hear:
             split_brain(instance, is_over, who)
 

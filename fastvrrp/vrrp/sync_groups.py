@@ -30,6 +30,7 @@ from fastvrrp._engine import Engine, Note
 from fastvrrp._fsm import MEMBERSHIP_NAMES
 from fastvrrp._table import Table
 from fastvrrp.model import Configuration, State, SyncGroup, VirtualRouter
+from fastvrrp.notify.fields import about_group
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import PRIORITY_OWNER, Instance, Lack, Pending
 from fastvrrp.vrrp.roster import Roster
@@ -299,8 +300,12 @@ class SyncGroups(Follower):
             if after == State.INIT:
                 pass  # each member stops by itself
             elif group.state != State.INIT or after == State.FAULT:
+                name = group.model.name
                 log.info(
-                    "VRRP_Group(%s) Syncing instances to %s state", group.model.name, after.name
+                    "VRRP_Group(%s) Syncing instances to %s state",
+                    name,
+                    after.name,
+                    extra=about_group(name, after.name),
                 )
             elif after == State.BACKUP:
                 group.state = after

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from fastvrrp._engine import Engine, Note
 from fastvrrp.kernel.addresses import Applied
 from fastvrrp.model import GarpGroup, State
+from fastvrrp.notify.fields import about
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower, hearers
 from fastvrrp.vrrp.instance import NO_ADDRESSES, Instance, link_of
@@ -270,6 +271,7 @@ def _log_change(instance: Instance, note: Note) -> None:
     """Says what happened, in keepalived's words, which people grep for."""
     name = instance.model.name
     ours = instance.priority
+    here = about(name)
     if note.event == "ADVERT" and note.reannounces:
         log.info(
             "(%s) Received advert from %s with lower priority %d, ours %d, forcing new election",
@@ -277,6 +279,7 @@ def _log_change(instance: Instance, note: Note) -> None:
             ip_address(note.source),
             note.priority,
             ours,
+            extra=here,
         )
         return
     if note.event == "ADVERT" and note.priority >= ours:
@@ -287,13 +290,17 @@ def _log_change(instance: Instance, note: Note) -> None:
             "higher" if note.priority > ours else "same",
             note.priority,
             ours,
+            extra=here,
         )
     elif note.event in ("TIMER", "ADVERT") and note.before == State.MASTER:
-        log.warning("(%s) Was silent for so long that another one may be master by now", name)
+        log.warning(
+            "(%s) Was silent for so long that another one may be master by now", name, extra=here
+        )
     elif note.event == "TIMER":
-        log.debug("(%s) Receive advertisement timeout", name)
+        log.debug("(%s) Receive advertisement timeout", name, extra=here)
     if note.before == State.MASTER and note.event in ("STOP", "FAIL", "RESIGN"):
-        log.info("(%s) sent 0 priority", name)
+        log.info("(%s) sent 0 priority", name, extra=here)
     if note.after != State.INIT:
         suffix = " (init)" if note.before == State.INIT and note.after == State.BACKUP else ""
-        log.info("(%s) Entering %s STATE%s", name, State(note.after).name, suffix)
+        state = State(note.after).name
+        log.info("(%s) Entering %s STATE%s", name, state, suffix, extra=about(name, state))
