@@ -42,6 +42,10 @@ class Begin(NamedTuple):
     """Another process was here before, and was not to end: what it had in the kernel goes on."""
     notes: Path | None = None
     """File of what is ours in IPVS."""
+    shown: Path | None = None
+    """File of what others may see (observe/servers)."""
+    is_counted: bool = False
+    """That has what IPVS counts, too: it is for metrics."""
 
 
 class Files(NamedTuple):
@@ -85,10 +89,17 @@ Message = Part | Stop
 
 
 def parts(
-    configuration: Configuration, log: Destination, *, adopts: bool, notes: Path | None = None
+    configuration: Configuration,
+    log: Destination,
+    *,
+    adopts: bool,
+    notes: Path | None = None,
+    shown: Path | None = None,
+    is_counted: bool = False,
 ) -> Iterator[Part]:
     """A configuration as it is told."""
-    yield Begin(configuration.definitions, configuration.tls_client, log, adopts, notes)
+    definitions, tls = configuration.definitions, configuration.tls_client
+    yield Begin(definitions, tls, log, adopts, notes, shown, is_counted)
     yield Files((), configuration.bfd_instances)
     for start in range(0, len(configuration.track_files), PART_FILES):
         yield Files(configuration.track_files[start : start + PART_FILES], ())

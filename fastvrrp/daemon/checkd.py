@@ -30,9 +30,11 @@ from fastvrrp.daemon.scheduling import Role, Scheduling
 from fastvrrp.kernel.ipvs import Ipvs, Table, namespace_of
 from fastvrrp.lvs.balancer import Balancer
 from fastvrrp.lvs.checkers.tools import Tools
+from fastvrrp.lvs.counting import Counting
 from fastvrrp.lvs.notes import Notes
 from fastvrrp.lvs.patrol import Patrol
 from fastvrrp.lvs.services import Services
+from fastvrrp.lvs.showing import Showing
 from fastvrrp.lvs.telling import Telling
 from fastvrrp.model import FlushOnStop, Namespaces
 from fastvrrp.track.frames import Closed, Frames
@@ -58,6 +60,8 @@ class Checkd:
         self._tools = Tools(self._loop, self._scripts)
         self._services: Services | None = None
         self._balancer: Balancer | None = None
+        self._showing: Showing | None = None
+        self._counting: Counting | None = None
         self._coming: Assignment | None = None
         """What is being told."""
         self._whole: Assignment | None = None
@@ -76,6 +80,7 @@ class Checkd:
             ending.callback(self._scheduling.close)
             ending.callback(self._scripts.close)
             ending.callback(self._telling.close)
+            ending.callback(self._end_showing)
             for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
                 signal.signal(number, signal.SIG_IGN)  # they are for the daemon
             self._loop.add_signal_handler(signal.SIGTERM, self._leave)
@@ -133,18 +138,51 @@ class Checkd:
             path = assignment.begin.notes
             self._services = Services(notes=Notes(path, namespace) if path else None)
             patrol = Patrol(self._loop, self._tools)
-            self._balancer = Balancer(self._loop, patrol, self._services, self._telling)
+            self._showing = self._show(assignment.begin)
+            if self._showing is not None:
+                patrol.on_checked = self._showing.checked
+            self._balancer = Balancer(
+                self._loop, patrol, self._services, self._telling, self._showing
+            )
             await self._services.adopt(configuration)
             what = "Health checks have begun"
         else:
             self._services.configure(configuration)
             what = "Health checks are reloaded"
         self._balancer.configure(configuration, adopted)
+        self._count(assignment.begin)
         await self._balancer.settled()
         gc.unfreeze()
         gc.collect()
         gc.freeze()  # what was told lives long
         log.info("%s: %d virtual servers", what, len(configuration.virtual_servers))
+
+    def _show(self, begin: Begin) -> Showing | None:
+        """Shows others how everything is."""
+        if begin.shown is None:
+            return None
+        try:
+            return Showing(self._loop, begin.shown)
+        except OSError as error:
+            log.error("%s: %s", begin.shown, error.strerror)
+            return None
+
+    def _count(self, begin: Begin) -> None:
+        """Has IPVS asked for what it counts while somebody wants to know."""
+        if self._showing is None or begin.is_counted == (self._counting is not None):
+            return
+        if self._counting is not None:
+            self._counting.close()
+            self._counting = None
+        else:
+            namespace = namespace_of(begin.definitions.namespaces)
+            self._counting = Counting(self._loop, self._showing, namespace)
+
+    def _end_showing(self) -> None:
+        if self._counting is not None:
+            self._counting.close()
+        if self._showing is not None:
+            self._showing.close(is_emptied=self._is_to_release)
 
     def _on_readable(self) -> None:
         try:

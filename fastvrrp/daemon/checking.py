@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from fastvrrp.daemon.options import Half, Options, half_of
 from fastvrrp.model import SECOND, Configuration
+from fastvrrp.observe.files import Files
 from fastvrrp.vrrp.follower import Follower
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class Checking(Follower):
         """`segment` is the path of the state segment."""
         self._loop = loop
         self._notes = segment.with_suffix(".ipvs")
+        self._shown = Files.of_segment(segment).servers
+        self._shown.touch(0o644)  # whoever serves metrics opens it once
+        self._has_metrics = options.metrics is not None
         self._log = options.log
         self._releases = options.releases_ipvs
         self._pid_file = options.checkers_pid
@@ -74,6 +78,7 @@ class Checking(Follower):
 
     def stop(self) -> None:
         if self._companion is None:
+            self._shown.unlink(missing_ok=True)
             return
         if self._next_slice is not None:
             self._next_slice.cancel()
@@ -84,6 +89,7 @@ class Checking(Follower):
             for part in self._parts:
                 successor.send(part)
             self._end(successor)
+        self._shown.unlink(missing_ok=True)
         if self._pid_file is not None:
             self._pid_file.unlink(missing_ok=True)
 
@@ -114,8 +120,14 @@ class Checking(Follower):
         from fastvrrp.daemon.assignment import parts  # noqa: PLC0415 - only where wanted
 
         self._write_pid()
+        definitions = self._configuration.definitions
         self._parts = parts(
-            self._configuration, self._log, adopts=self._has_told, notes=self._notes
+            self._configuration,
+            self._log,
+            adopts=self._has_told,
+            notes=self._notes,
+            shown=self._shown,
+            is_counted=self._has_metrics or definitions.metrics.listen is not None,
         )
         if self._next_slice is None:
             self._next_slice = self._loop.call_soon(self._tell_some)

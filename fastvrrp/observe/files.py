@@ -17,13 +17,16 @@ class Files(NamedTuple):
     """What changes rarely and has no fixed length (observe/details.py)."""
     routers: Path
     """What the configuration says of each virtual router (observe/catalogue.py)."""
+    servers: Path
+    """Virtual servers and real servers (observe/servers.py); empty while there are none."""
 
     @classmethod
     def beside(cls, pid_file: Path) -> Files:
         """Those of the daemon with this pid file: its name, or what is before `.pid` in it, with an
         ending of their own."""
         stem = pid_file.name.removesuffix(".pid")
-        return cls(*(pid_file.with_name(stem + end) for end in (".state", ".details", ".routers")))
+        endings = (".state", ".details", ".routers", ".servers")
+        return cls(*(pid_file.with_name(stem + end) for end in endings))
 
     @classmethod
     def of_segment(cls, segment: Path) -> Files:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from fastvrrp._table import Segment
-from fastvrrp.observe import catalogue, details
+from fastvrrp.observe import catalogue, details, servers
 from fastvrrp.observe.catalogue import Entry
 from fastvrrp.observe.details import Details
 from fastvrrp.observe.files import Files
+from fastvrrp.observe.servers import Servers
 
 CLOCK_STEP = 100_000_000
 """Nanoseconds by which the time of the day has to jump before times are told by the new one."""
@@ -44,6 +45,7 @@ class View:
         self.segment = Segment(self._file)
         self._details_file = _open(files.details)
         self._catalogue_file = _open(files.routers)
+        self._servers_file = _open(files.servers)
         self._wall_offset: int | None = None
         if not self.is_alive:
             pid = self.segment.pid
@@ -54,10 +56,11 @@ class View:
             )
 
     def close(self) -> None:
-        for descriptor in (self._file, self._details_file, self._catalogue_file):
+        more = (self._details_file, self._catalogue_file, self._servers_file)
+        for descriptor in (self._file, *more):
             if descriptor is not None:
                 os.close(descriptor)
-        self._details_file = self._catalogue_file = None
+        self._details_file = self._catalogue_file = self._servers_file = None
 
     @property
     def is_alive(self) -> bool:
@@ -104,6 +107,13 @@ class View:
         if self._catalogue_file is None:
             return {}
         return catalogue.read(self._catalogue_file, wanted)
+
+    def servers(self) -> Servers:
+        """The virtual servers, as they were shown last; none where nothing was told yet."""
+        if self._servers_file is not None:
+            with suppress(ValueError):
+                return servers.read(self._servers_file)
+        return Servers()
 
     def routers(self) -> list[dict[str, Any]]:
         """Every virtual router as the segment has it (`Segment.read`), with its `index`."""
