@@ -17,12 +17,10 @@ from fastvrrp.kernel.ipvs import Ipvs
 from fastvrrp.kernel.ipvs_messages import Counters as KernelCounters
 from fastvrrp.lvs.showing import Counted, Showing
 from fastvrrp.model import IpvsDestinationKey
-from fastvrrp.observe.servers import COUNTERS, Counters
+from fastvrrp.observe.servers import COUNTERS, PERIOD, Counters
 
 log = logging.getLogger(__name__)
 
-PERIOD = 10.0
-"""Seconds between two counts: scrapes are seldom closer."""
 IDLE = 50
 """How much longer than a count the pause behind it is, at least."""
 

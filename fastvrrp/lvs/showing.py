@@ -117,6 +117,8 @@ class Showing:
         self._counted_at = 0
         self._epoch = 0
         """Of the arrangement: counters that were asked for before another one are of no use."""
+        self._to_count: list[Counted] = []
+        """Of this arrangement; it is made when it is first asked for."""
         self._words: Mark | None = None
         """What is written of the words; None while they are to be written anew."""
         self._reasons: dict[int, str] = {}
@@ -156,6 +158,7 @@ class Showing:
         self._put_kept(kept)
         self._words = None
         self._epoch += 1
+        self._to_count = []
         self._write_soon()
 
     def judged(self, work: Work) -> None:
@@ -172,7 +175,9 @@ class Showing:
 
     def to_count(self) -> tuple[int, list[Counted]]:
         """What IPVS is to be asked, and a number for `counted`."""
-        found = []
+        found = self._to_count
+        if found:
+            return self._epoch, found
         for work in self._works:
             place = self._places[work]
             found.append(

@@ -42,6 +42,8 @@ CHECK = struct.Struct("<B7xQQQ")
 VIRTUAL_SIZE = VIRTUAL.size + COUNTERS.size
 REAL_SIZE = REAL.size + COUNTERS.size
 UNKNOWN = 2
+PERIOD = 10.0
+"""Seconds between two counts of IPVS; scrapes are seldom closer."""
 ATTEMPTS = 50
 PAUSE = 0.002
 """Seconds between two attempts to read a file that is being written."""
