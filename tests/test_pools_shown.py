@@ -95,7 +95,7 @@ def test_pools_are_shown_and_told_to_prometheus_as_they_change(router: Router) -
 
     [checker] = checkers_of(daemon)
     os.kill(checker, signal.SIGKILL)
-    daemon.wait_log("the process that checks real servers ended: -9")
+    daemon.wait_log("died: Respawning")
     wait_until(lambda: [checker] != checkers_of(daemon) != [], what="another process")
     wait_until(lambda: shown(daemon).is_alive, what="what that one shows")
     assert value(scrape(router), "fastvrrp_virtual_server_quorum_up", POOL) == 0

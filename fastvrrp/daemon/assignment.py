@@ -42,6 +42,8 @@ class Begin(NamedTuple):
     """Another process was here before, and was not to end: what it had in the kernel goes on."""
     notes: Path | None = None
     """File of what is ours in IPVS."""
+    releases: bool = True
+    """At the end what is in the kernel's IPVS goes, where nobody says anything else."""
     shown: Path | None = None
     """File of what others may see (observe/servers)."""
     is_counted: bool = False
@@ -94,12 +96,13 @@ def parts(
     *,
     adopts: bool,
     notes: Path | None = None,
+    releases: bool = True,
     shown: Path | None = None,
     is_counted: bool = False,
 ) -> Iterator[Part]:
     """A configuration as it is told."""
     definitions, tls = configuration.definitions, configuration.tls_client
-    yield Begin(definitions, tls, log, adopts, notes, shown, is_counted)
+    yield Begin(definitions, tls, log, adopts, notes, releases, shown, is_counted)
     yield Files((), configuration.bfd_instances)
     for start in range(0, len(configuration.track_files), PART_FILES):
         yield Files(configuration.track_files[start : start + PART_FILES], ())
