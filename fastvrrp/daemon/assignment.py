@@ -48,6 +48,7 @@ class Begin(NamedTuple):
     """File of what others may see (observe/servers)."""
     is_counted: bool = False
     """That has what IPVS counts, too: it is for metrics."""
+    umask: int = 0o077
 
 
 class Files(NamedTuple):
@@ -84,6 +85,8 @@ class Stop(NamedTuple):
 
     releases: bool = True
     """What is in the kernel's IPVS goes."""
+    finishes: bool = False
+    """What was told before is carried out first."""
 
 
 Part = Begin | Files | Group | Server | RealServers | Done
@@ -99,10 +102,11 @@ def parts(
     releases: bool = True,
     shown: Path | None = None,
     is_counted: bool = False,
+    umask: int = 0o077,
 ) -> Iterator[Part]:
     """A configuration as it is told."""
     definitions, tls = configuration.definitions, configuration.tls_client
-    yield Begin(definitions, tls, log, adopts, notes, releases, shown, is_counted)
+    yield Begin(definitions, tls, log, adopts, notes, releases, shown, is_counted, umask)
     yield Files((), configuration.bfd_instances)
     for start in range(0, len(configuration.track_files), PART_FILES):
         yield Files(configuration.track_files[start : start + PART_FILES], ())
