@@ -220,15 +220,77 @@ def test_a_reload_leaves_what_does_not_change(router: Router) -> None:
     daemon.signal(signal.SIGHUP)
     daemon.wait_log("Health checks are reloaded: 2 virtual servers")
     daemon.wait_log("Changing weight from 1 to 3 for active service [127.0.0.1]:tcp:8001")
-    daemon.configure("")
-    daemon.signal(signal.SIGHUP)
-    daemon.wait_log("Removing Virtual Server [10.0.0.100]:tcp:81")
-    daemon.wait_log("Health checks are reloaded: 0 virtual servers")
     log = daemon.log()
     # It was known, and its check was not begun anew.
     assert log.count("TCP connection to [127.0.0.1]:tcp:8001 success.") == 1
     assert checkers_of(daemon) == process
     listener.close()
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()
+
+
+@needs_root
+def test_the_process_ends_with_the_last_virtual_server_and_comes_back(router: Router) -> None:
+    daemon = Fastvrrp(router, INSTANCE + virtual()).start()
+    daemon.wait_log("Health checks have begun: 1 virtual servers")
+    daemon.configure(INSTANCE)
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: not checkers_of(daemon), what=daemon.log)
+    log = daemon.log()
+    assert "Removing Virtual Server [10.0.0.100]:tcp:80" in log
+    assert "Shutting down service" not in log
+    assert "died" not in log
+    assert not (daemon.folder / "fastvrrp.servers").read_bytes()
+    daemon.configure(INSTANCE + virtual(81))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("Health checks have begun: 1 virtual servers", count=2)
+    assert len(checkers_of(daemon)) == 1
+    # Gone and back before it has ended.
+    for text, count in ((INSTANCE, 2), (INSTANCE + virtual(82), 3)):
+        daemon.configure(text)
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log(f"Reloaded {daemon.configuration_file}", count=count + 1)
+    daemon.wait_log("Health checks have begun: 1 virtual servers", count=3)
+    assert daemon.stop() == 0
+    assert "Shutting down service [127.0.0.1]:tcp:8001 from VS [10.0.0.100]:tcp:82" in daemon.log()
+    assert "Traceback" not in daemon.log()
+
+
+@needs_root
+@pytest.mark.keywords("global_defs/umask")
+def test_the_umask_of_a_reload_holds_for_the_process_of_checks(router: Router) -> None:
+    daemon = Fastvrrp(router, virtual(definitions="umask 027")).start()
+    daemon.wait_log("Health checks have begun: 1 virtual servers")
+    [checker] = checkers_of(daemon)
+
+    def mask() -> str:
+        status = Path(f"/proc/{checker}/status").read_text()
+        return status.partition("Umask:")[2].split()[0]
+
+    assert mask() == "0027"
+    daemon.configure(virtual(definitions="umask 022"))
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: mask() == "0022", what=mask)
+    assert daemon.stop() == 0
+
+
+@needs_root
+@pytest.mark.keywords("net_namespace_ipvs")
+def test_a_reload_moves_virtual_servers_to_another_namespace(
+    lab: Laboratory, router: Router
+) -> None:
+    """As at a stop and a start: the same process, whether or not it was killed in between."""
+    other = lab.routers[1].namespace
+    daemon = Fastvrrp(router, virtual(more="omega")).start()
+    daemon.wait_log("Lost quorum 1-0=1 > 0 for VS [10.0.0.100]:tcp:80")
+    daemon.configure(f"net_namespace_ipvs {other}\n{virtual(more='omega')}")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("net_namespace_ipvs is another one")
+    daemon.wait_log("Health checks have begun: 1 virtual servers", count=2)
+    log = daemon.log()
+    assert log.count("Shutting down service [127.0.0.1]:tcp:8001 from VS [10.0.0.100]:tcp:80") == 1
+    assert len(checkers_of(daemon)) == 1
+    assert "net_namespace_ipvs cannot" not in log
     assert daemon.stop() == 0
     assert "Traceback" not in daemon.log()
 

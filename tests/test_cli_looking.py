@@ -176,7 +176,7 @@ def test_a_name_that_is_not_there(tmp_path: Path) -> None:
     for command in (["show", "VI_12"], ["status", "VI_12"]):
         done = ask(tmp_path, *command)
         assert done.returncode == 4
-        assert "has no virtual router VI_12; did you mean VI_1?" in done.stderr
+        assert "has no virtual router or virtual server VI_12; did you mean VI_1?" in done.stderr
     assert ask(tmp_path, "status", "VX*").returncode == 4
     assert table.count == 3
 

@@ -19,6 +19,7 @@ from fastvrrp.lvs.checkers.tools import Tools
 from fastvrrp.lvs.notes import Noted, Notes
 from fastvrrp.lvs.patrol import Patrol
 from fastvrrp.lvs.services import Services
+from fastvrrp.lvs.showing import Showing
 from fastvrrp.lvs.table import Wanted
 from fastvrrp.lvs.telling import Telling
 from fastvrrp.model import (
@@ -79,14 +80,19 @@ class Balance:
         loop: asyncio.AbstractEventLoop,
         table: Recorded | None = None,
         notes: Notes | None = None,
+        showing: Showing | None = None,
     ) -> None:
+        self.loop = loop
+        self.showing = showing
         self._scripts = Scripts(loop)
         self.telling = Telling(loop, self._scripts)
         self.table = table or Recorded()
         self.services = Services(notes=notes)
         self.services._table = self.table  # type: ignore[assignment]
         patrol = Patrol(loop, Tools(loop, self._scripts))
-        self.balancer = Balancer(loop, patrol, self.services, self.telling)
+        if showing is not None:
+            patrol.on_checked = showing.checked
+        self.balancer = Balancer(loop, patrol, self.services, self.telling, showing)
 
     async def configure(self, configuration: Configuration) -> dict[IpvsServiceKey, int]:
         self.services.configure(configuration)

@@ -24,7 +24,7 @@ RESTARTED = -1
 """Another daemon has taken the place of the one that was looked at, or will."""
 STATUSES = (
     "exit status: 0 done; 1 what the daemon shows cannot be read; 2 wrong arguments; 3 no daemon"
-    " runs; 4 no virtual router of that name"
+    " runs; 4 no virtual router or virtual server of that name"
 )
 GLOB = frozenset("*?[")
 
@@ -64,7 +64,7 @@ def add_daemon(parser: argparse.ArgumentParser) -> None:
 def add_name(
     parser: argparse.ArgumentParser, help: str, *, is_optional: bool, metavar: str
 ) -> None:
-    """Adds the argument that says which virtual routers; shells complete it."""
+    """Adds the argument that says which virtual routers or servers; shells complete it."""
     added = parser.add_argument(
         "name", nargs="?" if is_optional else None, metavar=metavar, help=help
     )
@@ -75,12 +75,13 @@ def add_name(
 
 
 def names(pid_file: Path, prefix: str) -> list[str]:
-    """Virtual routers of a daemon whose names start with `prefix`; none where none runs."""
+    """Virtual routers and servers of a daemon whose names start so; none where none runs."""
     from fastvrrp.observe.view import NotRunning, View
 
     try:
         with closing(View(Files.beside(pid_file))) as view:
-            found = view.segment.names().values()
+            found = list(view.segment.names().values())
+            found += [pool.words.name for pool in view.servers().virtual_servers]
     except (NotRunning, OSError, ValueError):
         return []
     return [name for name in found if name.startswith(prefix)]
@@ -151,7 +152,7 @@ def say_unknown(name: str, known: Iterable[str]) -> int:
     from fastvrrp.config.complaints import printable
     from fastvrrp.config.spelling import nearest
 
-    text = f"the daemon has no virtual router {name}"
+    text = f"the daemon has no virtual router or virtual server {name}"
     suggestion = None if GLOB & set(name) else nearest(name, known)
     if suggestion is not None:
         text += f"; did you mean {suggestion}?"

@@ -1,4 +1,5 @@
-"""`fastvrrp show NAME`: everything about one virtual router of a running daemon."""
+"""`fastvrrp show NAME`: everything about one virtual router, or virtual server, of a running
+daemon."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from fastvrrp.cli import pools as cli_pools
 from fastvrrp.cli.looking import (
     add_command,
     add_name,
@@ -28,10 +30,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         commands,
         "show",
         run,
-        help="say everything about one virtual router of the running daemon",
+        help="say everything about one virtual router or virtual server of the running daemon",
         description="Says of one virtual router in which state it is, since when and why, what its"
-        " timers will do and when, what it tracks and how that is, its addresses and its counters.",
-        examples=("fastvrrp show VI_1",),
+        " timers will do and when, what it tracks and how that is, its addresses and its counters."
+        " Says of one virtual server, by its name, address, mark or group, whether it has its"
+        " quorum, and of each of its real servers whether it is up and what its checkers found.",
+        examples=("fastvrrp show VI_1", "fastvrrp show 192.0.2.1:80"),
     )
     add_name(parser, "its name", is_optional=False, metavar="NAME")
     parser.add_argument("--json", action="store_true", help="print the same as JSON")
@@ -53,7 +57,12 @@ def _show(view: View, arguments: argparse.Namespace) -> int:
     index = next((index for index, name in names.items() if name == wanted), None)
     record = None if index is None else view.router(index)
     if index is None or record is None:
-        return say_unknown(arguments.name, names.values())
+        pools = _pools(view, arguments.name)
+        if not pools:
+            known = [*names.values(), *(each.words.name for each in view.servers().virtual_servers)]
+            return say_unknown(arguments.name, known)
+        _print_pools(pools, as_json=arguments.json)
+        return 0
     entry = view.catalogue(index).get(index, Entry())
     facts = everything(view, record, entry, view.details())
     if arguments.json:
@@ -62,6 +71,32 @@ def _show(view: View, arguments: argparse.Namespace) -> int:
         for line in lines(facts):
             print(printable(line).rstrip())
     return 0
+
+
+def _pools(view: View, name: str) -> list[Facts]:
+    """Virtual servers of that name; one of a group may be there once for each protocol."""
+    from fastvrrp.observe.server_facts import facts_of, names_of
+
+    shown = view.servers()
+    return [
+        facts_of(pool, shown, view.wall_offset)
+        for pool in shown.virtual_servers
+        if name in names_of(pool.words)
+    ]
+
+
+def _print_pools(pools: list[Facts], *, as_json: bool) -> None:
+    from fastvrrp.config.complaints import printable
+
+    if as_json:
+        said = pools[0] if len(pools) == 1 else pools
+        print(json.dumps(said, indent=2, ensure_ascii=False))
+        return
+    for number, facts in enumerate(pools):
+        if number:
+            print()
+        for line in cli_pools.lines(facts):
+            print(printable(line).rstrip())
 
 
 def lines(facts: Facts) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""`fastvrrp status [NAME|GLOB]`: every virtual router of a running daemon, at a glance."""
+"""`fastvrrp status [NAME|GLOB]`: the virtual routers and virtual servers of a running daemon, at a
+glance."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fastvrrp.cli import pools as cli_pools
 from fastvrrp.cli.looking import (
     RESTARTED,
     add_command,
@@ -23,6 +25,7 @@ from fastvrrp.cli.looking import (
 )
 
 if TYPE_CHECKING:
+    from fastvrrp.observe.servers import Servers, VirtualServerState
     from fastvrrp.observe.view import View
 
     Row = dict[str, Any]
@@ -40,11 +43,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         commands,
         "status",
         run,
-        help="show the virtual routers of the running daemon",
-        description="Shows how many virtual routers are in which state, then those with which"
-        f" something is not as configured, then all others where they are no more than {FEW} or"
-        " are asked for by a name, a pattern, a state or --all. Reads what the daemon shows, and"
-        " costs it nothing.",
+        help="show the virtual routers and virtual servers of the running daemon",
+        description="Shows how many virtual routers are in which state and how many virtual servers"
+        " are below their quorum, then those with which something is not as configured, then all"
+        f" others where they are no more than {FEW} or are asked for by a name, a pattern, a state"
+        " or --all. Reads what the daemon shows, and costs it nothing.",
         examples=(
             "fastvrrp status",
             "fastvrrp status 'VI_1*'",
@@ -53,7 +56,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         ),
     )
     add_name(parser, "a name, or a pattern as of a shell", is_optional=True, metavar="NAME")
-    parser.add_argument("--state", choices=STATES, help="only those in this state")
+    parser.add_argument("--state", choices=STATES, help="only virtual routers in this state")
     parser.add_argument("--all", action="store_true", help="all, however many they are")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -70,22 +73,42 @@ def run(arguments: argparse.Namespace) -> int:
 def show(view: View, arguments: argparse.Namespace) -> int:
     """Print it once."""
     rows, known = rows_of(view, arguments)
-    if arguments.name is not None and not rows and arguments.state is None:
+    shown, pools = pools_of(view, arguments)
+    if arguments.name is not None and not rows and not pools and arguments.state is None:
+        known += (pool.words.name for pool in shown.virtual_servers)
         return say_unknown(arguments.name, known)
     if arguments.json:
-        rows = in_order(rows)
-        print(json.dumps({**summary(view, rows), "routers": rows}, ensure_ascii=False))
+        print(json.dumps(_as_json(view, in_order(rows), shown, pools), ensure_ascii=False))
         return 0
     is_asked = arguments.all or arguments.name is not None or arguments.state is not None
-    print("\n".join(lines(view, rows, shows_all=is_asked or len(rows) <= FEW)))
+    shows_all = is_asked or len(rows) + len(pools) <= FEW
+    print("\n".join(lines(view, rows, shown, pools, shows_all=shows_all)))
     return 0
+
+
+def _as_json(
+    view: View, rows: Sequence[Row], shown: Servers, pools: Sequence[VirtualServerState]
+) -> Row:
+    from fastvrrp.observe import server_facts
+
+    found = {**summary(view, rows), "routers": rows}
+    if shown.virtual_servers:
+        found["pools"] = {
+            **server_facts.summary(pools),
+            "checks_run": shown.is_alive,
+        }
+        found["virtual_servers"] = [
+            server_facts.facts_of(pool, shown, view.wall_offset) for pool in pools
+        ]
+    return found
 
 
 def _watch(view: View, arguments: argparse.Namespace) -> int:
     while view.is_current:
         rows, _ = rows_of(view, arguments)
-        shows_all = arguments.all or len(rows) <= FEW
-        text = "\n".join(lines(view, rows, shows_all=shows_all))
+        shown, pools = pools_of(view, arguments)
+        shows_all = arguments.all or len(rows) + len(pools) <= FEW
+        text = "\n".join(lines(view, rows, shown, pools, shows_all=shows_all))
         sys.stdout.write(f"{CLEAR if sys.stdout.isatty() else ''}{text}\n")
         sys.stdout.flush()
         time.sleep(WATCH_INTERVAL)
@@ -102,6 +125,17 @@ def rows_of(view: View, arguments: argparse.Namespace) -> tuple[list[Row], list[
     if arguments.state is not None:
         rows = [row for row in rows if row["state"] == arguments.state]
     return rows, [each["name"] for each in routers]
+
+
+def pools_of(view: View, arguments: argparse.Namespace) -> tuple[Servers, list[VirtualServerState]]:
+    """What is shown of virtual servers, and those of them that are asked for."""
+    from fastvrrp.observe.server_facts import matching as matching_pools
+
+    shown = view.servers()
+    if arguments.state is not None:
+        return shown, []
+    found = matching_pools(shown, arguments.name)
+    return shown, sorted(found, key=lambda pool: natural(pool.words.name))
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
@@ -139,15 +173,24 @@ def summary(view: View, rows: Sequence[Row]) -> Row:
     }
 
 
-def lines(view: View, rows: Sequence[Row], *, shows_all: bool) -> Iterator[str]:
+def lines(
+    view: View,
+    rows: Sequence[Row],
+    shown: Servers,
+    pools: Sequence[VirtualServerState],
+    *,
+    shows_all: bool,
+) -> Iterator[str]:
     """For a person."""
     from fastvrrp.config.complaints import printable
+    from fastvrrp.observe.server_facts import troubles_of
 
     whole = summary(view, rows)
     up = duration(time.time() - whole["started"])
     yield f"fastvrrp {whole['version']}, pid {whole['pid']}, up {up}"
     counts = ", ".join(f"{count} {state}" for state, count in whole["states"].items() if count)
     yield f"{len(rows)} virtual router{'s' if len(rows) != 1 else ''}: {counts or 'none'}"
+    yield from cli_pools.heading(shown, pools)
     if not whole["last_reload_successful"]:
         yield "The last reload was refused: what runs is not what the configuration says now."
     if whole["drained"]:
@@ -156,25 +199,32 @@ def lines(view: View, rows: Sequence[Row], *, shows_all: bool) -> Iterator[str]:
         yield f"{whole['resigned']} resigned, and not to preempt for now."
     troubled = in_order(row for row in rows if row["troubles"])
     well = [row for row in rows if not row["troubles"]]
-    if troubled:
+    troubles = [
+        (row["name"], f"{row['state']:6}  {'; '.join(row['troubles'])}") for row in troubled
+    ]
+    troubles += cli_pools.troubles(pools, view.wall_offset)
+    if troubles:
         yield ""
-        yield f"Not as configured ({len(troubled)}):"
-        width = max(len(row["name"]) for row in troubled)
-        for row in troubled:
-            what = "; ".join(row["troubles"])
-            yield printable(f"  {row['name']:{width}}  {row['state']:6}  {what}")
+        yield f"Not as configured ({len(troubles)}):"
+        width = max(len(name) for name, _ in troubles)
+        for name, what in troubles:
+            yield printable(f"  {name:{width}}  {what}")
     if not shows_all:
+        healthy = len(well) + sum(not any(troubles_of(pool)) for pool in pools)
         yield ""
-        yield f"{len(well)} are well: --all, a name or --state shows them."
-    elif well:
+        yield f"{healthy} are well: --all, a name or --state shows them."
+        return
+    if well:
         yield ""
-        yield from map(printable, table(in_order(well)))
+        yield from map(printable, table([COLUMNS, *map(_cells, in_order(well))]))
+    if pools:
+        yield ""
+        yield from map(printable, table(list(cli_pools.rows(pools, view.wall_offset))))
 
 
-def table(rows: Sequence[Row]) -> Iterator[str]:
-    """Rows under the heads of their columns."""
-    cells = [COLUMNS, *map(_cells, rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
+def table(cells: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows, of which the first has the heads of their columns."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         texts = (f"{text:{width}}" for text, width in zip(row, widths, strict=True))
         yield "  ".join(texts).rstrip()

@@ -44,6 +44,11 @@ class Begin(NamedTuple):
     """File of what is ours in IPVS."""
     releases: bool = True
     """At the end what is in the kernel's IPVS goes, where nobody says anything else."""
+    shown: Path | None = None
+    """File of what others may see (observe/servers)."""
+    is_counted: bool = False
+    """That has what IPVS counts, too: it is for metrics."""
+    umask: int = 0o077
 
 
 class Files(NamedTuple):
@@ -80,6 +85,8 @@ class Stop(NamedTuple):
 
     releases: bool = True
     """What is in the kernel's IPVS goes."""
+    finishes: bool = False
+    """What was told before is carried out first."""
 
 
 Part = Begin | Files | Group | Server | RealServers | Done
@@ -93,10 +100,13 @@ def parts(
     adopts: bool,
     notes: Path | None = None,
     releases: bool = True,
+    shown: Path | None = None,
+    is_counted: bool = False,
+    umask: int = 0o077,
 ) -> Iterator[Part]:
     """A configuration as it is told."""
-    definitions = configuration.definitions
-    yield Begin(definitions, configuration.tls_client, log, adopts, notes, releases)
+    definitions, tls = configuration.definitions, configuration.tls_client
+    yield Begin(definitions, tls, log, adopts, notes, releases, shown, is_counted, umask)
     yield Files((), configuration.bfd_instances)
     for start in range(0, len(configuration.track_files), PART_FILES):
         yield Files(configuration.track_files[start : start + PART_FILES], ())

@@ -14,29 +14,24 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import pickle
 import signal
 import socket
 import sys
-from contextlib import ExitStack, suppress
-from dataclasses import replace
+from contextlib import ExitStack
 
 import uvloop
 
 from fastvrrp.daemon.assignment import Assignment, Begin, Done, Message, Stop
 from fastvrrp.daemon.beat import BEAT, LOOK
 from fastvrrp.daemon.logs import Logs, Process, set_up
+from fastvrrp.daemon.pools import Pools
 from fastvrrp.daemon.privileges import CHECKD
 from fastvrrp.daemon.scheduling import Role, Scheduling
 from fastvrrp.kernel.capabilities import keep_only
-from fastvrrp.kernel.ipvs import Ipvs, Table, namespace_of
-from fastvrrp.lvs.balancer import Balancer
-from fastvrrp.lvs.checkers.tools import Tools
-from fastvrrp.lvs.notes import Notes
-from fastvrrp.lvs.patrol import Patrol
-from fastvrrp.lvs.services import Services
 from fastvrrp.lvs.telling import Telling
-from fastvrrp.model import FlushOnStop, Namespaces
+from fastvrrp.model import FlushOnStop
 from fastvrrp.track.frames import Closed, Frames
 from fastvrrp.track.interpreter import end_with_starter
 from fastvrrp.track.scripts import Scripts
@@ -57,9 +52,7 @@ class Checkd:
         self._scheduling = Scheduling(self._loop, Role.CHECKERS, NAME)
         self._scripts = Scripts(self._loop)
         self._telling = Telling(self._loop, self._scripts)
-        self._tools = Tools(self._loop, self._scripts)
-        self._services: Services | None = None
-        self._balancer: Balancer | None = None
+        self._pools: Pools | None = None
         self._coming: Assignment | None = None
         """What is being told."""
         self._whole: Assignment | None = None
@@ -97,20 +90,18 @@ class Checkd:
             self._news.clear()
             if not self._is_ended:
                 await self._carry_out_whole()
-        if self._balancer is None and self._is_to_release:
-            # What one that died has left is for us to remove.
+        finishes = self._ending is not None and self._ending.finishes
+        if finishes or (self._pools is None and self._is_to_release):
+            # That, or what one that died has left, is for us to remove.
             await self._carry_out_whole()
         self._loop.remove_reader(self._told.socket.fileno())
-        if self._balancer is None or self._services is None:
+        if self._pools is None:
             return
-        if not self._is_to_release:
-            self._balancer.leave()
-            return
-        log.info("Stopping")
-        try:
-            await self._balancer.end()
-        finally:
-            await self._services.close(self._flush_on_stop)
+        if self._is_to_release:
+            log.info("Stopping")
+            await self._pools.end(self._flush_on_stop)
+        else:
+            self._pools.leave()
 
     @property
     def _is_to_release(self) -> bool:
@@ -118,7 +109,8 @@ class Checkd:
 
     async def _carry_out_whole(self) -> None:
         assignment, self._whole = self._whole, None
-        if assignment is None or (self._is_ended and not assignment.begin.adopts):
+        finishes = self._ending is not None and self._ending.finishes
+        if assignment is None or (self._is_ended and not (assignment.begin.adopts or finishes)):
             return
         try:
             await self._carry_out(assignment)
@@ -128,28 +120,22 @@ class Checkd:
     async def _carry_out(self, assignment: Assignment) -> None:
         configuration = assignment.configuration
         definitions = configuration.definitions
-        self._flush_on_stop = definitions.lvs.flush_on_stop
+        os.umask(assignment.begin.umask)
+        self._scripts.mask(assignment.begin.umask)
         self._scheduling.apply(definitions.processes)
         self._telling.configure(definitions)
-        self._tools.configure(definitions, configuration.tls_client, configuration.track_files)
-        adopted: Table | None = None
-        if self._services is None or self._balancer is None:
-            if assignment.begin.adopts:
-                lvs = replace(definitions.lvs, flushes_at_start=False)
-                configuration = replace(configuration, definitions=replace(definitions, lvs=lvs))
-                adopted = await self._loop.run_in_executor(None, _table, definitions.namespaces)
-            namespace = namespace_of(definitions.namespaces)
-            path = assignment.begin.notes
-            self._services = Services(notes=Notes(path, namespace) if path else None)
-            patrol = Patrol(self._loop, self._tools)
-            self._balancer = Balancer(self._loop, patrol, self._services, self._telling)
-            await self._services.adopt(configuration)
+        if self._pools is not None and not self._pools.fits(definitions.namespaces):
+            log.info("net_namespace_ipvs is another one: virtual servers end here, and begin there")
+            pools, self._pools = self._pools, None
+            await pools.end(self._flush_on_stop)
+        self._flush_on_stop = definitions.lvs.flush_on_stop
+        if self._pools is None:
+            self._pools = Pools(self._loop, self._scripts, self._telling, assignment.begin)
+            await self._pools.begin(assignment.begin, configuration)
             what = "Health checks have begun"
         else:
-            self._services.configure(configuration)
+            await self._pools.reload(assignment.begin, configuration)
             what = "Health checks are reloaded"
-        self._balancer.configure(configuration, adopted)
-        await self._balancer.settled()
         gc.unfreeze()
         gc.collect()
         gc.freeze()  # what was told lives long
@@ -194,17 +180,6 @@ class Checkd:
     def _close_logs(self) -> None:
         if self._logs is not None:
             self._logs.close()
-
-
-def _table(namespaces: Namespaces) -> Table | None:
-    """What the kernel has; None where it has no IPVS, of which `Services` tells."""
-    with suppress(OSError):
-        ipvs = Ipvs(namespace_of(namespaces))
-        try:
-            return ipvs.table()
-        finally:
-            ipvs.close()
-    return None
 
 
 def main() -> None:

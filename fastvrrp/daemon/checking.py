@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from fastvrrp.daemon.options import Half, Options, half_of
 from fastvrrp.model import SECOND, Configuration
+from fastvrrp.observe.files import Files
 from fastvrrp.vrrp.follower import Follower
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class Checking(Follower):
         self._loop = loop
         self._parent = parent
         self._notes = segment.with_suffix(".ipvs")
+        self._shown = Files.of_segment(segment).servers
+        self._shown.touch(0o644)  # whoever serves metrics opens it once
+        self._has_metrics = options.metrics is not None
+        self._umask = options.umask
         self._log = options.log
         self._releases = options.releases_ipvs
         self._pid_file = options.checkers_pid
@@ -55,42 +60,47 @@ class Checking(Follower):
         self._next_slice: asyncio.Handle | None = None
         self._has_told = False
         """A process was told everything once."""
+        self._is_resting = False
+        """The process ends because it has nothing to do."""
 
     def configure(self, configuration: Configuration) -> None:
-        before = self._configuration.definitions.namespaces.ipvs
-        if self._has_told and configuration.definitions.namespaces.ipvs != before:
-            log.warning(
-                "net_namespace_ipvs cannot be changed by a reload: virtual servers stay in %s until"
-                " the daemon is started anew",
-                before or "the network namespace that it was started in",
-            )
         # What is of virtual routers is not kept from being forgotten.
         self._configuration = half_of(configuration, Half.CHECKERS)
 
     def settle(self) -> Iterator[None]:
         """Has the process told what is different now; it hears everything and finds out itself."""
-        if self._ward is not None:
+        if self._ward is None:
+            if self._configuration.virtual_servers or NAME in self._parent.running_wards:
+                self._begin()
+        elif self._ward.is_wanted:
             self._tell()
-        elif self._configuration.virtual_servers or NAME in self._parent.running_wards:
-            self._begin()
+        elif not self._ward.is_closing and self._configuration.virtual_servers:
+            self._ward.start()
         return iter(())
 
     def stop(self) -> None:
-        if self._ward is None:
-            return
         if self._next_slice is not None:
             self._next_slice.cancel()
         if self._parent.keeps_wards:
             return
-        self._end(self._ward)
-        if self._has_told and self._releases and self._notes.exists():
-            # It died, and what it left in the kernel is for another one to remove.
-            self._ward.start()
-            for part in self._all_parts():
-                self._ward.send(part)
-            self._end(self._ward)
+        self._is_resting = False
+        if self._ward is not None and self._ward.is_closing:
+            self._ward.wait()
+        elif self._ward is not None and self._ward.is_wanted:
+            self._end_ward(self._ward)
+        self._shown.unlink(missing_ok=True)
         if self._pid_file is not None:
             self._pid_file.unlink(missing_ok=True)
+
+    def _end_ward(self, ward: Ward) -> None:
+        """Has it end, and what it had in the kernel removed."""
+        self._end(ward)
+        if self._has_told and self._releases and self._notes.exists():
+            # It died, and what it left in the kernel is for another one to remove.
+            ward.start()
+            for part in self._all_parts():
+                ward.send(part)
+            self._end(ward)
 
     def _begin(self) -> None:
         from fastvrrp.daemon.ward import Ward  # noqa: PLC0415 - only where wanted
@@ -102,9 +112,27 @@ class Checking(Follower):
             "Healthcheck",
             lambda _: None,
             self._tell,
+            self._on_end,
             shares_stderr=self._log.console,
         )
         self._ward.start()
+
+    def _rest(self, ward: Ward) -> None:
+        """Lets the process end, since there is nothing left for it to do."""
+        from fastvrrp.daemon.assignment import Stop  # noqa: PLC0415 - only where wanted
+
+        self._has_told = False
+        self._is_resting = True
+        ward.send(Stop(finishes=True))
+        ward.close(LAST_MOMENTS)
+
+    def _on_end(self) -> None:
+        """Has one started again that had nothing left to do, where that has changed meanwhile."""
+        if self._pid_file is not None:
+            self._pid_file.unlink(missing_ok=True)
+        was_resting, self._is_resting = self._is_resting, False
+        if was_resting and self._ward is not None and self._configuration.virtual_servers:
+            self._ward.start()
 
     def _end(self, ward: Ward) -> None:
         from fastvrrp.daemon.assignment import Stop  # noqa: PLC0415 - only where wanted
@@ -125,12 +153,17 @@ class Checking(Follower):
         from fastvrrp.daemon.assignment import parts  # noqa: PLC0415 - only where wanted
 
         adopts = self._has_told or self._parent.is_restart
+        definitions = self._configuration.definitions
+        umask = self._umask if self._umask is not None else definitions.processes.umask
         return parts(
             self._configuration,
             self._log,
             adopts=adopts,
             notes=self._notes,
             releases=self._releases,
+            shown=self._shown,
+            is_counted=self._has_metrics or definitions.metrics.listen is not None,
+            umask=umask,
         )
 
     def _write_pid(self) -> None:
@@ -148,6 +181,8 @@ class Checking(Follower):
             part = next(self._parts, None)
             if part is None:
                 self._has_told = True
+                if not self._configuration.virtual_servers and self._ward.pid is not None:
+                    self._rest(self._ward)
                 return
             self._ward.send(part)
         self._next_slice = self._loop.call_soon(self._tell_some)

@@ -18,6 +18,7 @@ from fastvrrp.lvs.patrol import Patrol, Watch
 from fastvrrp.lvs.pool import Pool, key_of
 from fastvrrp.lvs.presence import Presence
 from fastvrrp.lvs.services import Services, destination_of, services_of
+from fastvrrp.lvs.showing import Showing
 from fastvrrp.lvs.telling import Telling
 from fastvrrp.model import (
     Checker,
@@ -68,8 +69,11 @@ class Balancer:
         patrol: Patrol,
         services: Services,
         telling: Telling,
+        showing: Showing | None = None,
     ) -> None:
+        """`showing` is told how everything is, where somebody may look."""
         self._loop = loop
+        self._showing = showing
         self._patrol = patrol
         self._services = services
         self._telling = telling
@@ -118,6 +122,8 @@ class Balancer:
                 group = groups.get(model.group or "")
                 self._apart(model, partial(self._add, definitions, model, group, adopted))
         self._find_addresses()
+        if self._showing is not None:
+            self._showing.arrange(self._works.values())
         self._settle()
 
     async def settled(self) -> None:
@@ -241,6 +247,8 @@ class Balancer:
     ) -> None:
         news = work.pool.take(key, checker, verdict)
         if news:
+            if self._showing is not None:
+                self._showing.judged(work)
             self._telling.tell(work.model, news)
             self._stale[work] = None
             self._settle()
@@ -309,6 +317,8 @@ class Balancer:
         if is_suspended == work.is_suspended:
             return
         work.is_suspended = is_suspended
+        if self._showing is not None:
+            self._showing.judged(work)
         verb, do = (
             ("Suspending", self._patrol.suspend)
             if is_suspended

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+import socket
 from typing import TypeAlias
 
-from fastvrrp.model import RealServer, SorryServer, Transport, VirtualServer
+from fastvrrp.model import (
+    BfdCheck,
+    Checker,
+    FileCheck,
+    HttpCheck,
+    MiscCheck,
+    RealServer,
+    SorryServer,
+    Transport,
+    VirtualServer,
+)
 
 Identity: TypeAlias = tuple[bytes | None, int, int | None, str | None, Transport | None, int | None]
 """Address, port, mark, group, protocol and family."""
@@ -29,12 +39,29 @@ def virtual_name(server: VirtualServer) -> str:
         return f"[{server.group}]:{server.port}"
     if server.address is None:
         return f"FWM {server.mark}"
-    return f"[{ip_address(server.address)}]:{_protocol(server)}:{server.port}"
+    return f"[{address_text(server.address)}]:{_protocol(server)}:{server.port}"
 
 
 def real_name(virtual: VirtualServer, server: RealServer | SorryServer) -> str:
     """`[ADDRESS]:PROTOCOL:PORT`, with the protocol of the virtual server."""
-    return f"[{ip_address(server.address)}]:{_protocol(virtual)}:{server.port}"
+    return f"[{address_text(server.address)}]:{_protocol(virtual)}:{server.port}"
+
+
+def target_name(checker: Checker) -> str:
+    """What a checker asks: `[ADDRESS]:PORT` with the paths of its URLs, a command, a file."""
+    if isinstance(checker, FileCheck | BfdCheck):
+        return checker.name
+    if isinstance(checker, MiscCheck):
+        return " ".join(checker.command.arguments)
+    text = f"[{address_text(checker.target.address)}]:{checker.target.port}"
+    if isinstance(checker, HttpCheck):
+        text += "".join(f" {url.path}" for url in checker.urls)
+    return text
+
+
+def address_text(address: bytes) -> str:
+    """An address in words."""
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
 def _protocol(server: VirtualServer) -> str:

@@ -21,9 +21,10 @@ from time import monotonic_ns
 
 from fastvrrp.lvs.check import CannotCheckError, Check, QuickCheck, Verdict
 from fastvrrp.lvs.checkers import make
-from fastvrrp.lvs.checkers.sockets import Route, allow
+from fastvrrp.lvs.checkers.sockets import allow
 from fastvrrp.lvs.checkers.tools import Tools
 from fastvrrp.lvs.checkers.words import Finding
+from fastvrrp.lvs.naming import target_name
 from fastvrrp.lvs.standing import Pause, Standing
 from fastvrrp.model import (
     SECOND,
@@ -32,7 +33,6 @@ from fastvrrp.model import (
     CheckTiming,
     FileCheck,
     HttpCheck,
-    MiscCheck,
     SmtpCheck,
 )
 
@@ -62,6 +62,11 @@ class Watch:
         self.is_suspended = False
 
     @property
+    def round(self) -> Round:
+        """The work that is done for it, and for all who watch an equal checker."""
+        return self._round
+
+    @property
     def is_good(self) -> bool:
         """Whether the server is well; before it is known False with `alpha`, else True."""
         return self._round.standing.is_good
@@ -80,7 +85,10 @@ class Watch:
 class Round:
     """The work for equal checkers."""
 
-    __slots__ = ("checker", "checks", "latest", "number", "standing", "task", "watches")
+    __slots__ = (
+        *("changed_at", "checker", "checks", "done", "failed", "latest", "number", "number_shown"),
+        *("standing", "task", "watches", "why"),
+    )
 
     def __init__(self, checker: Checker, checks: Sequence[Check]) -> None:
         self.checker = checker
@@ -93,6 +101,16 @@ class Round:
         """Of its entry in the queue; -1 while it is not in it."""
         self.task: asyncio.Task[None] | QuickCheck | None = None
         """What is on its way."""
+        self.done = 0
+        """Checks that were made."""
+        self.failed = 0
+        """Those of them that found it bad."""
+        self.changed_at = 0
+        """When it became good or bad, in nanoseconds of the monotonic clock; 0 is never."""
+        self.why = ""
+        """What the last one found that failed, or why it could not be made."""
+        self.number_shown = 0
+        """For `Showing`."""
 
 
 class Patrol:
@@ -110,6 +128,8 @@ class Patrol:
         self._wakes = 0
         """When the alarm rings."""
         self._random = random.Random()
+        self.on_checked: Callable[[Round], None] | None = None
+        """Called after each check."""
         self._said: dict[str, int] = {}
         """Causes that kept checks from being made, and when that was said."""
 
@@ -129,7 +149,7 @@ class Patrol:
             allow(len(self._rounds))
         if known.number < 0 and known.task is None:
             self._schedule(known, self._warmup(checker))
-        watch = Watch(known, on_news, service or _name(checker), virtual)
+        watch = Watch(known, on_news, service or target_name(checker), virtual)
         known.watches.append(watch)
         if known.standing.is_known:
             self._loop.call_soon(self._tell_one, known, watch)
@@ -241,7 +261,7 @@ class Patrol:
 
     def _blame(self, of: Round, error: Exception) -> None:
         """A check has an error of its own, which must not keep others from being made."""
-        log.exception("a check of %s has an error of its own", _name(of.checker))
+        log.exception("a check of %s has an error of its own", target_name(of.checker))
         self._postpone(of, repr(error))
 
     def _stop(self, of: Round) -> None:
@@ -253,6 +273,9 @@ class Patrol:
     def _postpone(self, of: Round, trouble: str) -> None:
         """Nothing was found: as if it was not asked."""
         of.task = None
+        of.why = f"a check cannot be made: {trouble}"
+        if self.on_checked is not None:
+            self.on_checked(of)
         now = monotonic_ns()
         if now - self._said.get(trouble, -SAID_AGAIN) >= SAID_AGAIN:
             if len(self._said) > 1000:
@@ -270,6 +293,14 @@ class Patrol:
         before = of.latest
         was_good, tried, asked = standing.is_good, standing.tried, standing.question
         has_changed = standing.take(verdict.is_good)
+        of.done += 1
+        if not verdict.is_good:
+            of.failed += 1
+            of.why = verdict.why
+        if has_changed:
+            of.changed_at = monotonic_ns()
+        if self.on_checked is not None:
+            self.on_checked(of)
         if timing is None:
             self._begin(of)
         elif standing.pause is Pause.LOOP:
@@ -325,11 +356,3 @@ def _timing(checker: Checker) -> CheckTiming | None:
     if isinstance(checker, FileCheck | BfdCheck):
         return None
     return checker.timing
-
-
-def _name(checker: Checker) -> str:
-    if isinstance(checker, FileCheck | BfdCheck):
-        return checker.name
-    if isinstance(checker, MiscCheck):
-        return " ".join(checker.command.arguments)
-    return Route(checker.target).text

@@ -103,6 +103,19 @@ class Pool:
         return self._weight
 
     @property
+    def is_sorry(self) -> bool:
+        """Whether the sorry server gets the connections."""
+        return self._sorry is not None
+
+    @property
+    def standings(self) -> Iterator[tuple[IpvsDestinationKey, bool, int]]:
+        """Every real server in the order of the model: whether it is up, and its weight."""
+        for model in self.model.real_servers:
+            key = key_of(model)
+            member = self._members.get(key)
+            yield (key, False, 0) if member is None else (key, member.is_up, member.weight)
+
+    @property
     def wanted(self) -> Wanted:
         """What the kernel is to have."""
         sorry = self.model.sorry_server

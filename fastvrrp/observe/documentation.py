@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from fastvrrp._table import LATENESS_BOUNDS
 from fastvrrp._wire import REASONS
 from fastvrrp.model import SECOND
-from fastvrrp.observe import keepalived_names
+from fastvrrp.observe import keepalived_names, server_metrics
 from fastvrrp.observe.metrics import (
     DAEMON_METRICS,
-    QUORUM_UP,
     REFUSED,
     ROUTER_LABELS,
     ROUTER_METRICS,
 )
+from fastvrrp.observe.server_metrics import VIRTUAL_LABELS
+from fastvrrp.observe.servers import PERIOD
 
 HEAD = """# Metrics
 
@@ -43,7 +44,7 @@ Counters go on over reloads, and begin at 0 with the daemon.
 
 def generate() -> str:
     """The whole document."""
-    return "\n".join([HEAD, *_daemon(), *_routers(), *_reasons(), *_keepalived()])
+    return "\n".join([HEAD, *_daemon(), *_routers(), *_reasons(), *_servers(), *_keepalived()])
 
 
 def _daemon() -> Iterator[str]:
@@ -56,10 +57,6 @@ def _daemon() -> Iterator[str]:
         yield f"| `{metric.name}` | {kind} | {labels} | {metric.says} |"
     bounds = ", ".join(f"{bound / SECOND:g}" for bound in LATENESS_BOUNDS)
     yield f"\nThe histograms have buckets up to {bounds} seconds.\n"
-    yield "Virtual servers and real servers of load balancing have no metrics in this version:"
-    yield "neither whether they are up, nor their weights or quorums."
-    yield f"`{QUORUM_UP}` is only reserved: the alert"
-    yield "`IpvsQuorumLost` asks for it, and never fires. Watch the log, or use `quorum_down`.\n"
 
 
 def _routers() -> Iterator[str]:
@@ -80,6 +77,28 @@ def _reasons() -> Iterator[str]:
     yield ""
 
 
+def _servers() -> Iterator[str]:
+    yield "## Virtual servers and real servers\n"
+    yield "They are there while there are virtual servers and the process that checks them runs."
+    yield "`virtual_server` and `real_server` are the names that the log has, `[192.0.2.1]:tcp:80`,"
+    yield "`FWM 7` or `[GROUP]:0`; `protocol` is `tcp`, `udp`, `sctp`, or `none` for a mark;"
+    yield "`family` is `ipv4` or `ipv6`, and empty for a group. Where metrics are on the kernel is"
+    yield f"asked every {PERIOD:g} seconds what IPVS counts, or less often where that takes long;"
+    yield "packets to clients are counted where they come by this machine.\n"
+    yield "| name | type | labels | what it says |"
+    yield "|---|---|---|---|"
+    of_info = (*VIRTUAL_LABELS, "scheduler", "forwarding")
+    yield _server_row(server_metrics.INFO, "gauge", of_info, server_metrics.INFO_SAYS)
+    for labels, metrics in server_metrics.TABLES:
+        for metric in metrics:
+            yield _server_row(metric.name, metric.kind, labels, metric.says)
+    yield ""
+
+
+def _server_row(name: str, kind: str, labels: tuple[str, ...], says: str) -> str:
+    return f"| `{name}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {says} |"
+
+
 def _keepalived() -> Iterator[str]:
     yield "## The names of keepalived-exporter\n"
     yield "With `metrics_compat keepalived_exporter` there are also the names and labels of"
@@ -94,7 +113,8 @@ def _keepalived() -> Iterator[str]:
         yield f"| `{metric.name}` | {what} |"
     yield f"| `{keepalived_names.DELAY}` | seconds of `garp_master_delay` |"
     yield ""
-    yield "`keepalived_script_state` is left out: whether a script runs just now is not told."
+    yield "`keepalived_script_state` is left out: whether a script runs just now is not told. That"
+    yield "exporter has no metrics of virtual servers."
     yield ""
 
 

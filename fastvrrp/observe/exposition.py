@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric as Family
 
 from fastvrrp._exposition import FIELDS, Snapshot
 from fastvrrp._wire import REASONS
-from fastvrrp.observe import keepalived_names
+from fastvrrp.observe import keepalived_names, server_metrics
 from fastvrrp.observe.keepalived_names import CHUNK
 from fastvrrp.observe.metrics import REFUSED, ROUTER_METRICS, RouterMetric, daemon_families
 from fastvrrp.observe.view import View
@@ -48,6 +48,7 @@ def pages(view: View, has_keepalived_names: bool = False) -> Iterator[bytes]:
     for number, reason in enumerate(REASONS):
         if number:
             yield from lines(snapshot, REFUSED, number, f',reason="{reason.lower()}"')
+    yield from server_metrics.pages(view.servers(), view.wall_offset)
     if has_keepalived_names:
         del snapshot
         yield text_of(keepalived_names.families(details))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
-ENDINGS = (".state", ".details", ".routers", ".control", ".maintenance")
+ENDINGS = (".state", ".details", ".routers", ".control", ".maintenance", ".servers")
 
 
 class Files(NamedTuple):
@@ -22,6 +22,8 @@ class Files(NamedTuple):
     """The control socket, which takes requests (observe/requests.py)."""
     maintenance: Path
     """Which virtual routers are not to be master for now (observe/maintenance.py)."""
+    servers: Path
+    """Virtual servers and real servers (observe/servers.py); empty while there are none."""
 
     @classmethod
     def beside(cls, pid_file: Path) -> Files:

@@ -3,7 +3,7 @@
 Names are of the base units (seconds, not milliseconds), counters end in `_total`, and what counts
 for one virtual router begins with `fastvrrp_router_`. All of these have the labels ROUTER_LABELS,
 and there may be 65,280 of each: they are written by ext/exposition.pyx. The others are few, and
-prometheus-client writes them.
+prometheus-client writes them. Those of virtual servers are in `server_metrics`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,6 @@ from fastvrrp.observe.view import View
 
 ROUTER_LABELS = ("vrrp_instance", "interface", "vrid", "family")
 """`family` is ipv4 or ipv6. What is in another network namespace has `namespace` too."""
-QUORUM_UP = "fastvrrp_virtual_server_quorum_up"
-"""Reserved: virtual and real servers have no metrics in this version. An alert of deploy/prometheus
-is on it, which cannot fire before they do."""
 
 
 class RouterMetric(NamedTuple):

@@ -15,11 +15,12 @@ from typing import Any
 
 from fastvrrp._table import Segment
 from fastvrrp.model import SECOND
-from fastvrrp.observe import catalogue, details, maintenance
+from fastvrrp.observe import catalogue, details, maintenance, servers
 from fastvrrp.observe.catalogue import Entry
 from fastvrrp.observe.details import Details
 from fastvrrp.observe.files import Files
 from fastvrrp.observe.maintenance import Maintenance
+from fastvrrp.observe.servers import Servers
 
 TICKS = os.sysconf("SC_CLK_TCK")
 START_TIME = 19
@@ -52,6 +53,7 @@ class View:
         self._writer = _process(self.segment.pid, self.segment.totals()["started_at"])
         self._details_file = _open(files.details)
         self._catalogue_file = _open(files.routers)
+        self._servers_file = _open(files.servers)
         self._wall_offset: int | None = None
         if not self.is_alive:
             pid = self.segment.pid
@@ -62,11 +64,11 @@ class View:
             )
 
     def close(self) -> None:
-        opened = (self._file, self._writer, self._details_file, self._catalogue_file)
-        for descriptor in opened:
+        more = (self._details_file, self._catalogue_file, self._servers_file)
+        for descriptor in (self._file, self._writer, *more):
             if descriptor is not None:
                 os.close(descriptor)
-        self._writer = self._details_file = self._catalogue_file = None
+        self._writer = self._details_file = self._catalogue_file = self._servers_file = None
 
     @property
     def is_alive(self) -> bool:
@@ -125,6 +127,13 @@ class View:
         if self._catalogue_file is None:
             return {}
         return catalogue.read(self._catalogue_file, wanted)
+
+    def servers(self) -> Servers:
+        """The virtual servers, as they were shown last; none where nothing was told yet."""
+        if self._servers_file is not None:
+            with suppress(ValueError):
+                return servers.read(self._servers_file)
+        return Servers()
 
     def routers(self) -> list[dict[str, Any]]:
         """Every virtual router as the segment has it (`Segment.read`), with its `index`."""
