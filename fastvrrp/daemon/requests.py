@@ -23,8 +23,8 @@ class _Unusable(Exception):
     """An argument is missing, or is none."""
 
 
-def register(orders: Orders, reloads: Reloads, maintenance: Maintenance) -> None:
-    """Has the requests to reload, and those of maintenance, carried out."""
+def register_reload(orders: Orders, reloads: Reloads) -> None:
+    """Has requests to reload carried out."""
 
     def reload(arguments: Mapping[str, Any], reply: Reply) -> None:
         only_checks = arguments.get("check", False)
@@ -34,6 +34,12 @@ def register(orders: Orders, reloads: Reloads, maintenance: Maintenance) -> None
             reloads.request_check(reply)
         else:
             reloads.request(reply)
+
+    orders.register("reload", _refusing(reload))
+
+
+def register_maintenance(orders: Orders, maintenance: Maintenance) -> None:
+    """Has masters given away and taken back."""
 
     def resign(arguments: Mapping[str, Any], reply: Reply) -> None:
         name = arguments.get("name")
@@ -48,7 +54,7 @@ def register(orders: Orders, reloads: Reloads, maintenance: Maintenance) -> None
     def undrain(arguments: Mapping[str, Any], reply: Reply) -> None:
         maintenance.undrain(_rate(arguments), reply)
 
-    for carrier in (reload, resign, drain, undrain):
+    for carrier in (resign, drain, undrain):
         orders.register(carrier.__name__, _refusing(carrier))
 
 

@@ -254,7 +254,8 @@ class Vrrpd:
         )
         self._reloads = Reloads(self._loop, str(path), config_id, self._running, options)
         self._reload_times.reload = self._reloads.request
-        requests.register(parent.orders, self._reloads, maintenance)
+        requests.register_reload(parent.orders, self._reloads)
+        requests.register_maintenance(parent.orders, maintenance)
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None
