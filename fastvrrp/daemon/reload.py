@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
@@ -101,6 +101,9 @@ class Reloads:
         self._next_slice: asyncio.Handle | None = None
         self._is_wanted_again = False
         self._began = 0.0
+        self.on_begin: Callable[[], object] = lambda: None
+        self.on_end: Callable[[bool], object] = lambda _: None
+        """Told whether it was done."""
 
     def request(self) -> None:
         """Reloads; where a reload is under way, once more after it."""
@@ -110,6 +113,7 @@ class Reloads:
         self._is_wanted_again = False
         self._began = monotonic()
         log.info("Reloading %s", self._path)
+        self.on_begin()
         self._file.begin(self._running.configuration.definitions, self._options.network_namespace)
         try:
             self._reader = Reader(
@@ -249,6 +253,7 @@ class Reloads:
     def _count(self, *, is_done: bool) -> None:
         duration = int((monotonic() - self._began) * SECOND)
         self._running.table.count_reload(is_done, self._running.driver.now(), duration)
+        self.on_end(is_done)
 
     def _remove(self, plan: _Plan) -> Iterator[None]:
         running = self._running
