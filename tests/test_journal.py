@@ -60,7 +60,11 @@ def test_a_line_has_its_fields(journald: Journald) -> None:
         log.info("(%s) Entering %s STATE", "VI_1", "MASTER", extra=about("VI_1", "MASTER"))
         log.error("VRRP_Group(%s) says", "G", extra=about_group("G", "FAULT"))
         log.debug("nothing in particular")
-    common = {"SYSLOG_IDENTIFIER": "fastvrrp", "SYSLOG_FACILITY": "3", "LOGGER": "fastvrrp.test"}
+    common = {
+        "SYSLOG_IDENTIFIER": "fastvrrp_vrrpd",
+        "SYSLOG_FACILITY": "3",
+        "LOGGER": "fastvrrp.test",
+    }
     assert [journald.entry() for _ in range(3)] == [
         common
         | {

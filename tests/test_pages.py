@@ -10,6 +10,8 @@ PATIENCE = 30.0
 NUMBERS = {"r1": 1, "r2": 2}
 
 
-@pytest.mark.parametrize(("name", "commands"), [("getting-started", 10), ("migrating", 14), ("operations", 14)])
+@pytest.mark.parametrize(
+    ("name", "commands"), [("getting-started", 10), ("migrating", 14), ("operations", 14)]
+)
 def test_a_page(lab: Laboratory, name: str, commands: int) -> None:
     assert run_page(DOCS / f"{name}.md", machines_of(lab, NUMBERS), PATIENCE) >= commands

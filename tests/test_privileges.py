@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fastvrrp._table import Segment
-from fastvrrp.daemon.privileges import CHECKD, READER, VRRPD
+from fastvrrp.daemon.privileges import CHECKD, READER, SUPERVISOR, VRRPD
 from fastvrrp.kernel.capabilities import Capability, Rights, keep_only, mask, own, raised
 from fastvrrp.track import runner, watcher
 from lab import Fastvrrp, Laboratory, wait_until
@@ -116,7 +116,8 @@ def test_no_process_may_do_more_than_it_has_to(lab: Laboratory) -> None:
     of_processes = awaited(vrrpd, "fastvrrp.track.watcher")
     wait_until(
         lambda: (
-            sets_of(vrrpd) == wanted(VRRPD)
+            sets_of(root) == wanted(SUPERVISOR)
+            and sets_of(vrrpd) == wanted(VRRPD)
             and sets_of(checkd) == wanted(CHECKD)
             and sets_of(of_vrrpd) == wanted(runner.RIGHTS)
             and sets_of(of_processes) == wanted(watcher.RIGHTS)

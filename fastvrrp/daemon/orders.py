@@ -141,6 +141,14 @@ class Reloaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Summed:
+    """What there is to say of all virtual routers."""
+
+    words: str
+    """A line for a person."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """The stop has begun; it takes `limit` seconds at most."""
 
@@ -214,6 +222,7 @@ ToParent = (
     | Beat
     | Reloading
     | Reloaded
+    | Summed
     | Stopping
     | Ended
     | StartWard

@@ -16,6 +16,14 @@ ENTERING = frozenset({Capability.SYS_ADMIN, Capability.SYS_PTRACE})
 """To enter a network namespace, and to open that of process 1. Always in reserve: a reload may
 bring the first one."""
 
+SUPERVISOR = Rights(
+    FILES
+    | {
+        Capability.KILL,  # the process that serves metrics is nobody
+    },
+    ENTERING,
+    starts_scripts=True,
+)
 VRRPD = Rights(
     FILES
     | SCHEDULING
@@ -23,7 +31,7 @@ VRRPD = Rights(
         Capability.NET_ADMIN,  # addresses, links, routes, nftables, sysctls
         Capability.NET_RAW,  # adverts, announcements
         Capability.CHOWN,  # a FIFO is its user's
-        Capability.KILL,  # startup and shutdown scripts of other users that take too long
+        Capability.KILL,  # scripts of other users at the start and the end
     },
     ENTERING,
     starts_scripts=True,

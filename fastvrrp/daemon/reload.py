@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Protocol
@@ -124,6 +124,9 @@ class Reloads:
         self._outcome = False, ""
         """Whether what is under way was done, and what is said of it at its end."""
         self._began = 0.0
+        self.on_begin: Callable[[], object] = lambda: None
+        self.on_end: Callable[[bool], object] = lambda _: None
+        """Told whether it was done."""
 
     def request(self, asker: Asker | None = None) -> None:
         """Reloads; where something is under way, afterwards. Whoever asks is told what a reload
@@ -147,6 +150,7 @@ class Reloads:
             self._is_wanted = False
             self._askers, self._waiting = self._waiting, []
             log.info("Reloading %s", self._path)
+            self.on_begin()
             self._file.begin(
                 self._running.configuration.definitions, self._options.network_namespace
             )
@@ -317,6 +321,7 @@ class Reloads:
     def _count(self, *, is_done: bool) -> None:
         duration = int((monotonic() - self._began) * SECOND)
         self._running.table.count_reload(is_done, self._running.driver.now(), duration)
+        self.on_end(is_done)
 
     def _remove(self, plan: _Plan) -> Iterator[None]:
         running = self._running

@@ -54,6 +54,10 @@ from fastvrrp.daemon.orders import (
     WardSaid,
     WardStarted,
 )
+from fastvrrp.daemon.privileges import SUPERVISOR
+from fastvrrp.daemon.service import Service
+from fastvrrp.daemon.service_state import ServiceState
+from fastvrrp.kernel.capabilities import keep_only
 from fastvrrp.observe.files import Files
 
 if TYPE_CHECKING:
@@ -108,7 +112,7 @@ class Supervisor:
         self._status = 0
         self._held = ExitStack()
         self.on_state: Callable[[ToParent], object] = lambda _: None
-        """Hears `Started`, `Reloading`, `Reloaded`, `Stopping`, for who starts us."""
+        """Hears what vrrpd says of its way, for who starts us (daemon/service)."""
 
     def run(self) -> int:
         """Runs until everything has ended; the exit status of the daemon."""
@@ -369,7 +373,11 @@ def main() -> None:
     # Nobody but the loop takes these, and they wait in the kernel until it does.
     signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
     caller = None if launch.stays else leave_terminal()
-    sys.exit(Supervisor(launch, caller).run())
+    keep_only(SUPERVISOR)
+    supervisor = Supervisor(launch, caller)
+    service = Service(supervisor.loop, ServiceState.of_environment(), READ_LIMIT)
+    supervisor.on_state = service.hear
+    sys.exit(supervisor.run())
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from fastvrrp.daemon.checking import Checking
 from fastvrrp.daemon.dumping import Dumping
 from fastvrrp.daemon.exporting import Exporting
 from fastvrrp.daemon.options import Options
+from fastvrrp.daemon.orders import Reloaded, Reloading, Summed
 from fastvrrp.daemon.parent import Parent, ParentSettings
 from fastvrrp.daemon.places import Places, claim_namespace
 from fastvrrp.daemon.reading import Aside
@@ -39,6 +40,7 @@ from fastvrrp.daemon.reload import Reloads, Running
 from fastvrrp.daemon.reload_files import ReloadTimes
 from fastvrrp.daemon.scheduling import ProcessSettings, Role, Scheduling
 from fastvrrp.daemon.showing import Showing
+from fastvrrp.daemon.summary import Summary
 from fastvrrp.daemon.umask import Umask
 from fastvrrp.model import SECOND, Configuration, State, Vrrp
 from fastvrrp.notify.daemon_scripts import DaemonScripts
@@ -234,6 +236,7 @@ class Vrrpd:
             self._dumping,
             ProcessSettings(Scheduling(self._loop, Role.VRRP, options.process_name)),
             ParentSettings(parent, options.parent_name),
+            Summary(self._loop, lambda words: parent.say(Summed(words))),
             self._reload_times,
         )
         self._roster.follow(self._followers)
@@ -256,6 +259,8 @@ class Vrrpd:
         self._reload_times.reload = self._reloads.request
         requests.register_reload(parent.orders, self._reloads)
         requests.register_maintenance(parent.orders, maintenance)
+        self._reloads.on_begin = lambda: parent.say(Reloading())
+        self._reloads.on_end = lambda is_done: parent.say(Reloaded(is_done))
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None

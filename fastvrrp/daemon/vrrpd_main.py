@@ -24,7 +24,9 @@ from fastvrrp.daemon.options import Half, Options
 from fastvrrp.daemon.orders import Beat, Begin, Ended, Read, Started
 from fastvrrp.daemon.parent import Parent
 from fastvrrp.daemon.pid_files import PidFiles, of_launch
+from fastvrrp.daemon.privileges import VRRPD
 from fastvrrp.daemon.reading import Aside, ReaderError, read_aside
+from fastvrrp.kernel.capabilities import keep_only
 from fastvrrp.model import SECOND, GlobalDefinitions
 from fastvrrp.track.frames import Closed
 from fastvrrp.track.interpreter import end_with_starter
@@ -161,6 +163,7 @@ def _options(launch: Launch, to: Destination, checkers: Path | None) -> Options:
 
 def main() -> None:
     """Does what the parent says, and exits."""
+    keep_only(VRRPD)
     end_with_starter(signal.SIGTERM)
     end, *rest = (int(word) for word in sys.argv[1:])
     for descriptor in (end, *rest):
