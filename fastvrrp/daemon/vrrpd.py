@@ -195,6 +195,8 @@ class Vrrpd:
             tracking.counts,
             options,
         )
+        checking = Checking(self._loop, options, segment, parent)
+        self._dumping.on_data = checking.dump
         self._followers: tuple[Follower, ...] = (
             self._umask,
             tracking,
@@ -217,7 +219,7 @@ class Vrrpd:
             GroupNews(self._groups),
             self._showing,
             Exporting(parent, shown, options.metrics),
-            Checking(self._loop, options, segment, parent),
+            checking,
             self._dumping,
             ProcessSettings(Scheduling(self._loop, Role.VRRP, options.process_name)),
             ParentSettings(parent, options.parent_name),
