@@ -49,6 +49,8 @@ class Begin(NamedTuple):
     is_counted: bool = False
     """That has what IPVS counts, too: it is for metrics."""
     umask: int = 0o077
+    data: Path | None = None
+    """Where keepalived_check.data goes."""
 
 
 class Files(NamedTuple):
@@ -89,8 +91,12 @@ class Stop(NamedTuple):
     """What was told before is carried out first."""
 
 
+class Dump(NamedTuple):
+    """keepalived_check.data is to be written."""
+
+
 Part = Begin | Files | Group | Server | RealServers | Done
-Message = Part | Stop
+Message = Part | Stop | Dump
 
 
 def parts(
@@ -103,10 +109,11 @@ def parts(
     shown: Path | None = None,
     is_counted: bool = False,
     umask: int = 0o077,
+    data: Path | None = None,
 ) -> Iterator[Part]:
     """A configuration as it is told."""
     definitions, tls = configuration.definitions, configuration.tls_client
-    yield Begin(definitions, tls, log, adopts, notes, releases, shown, is_counted, umask)
+    yield Begin(definitions, tls, log, adopts, notes, releases, shown, is_counted, umask, data)
     yield Files((), configuration.bfd_instances)
     for start in range(0, len(configuration.track_files), PART_FILES):
         yield Files(configuration.track_files[start : start + PART_FILES], ())

@@ -23,7 +23,7 @@ from contextlib import ExitStack
 
 import uvloop
 
-from fastvrrp.daemon.assignment import Assignment, Begin, Done, Message, Stop
+from fastvrrp.daemon.assignment import Assignment, Begin, Done, Dump, Message, Stop
 from fastvrrp.daemon.beat import BEAT, LOOK
 from fastvrrp.daemon.logs import Logs, Process, set_up
 from fastvrrp.daemon.pools import Pools
@@ -53,6 +53,7 @@ class Checkd:
         self._scripts = Scripts(self._loop)
         self._telling = Telling(self._loop, self._scripts)
         self._pools: Pools | None = None
+        self._dumping: asyncio.Task[None] | None = None
         self._coming: Assignment | None = None
         """What is being told."""
         self._whole: Assignment | None = None
@@ -73,9 +74,10 @@ class Checkd:
             ending.callback(self._scheduling.close)
             ending.callback(self._scripts.close)
             ending.callback(self._telling.close)
-            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
                 signal.signal(number, signal.SIG_IGN)  # they are for the daemon
             self._loop.add_signal_handler(signal.SIGTERM, self._leave)
+            self._loop.add_signal_handler(signal.SIGUSR1, self._dump)
             self._loop.add_reader(self._told.socket.fileno(), self._on_readable)
             self._beat()
             self._loop.run_until_complete(self._serve())
@@ -158,6 +160,8 @@ class Checkd:
             case Done():
                 self._whole, self._coming = self._coming, None
                 self._news.set()
+            case Dump():
+                self._dump()
             case Stop():
                 self._ending = message
                 self._leave()
@@ -170,6 +174,11 @@ class Checkd:
         self._releases = begin.releases
         if self._logs is None:
             self._logs = set_up(begin.log, Process.CHECKERS)
+
+    def _dump(self) -> None:
+        """Writes keepalived_check.data, unless that is being done."""
+        if self._pools is not None and (self._dumping is None or self._dumping.done()):
+            self._dumping = self._loop.create_task(self._pools.dump())
 
     def _leave(self) -> None:
         if self._ending is None:

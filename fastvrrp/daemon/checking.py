@@ -51,6 +51,7 @@ class Checking(Follower):
         self._shown.touch(0o644)  # whoever serves metrics opens it once
         self._has_metrics = options.metrics is not None
         self._umask = options.umask
+        self._network_namespace = options.network_namespace
         self._log = options.log
         self._releases = options.releases_ipvs
         self._pid_file = options.checkers_pid
@@ -77,6 +78,13 @@ class Checking(Follower):
         elif not self._ward.is_closing and self._configuration.virtual_servers:
             self._ward.start()
         return iter(())
+
+    def dump(self) -> None:
+        """Has keepalived_check.data written, where there are virtual servers."""
+        from fastvrrp.daemon.assignment import Dump  # noqa: PLC0415 - only where wanted
+
+        if self._ward is not None and self._ward.is_wanted:
+            self._ward.send(Dump())
 
     def stop(self) -> None:
         if self._next_slice is not None:
@@ -153,6 +161,8 @@ class Checking(Follower):
         from fastvrrp.daemon.assignment import parts  # noqa: PLC0415 - only where wanted
 
         adopts = self._has_told or self._parent.is_restart
+        from fastvrrp.observe.dumps.files import Dump, place_of  # noqa: PLC0415 - only where wanted
+
         definitions = self._configuration.definitions
         umask = self._umask if self._umask is not None else definitions.processes.umask
         return parts(
@@ -164,6 +174,7 @@ class Checking(Follower):
             shown=self._shown,
             is_counted=self._has_metrics or definitions.metrics.listen is not None,
             umask=umask,
+            data=place_of(Dump.CHECKERS, definitions, self._network_namespace),
         )
 
     def _write_pid(self) -> None:

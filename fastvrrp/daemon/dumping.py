@@ -66,6 +66,8 @@ class Dumping(Follower):
         self._work: Generator[None, None, None] | None = None
         self._next_slice: asyncio.Handle | None = None
         self._has_begun = False
+        self.on_data: Callable[[], object] = lambda: None
+        """Called when the data is asked for: other processes have their part of it."""
 
     def watch(self) -> None:
         """Takes the signals from now on."""
@@ -121,6 +123,7 @@ class Dumping(Follower):
     def _dumps(self, number: int) -> Generator[None, None, None]:
         match number:
             case signal.SIGUSR1:
+                self.on_data()
                 whole = self._whole()
                 yield from self._write(Dump.DATA, as_data.document(self._routers(), whole))
                 yield from self._write(Dump.PARENT, iter((as_data.parent_lines(whole),)))

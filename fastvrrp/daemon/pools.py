@@ -21,7 +21,7 @@ from fastvrrp.lvs.patrol import Patrol
 from fastvrrp.lvs.services import Services
 from fastvrrp.lvs.showing import Showing
 from fastvrrp.lvs.telling import Telling
-from fastvrrp.model import Configuration, FlushOnStop, Namespaces
+from fastvrrp.model import Configuration, FlushOnStop, Namespaces, VirtualServerGroup
 from fastvrrp.track.scripts import Scripts
 
 log = logging.getLogger(__name__)
@@ -41,13 +41,15 @@ class Pools:
         self._namespace = namespace_of(told.definitions.namespaces)
         path = told.notes
         self._services = Services(notes=Notes(path, self._namespace) if path else None)
+        self._told = told
+        self._groups: tuple[VirtualServerGroup, ...] = ()
         self._tools = Tools(loop, scripts)
         patrol = Patrol(loop, self._tools)
         self._showing = _show(loop, told)
         self._counting: Counting | None = None
         if self._showing is not None:
             patrol.on_checked = self._showing.checked
-        self.balancer = Balancer(loop, patrol, self._services, telling, self._showing)
+        self._balancer = Balancer(loop, patrol, self._services, telling, self._showing)
 
     def fits(self, namespaces: Namespaces) -> bool:
         """Whether the virtual servers are where these want them."""
@@ -71,17 +73,26 @@ class Pools:
         self._services.configure(configuration)
         await self._settle(told, configuration, None)
 
+    async def dump(self) -> None:
+        """Writes keepalived_check.data."""
+        from fastvrrp.lvs import dumping  # noqa: PLC0415 - seldom wanted
+
+        told = self._told
+        if told.data is not None:
+            works = list(self._balancer.works)
+            await dumping.write(told.data, told.umask, told.definitions, self._groups, works)
+
     async def end(self, mode: FlushOnStop) -> None:
         """Tells of the end, and empties IPVS."""
         try:
-            await self.balancer.end()
+            await self._balancer.end()
         finally:
             await self._services.close(mode)
             self._end_showing(is_emptied=True)
 
     def leave(self) -> None:
         """Ends without a word; what is in IPVS stays."""
-        self.balancer.leave()
+        self._balancer.leave()
         self._end_showing(is_emptied=False)
 
     def _set_up(self, configuration: Configuration) -> None:
@@ -91,9 +102,11 @@ class Pools:
     async def _settle(
         self, told: Begin, configuration: Configuration, adopted: Table | None
     ) -> None:
-        self.balancer.configure(configuration, adopted)
+        self._told = told
+        self._groups = configuration.virtual_server_groups
+        self._balancer.configure(configuration, adopted)
         self._count(told)
-        await self.balancer.settled()
+        await self._balancer.settled()
 
     def _count(self, told: Begin) -> None:
         """Has IPVS asked for what it counts while somebody wants to know."""

@@ -209,6 +209,8 @@ class Vrrpd:
             shown.maintenance,
             lambda: parent.keeps_wards,
         )
+        checking = Checking(self._loop, options, segment, parent)
+        self._dumping.on_data = checking.dump
         self._followers: tuple[Follower, ...] = (
             self._umask,
             tracking,
@@ -232,7 +234,7 @@ class Vrrpd:
             GroupNews(self._groups),
             self._showing,
             Exporting(parent, shown, options.metrics),
-            Checking(self._loop, options, segment, parent),
+            checking,
             self._dumping,
             ProcessSettings(Scheduling(self._loop, Role.VRRP, options.process_name)),
             ParentSettings(parent, options.parent_name),

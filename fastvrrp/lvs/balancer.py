@@ -126,6 +126,11 @@ class Balancer:
             self._showing.arrange(self._works.values())
         self._settle()
 
+    @property
+    def works(self) -> Iterable[Work]:
+        """All virtual servers."""
+        return self._works.values()
+
     async def settled(self) -> None:
         """Returns when the kernel has all that is wanted now, or has refused it."""
         while self._settling is not None:

@@ -1,7 +1,7 @@
-"""Matches regular expressions of HTTP_GET.
+"""Matches regular expressions of HTTP_GET, in a process of its own (`matching`).
 
-One that backtracks for ever ends at PCRE2's own limit of steps, after some hundredths of a second;
-the answer has then not matched.
+One that backtracks for ever ends at PCRE2's own limit of steps, mostly after some hundredths of a
+second; the answer has then not matched.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fastvrrp.config.tls_files import TlsError, context_of
 from fastvrrp.lvs.check import CannotCheckError, Check, Verdict
 from fastvrrp.lvs.checkers.answer import WINDOW, Answer
+from fastvrrp.lvs.checkers.matching import Matching
 from fastvrrp.lvs.checkers.sockets import Route, describe
 from fastvrrp.lvs.checkers.streams import NoConnectionError, QuietError, connected
 from fastvrrp.lvs.checkers.tools import Shared, Tools
@@ -64,8 +65,15 @@ class Contexts(Shared):
 class UrlCheck(Check):
     """Asks for one URL."""
 
-    def __init__(self, checker: HttpCheck, url: Url, contexts: Contexts | None) -> None:
-        """`contexts` make TLS, where it is spoken."""
+    def __init__(
+        self,
+        checker: HttpCheck,
+        url: Url,
+        contexts: Contexts | None,
+        matching: Matching | None = None,
+    ) -> None:
+        """`contexts` make TLS, where it is spoken; `matching` is for an expression."""
+        self._matching = matching
         self.what = url.path
         self._checker = checker
         self._url = url
@@ -90,7 +98,7 @@ class UrlCheck(Check):
             return self._bad("no answer in time", f"Timeout {reading} read server")
         except OSError as error:
             return self._bad(f"connection: {describe(error)}", "Read error with server")
-        return self._judge(answer)
+        return await self._judge(answer)
 
     async def fetch(self, window: int) -> Answer:
         """The answer itself, with that many bytes of it. Raises NoConnectionError, QuietError,
@@ -109,7 +117,7 @@ class UrlCheck(Check):
             if self._url.is_tls_compliant:
                 await stream.end_tls()
 
-    def _judge(self, answer: Answer) -> Verdict:
+    async def _judge(self, answer: Answer) -> Verdict:
         url = self._url
         if answer.status is None:
             if "closed" in answer.failure:
@@ -124,9 +132,8 @@ class UrlCheck(Check):
                 return self._bad(why, "MD5 digest error to server")
             found = "MD5 digest"
         if url.expression is not None:
-            from fastvrrp.lvs.checkers.expression import mismatch  # noqa: PLC0415 - for its library
-
-            fault = mismatch(url.expression, bytes(answer.kept))
+            assert self._matching is not None
+            fault = await self._matching.mismatch(url.expression, bytes(answer.kept))
             if fault:
                 if answer.is_cut:
                     fault += f" in the first {WINDOW} bytes of it"
@@ -140,4 +147,5 @@ class UrlCheck(Check):
 
 def make(checker: HttpCheck, tools: Tools) -> Sequence[Check]:
     contexts = tools.the(Contexts) if checker.is_tls else None
-    return tuple(UrlCheck(checker, url, contexts) for url in checker.urls)
+    matching = tools.the(Matching) if any(url.expression for url in checker.urls) else None
+    return tuple(UrlCheck(checker, url, contexts, matching) for url in checker.urls)

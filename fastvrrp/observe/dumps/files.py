@@ -21,8 +21,13 @@ class Dump(Enum):
 
     DATA = "keepalived.data"
     PARENT = "keepalived_parent.data"
+    CHECKERS = "keepalived_check.data"
     STATISTICS = "keepalived.stats"
     JSON = "keepalived.json"
+
+
+WORDS = {Dump.PARENT: "_parent", Dump.CHECKERS: "_check"}
+"""In the names of files that have one place."""
 
 
 def place_of(dump: Dump, definitions: GlobalDefinitions, namespace: str | None) -> Path:
@@ -35,8 +40,8 @@ def place_of(dump: Dump, definitions: GlobalDefinitions, namespace: str | None) 
         folder = Path(written)
     elif written is not None:
         folder, name = Path(written).parent, Path(written).name
-        if dump is Dump.PARENT:
-            name = _inserted(name, "_parent")
+        if dump in WORDS:
+            name = _inserted(name, WORDS[dump])
     if files.names_with_instance and dump is not Dump.JSON:
         words = (
             namespace or definitions.namespaces.network,
