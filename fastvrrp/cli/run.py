@@ -402,6 +402,7 @@ def _options(
 def _run_daemon(
     arguments: argparse.Namespace, reading: Aside, files: PidFiles, caller: Caller | None
 ) -> None:
+    from fastvrrp.daemon.adoption import find
     from fastvrrp.daemon.background import segment_path
     from fastvrrp.daemon.logs import set_up
     from fastvrrp.daemon.vrrpd import Vrrpd
@@ -417,7 +418,8 @@ def _run_daemon(
             log.info("%s", remark)
         try:
             Vrrpd(reading, arguments.use_file, arguments.config_id, segment, options).run(
-                on_started
+                on_started,
+                lambda: find(segment),
             )
         except OSError as error:
             if not arguments.log_console:  # which reads it as our last word on stderr
