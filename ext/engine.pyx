@@ -42,8 +42,8 @@ from fastvrrp._clock cimport monotonic
 from fastvrrp._contest cimport NO_NEWS, SPLIT
 from fastvrrp._fsm cimport (
     ACQUIRE, ADVERT, BACKUP, CHANGE, DEMOTE, DISCARD, FAIL, FAULT, MASTER, NEVER,
-    PRIORITY_RESIGN, PROMOTE, REANNOUNCE, RELEASE, RESIGN, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, WANT,
-    heard_t, machine_t, master_down_interval, may_go_on, step)
+    PRIORITY_RESIGN, PROMOTE, REANNOUNCE, RELEASE, RESIGN, SEND_ADVERT, SEND_RESIGN, SET_TIMER,
+    START, STOP, TIMER, WANT, heard_t, machine_t, master_down_interval, may_go_on, step)
 from fastvrrp._judge cimport is_for, judge
 from fastvrrp._packet cimport (
     ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AUTH_AH, AUTH_TYPE, DESTINATION, GARP_SIZE,
@@ -388,8 +388,8 @@ cdef class Engine:
             if old.sent_at >= before.last_tick or machine.deadline > now + machine.advert_interval:
                 machine.deadline = now
         elif machine.state == BACKUP:
-            if machine.version == 3 and old.machine.version == 3 and old.machine.master_interval > 0:
-                machine.master_interval = old.machine.master_interval
+            if machine.version == 3 and old.machine.version == 3 and old.machine.master_interval:
+                machine.master_interval = old.machine.master_interval       # as it has learned
             machine.deadline = max(now, self.opens_at) + master_down_interval(machine)
         end_write(router)
         return machine.state

@@ -38,6 +38,7 @@ class Left(NamedTuple):
     state: int
     may_go_on: bool     # as MASTER
 
+
 cdef enum:
     SPLIT_BRAIN = EVENT_COUNT           # as in _engine.pxd
     SPLIT_BRAIN_OVER = EVENT_COUNT + 1
@@ -275,9 +276,9 @@ cdef class Table(Segment):
     """A table for `capacity` virtual routers, written by this process, that can `grow` to `room`
     (`capacity` where that is more).
 
-    `path` is created, or replaced as a whole, now or, of a draft, by `publish`; None keeps the table in private memory, for tests and
-    simulations. What will be written is taken from the file system at once, so that one that is
-    full is an OSError here and in `grow`, and no SIGBUS later.
+    `path` is created, or replaced as a whole, now or, of a draft, by `publish`; None keeps the
+    table in private memory, for tests and simulations. What will be written is taken from the file
+    system at once, so that one that is full is an OSError here and in `grow`, and no SIGBUS later.
     """
 
     def __cinit__(self, path, uint32_t capacity, uint32_t room=0, bint is_draft=False):

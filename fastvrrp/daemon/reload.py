@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
@@ -88,8 +89,12 @@ class Reloads:
         config_id: str | None,
         running: Running,
         options: Options,
+        on_accepted: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """`path` is absolute: the daemon's folder is another than its caller's."""
+        """`path` is absolute: the daemon's folder is another than its caller's. `on_accepted` is
+        called with the snapshot of each configuration that is about to be carried out, which is
+        closed afterwards."""
+        self._on_accepted = on_accepted
         self._options = options
         self._file = ReloadFile()
         self._loop = loop
@@ -169,6 +174,13 @@ class Reloads:
         yield
 
     def _judge(self, news: News) -> Iterator[None]:
+        try:
+            yield from self._weigh(news)
+        finally:
+            if news.snapshot is not None:
+                os.close(news.snapshot)
+
+    def _weigh(self, news: News) -> Iterator[None]:
         for level, line in news.complaints:
             log.log(level, "%s", line)
             yield
@@ -189,6 +201,8 @@ class Reloads:
         except OSError as error:
             self._refuse(f"there is no room for the state of more: {error.strerror}")
             return
+        if news.snapshot is not None:
+            self._on_accepted(news.snapshot)
         yield from self._carry_out(news.summary, plan)
 
     def _make_room(self, added: int) -> None:

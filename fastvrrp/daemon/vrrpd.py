@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 import time
@@ -27,12 +28,13 @@ from fastvrrp._engine import Engine, Note
 from fastvrrp._rtnetlink import count_in
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
-from fastvrrp.daemon import dumping
+from fastvrrp.daemon import dumping, snapshot
 from fastvrrp.daemon.adoption import Inheritance
 from fastvrrp.daemon.checking import Checking
 from fastvrrp.daemon.dumping import Dumping
 from fastvrrp.daemon.exporting import Exporting
 from fastvrrp.daemon.options import Options
+from fastvrrp.daemon.parent import Parent, ParentSettings
 from fastvrrp.daemon.places import Places, claim_namespace
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
@@ -73,6 +75,8 @@ SWITCH_INTERVAL = 0.0002
 ENDING = (signal.SIGTERM, signal.SIGINT)
 SIGNALS = {*ENDING, signal.SIGHUP, *dumping.SIGNALS}
 """Every signal that means something to the daemon."""
+STOP_LIMIT = 600.0
+"""Seconds for the stop: 18,000 real servers or 65,280 virtual routers take the kernel some ten."""
 ROOM = 262_144
 """Virtual routers that reloads can bring it to. What is not used of the state segment takes no
 memory."""
@@ -92,10 +96,12 @@ class Vrrpd:
         path: Path,
         config_id: str | None,
         segment: Path,
-        options: Options = Options(),  # noqa: B008 - it is frozen
+        options: Options,
+        parent: Parent,
     ) -> None:
         self._segment = segment
         self._options = options
+        self._parent = parent
         models = read.configuration.virtual_routers
         self._read = read
         self._loop = uvloop.new_event_loop()
@@ -216,10 +222,11 @@ class Vrrpd:
             ),
             GroupNews(self._groups),
             self._showing,
-            Exporting(self._loop, shown, options.metrics),
-            Checking(self._loop, options, segment),
+            Exporting(parent, shown, options.metrics),
+            Checking(self._loop, options, segment, parent),
             self._dumping,
             ProcessSettings(Scheduling(self._loop, Role.VRRP, options.process_name)),
+            ParentSettings(parent, options.parent_name),
             self._reload_times,
         )
         self._roster.follow(self._followers)
@@ -238,7 +245,9 @@ class Vrrpd:
             places,
             self._followers,
         )
-        self._reloads = Reloads(self._loop, str(path), config_id, self._running, options)
+        self._reloads = Reloads(
+            self._loop, str(path), config_id, self._running, options, self._keep_snapshot
+        )
         self._reload_times.reload = self._reloads.request
         self._find: Callable[[], Inheritance | None] = lambda: None
         self._work_is_scheduled = False
@@ -262,12 +271,16 @@ class Vrrpd:
             self._loop.add_signal_handler(number, self._end, number)
         with ExitStack() as ending:
             ending.callback(self._loop.close)
+            # The loop is closed before the rest is tidied up: one more would kill us.
+            ending.callback(signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
             ending.callback(self._table.withdraw)
+            ending.callback(snapshot.path_beside(self._segment).unlink, missing_ok=True)
             ending.callback(self._showing.close)
             claim = claim_namespace(LAST_MOMENTS if self._segment.exists() else 0)
             ending.callback(claim.close)
             self._umask.configure(self._running.configuration)
-            if not self._daemon_scripts.run_startup():
+            # What the daemon as a whole begins with was done by who died.
+            if not self._parent.is_restart and not self._daemon_scripts.run_startup():
                 self._scripts.close()
                 return
             ending.callback(self._daemon_scripts.run_shutdown)
@@ -279,7 +292,10 @@ class Vrrpd:
         self._loop.add_signal_handler(signal.SIGHUP, self._reloads.request)
         self._dumping.watch()
         self._loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
+        self._parent.attach(self._loop, lambda: self._end(signal.SIGTERM))
+        ending.callback(self._leave_parent)
         self._start(ending)
+        ending.callback(self._leave_parent)
         on_started()
         self._loop.run_forever()
         log.info("Stopping")
@@ -313,6 +329,9 @@ class Vrrpd:
             self._take_over(before, masters)
         self._table.publish()
         self._showing.publish()
+        if self._read.snapshot is not None:
+            self._keep_snapshot(self._read.snapshot)
+            os.close(self._read.snapshot)
         for follower in self._followers:
             for _ in follower.settle():
                 pass
@@ -327,6 +346,21 @@ class Vrrpd:
         # The kernel thread must not keep the loop from the interpreter for long.
         sys.setswitchinterval(SWITCH_INTERVAL)
         log.info("Startup complete")
+
+    def _keep_snapshot(self, descriptor: int) -> None:
+        """Keeps what a reader has written for a successor, in the other thread."""
+        kept = os.dup(descriptor)
+        path = snapshot.path_beside(self._segment)
+
+        def keep() -> None:
+            try:
+                snapshot.keep(kept, path)
+            except OSError as error:
+                log.error("%s cannot be written: %s", path, error.strerror)
+            finally:
+                os.close(kept)
+
+        self._run_elsewhere(keep, lambda: None)
 
     def _find_predecessor(self, models: Collection[VirtualRouter]) -> Predecessor | None:
         """What a daemon that has died has left, and who is to go on where it was."""
@@ -357,6 +391,10 @@ class Vrrpd:
                 self._transitions.remove_left(instance)
         self._table.inherit(before.segment, indexes)
         log.info("Process %d has died: %s", before.segment.pid, before.describe())
+
+    def _leave_parent(self) -> None:
+        scripts = self._running.configuration.definitions.scripts
+        self._parent.leave(STOP_LIMIT + scripts.shutdown_timeout / SECOND)
 
     def _settle_what_stays(self) -> None:
         """Says what those that stop now leave in the kernel."""
