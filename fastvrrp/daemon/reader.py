@@ -33,6 +33,7 @@ from fastvrrp.daemon.reading import (
 from fastvrrp.daemon.snapshot import Origin, SnapshotWriter
 from fastvrrp.model import VirtualRouter
 from fastvrrp.track.credentials import accounts_of
+from fastvrrp.track.interpreter import end_with_starter
 
 LEVELS = {Severity.WARNING: logging.WARNING, Severity.ERROR: logging.ERROR}
 
@@ -42,6 +43,7 @@ def main(arguments: list[str]) -> None:
     occasion, path, config_id, half, snapshot = arguments
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_with_starter(signal.SIGKILL)  # nobody is left who wants to know
     gc.disable()  # it lives for one reading
     is_reload = occasion == "reload"
     if is_reload:

@@ -318,7 +318,7 @@ class Supervisor:
             self._say(Stop())
             self._vrrpd.signal(signal.SIGTERM)
         else:  # nothing is in the kernel yet
-            self._vrrpd.signal(signal.SIGKILL)
+            self._vrrpd.kill()
 
     def _finish(self, status: int) -> None:
         """Ends with all that is left."""
