@@ -164,7 +164,8 @@ class Supervisor:
         if self._read is None:
             self._say(Begin(self._launch))
         else:
-            self._say(Begin(self._launch.from_anywhere(), self._read.idents, True, running))
+            launch, read = self._launch.from_anywhere(), self._read
+            self._say(Begin(launch, read.idents, read.pid_file, True, running))
 
     def _on_messages(self, messages: Sequence[bytes]) -> None:
         for message in messages:

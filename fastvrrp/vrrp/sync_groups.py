@@ -320,6 +320,11 @@ class SyncGroups(Follower):
         group = self._of.get(instance.index)
         return [instance] if group is None else list(group.members)
 
+    def resume(self, instance: Instance, state: State) -> None:
+        group = self._of.get(instance.index)
+        if group is not None:
+            group.tell(instance, state)
+
     def states(self) -> Iterator[tuple[SyncGroup, State]]:
         """Every group, in the order of the configuration, and the state that others know."""
         for group in self._groups.values():
