@@ -113,6 +113,12 @@ class Child:
         )
         self._next_start = self._loop.call_later(pause, self._start_again)
 
+    def start_now(self) -> None:
+        """Starts it without a pause, where it waits for its next start."""
+        if self._next_start is not None:
+            self._next_start.cancel()
+            self._start_again()
+
     def send(self, message: bytes) -> None:
         """Says something, where it runs."""
         if self._conversation is not None:
