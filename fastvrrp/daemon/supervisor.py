@@ -14,7 +14,6 @@ vrrpd ends before it has started.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import pickle
@@ -31,6 +30,7 @@ from fastvrrp.daemon.child import TAKEN, Child, Stderr
 from fastvrrp.daemon.failures import MACHINE_FAILED, explain
 from fastvrrp.daemon.launch import Launch
 from fastvrrp.daemon.logs import Process, destination, set_up
+from fastvrrp.daemon.loop import Loop
 from fastvrrp.daemon.orders import (
     Answer,
     Beat,
@@ -75,7 +75,7 @@ class Supervisor:
         """`caller` waits to hear how the start went."""
         self._launch = launch
         self._caller = caller
-        self.loop = asyncio.new_event_loop()
+        self.loop = Loop()
         self._vrrpd = vrrpd = Child(
             self.loop,
             "fastvrrp.daemon.vrrpd_main",
