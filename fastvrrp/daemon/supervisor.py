@@ -232,8 +232,11 @@ class Supervisor:
         for number, on_answer in orders.items():
             on_answer(Answer(number, False, ("the daemon ended before it could answer",)))
         if self._has_started and not self._is_stopping:
-            log.error("%s child process(%d) died: Respawning", self._vrrpd.title, pid)
-            self._vrrpd.start_later()
+            self._say_death(self._vrrpd, pid)
+            if self._launch.respawns:
+                self._vrrpd.start_later()
+            else:
+                self._finish(0)
             return
         if self._farewell is not None:
             self._finish(self._farewell.status)
@@ -300,9 +303,16 @@ class Supervisor:
                 self._start_ward(again)
         elif not self._is_stopping:
             ward = self._wards[name]
-            log.error("%s child process(%d) died: Respawning", ward.title, pid)
-            ward.start_later()
+            self._say_death(ward, pid)
+            if self._launch.respawns:
+                ward.start_later()
+            else:
+                self._stop()
         self._stop_if_alone()
+
+    def _say_death(self, child: Child, pid: int) -> None:
+        what = "Respawning" if self._launch.respawns else "Exiting"
+        log.error("%s child process(%d) died: %s", child.title, pid, what)
 
     # --- all --------------------------------------------------------------------------------------
 
