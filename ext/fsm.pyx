@@ -40,6 +40,10 @@ keepalived's extensions have rows here too:
 Two rows are ours alone. Before maintenance an administrator gives masters away (`restraint`): one
 that is YIELDING does not preempt, an owner neither, and takes over where nobody is master; one that
 is ABSTAINING never becomes master. Neither has an effect on one that is master: it is to resign.
+
+And one rule that is in no row, because it is about no event of a life but about its end: when the
+process of a MASTER has died, its successor may go on as MASTER (`may_go_on`) as long as no backup
+can have missed a Master_Down_Interval. For the others on the link nothing has happened then.
 """
 
 from libc.string cimport memcmp, memcpy
@@ -60,6 +64,11 @@ cdef enum Guard:
     EXPIRED = 1024          # another one has had time to become master since our last advert
     DEAF = 2048             # `vrrp_strict`: an owner ignores adverts
     ABSTAINS = 4096         # an administrator keeps it from being master
+
+cdef enum:
+    # What of a backup's patience must be left for our next advert to get there.
+    MARGIN_PART = 10        # of an advert interval,
+    LONGEST_MARGIN = 100_000_000
 
 # What happens to the deadline.
 cdef enum Timer:
@@ -182,6 +191,17 @@ cdef bint has_expired(const machine_t *machine, int64_t now) noexcept nogil:
     other.priority = machine.expired_priority
     other.master_interval = machine.advert_interval
     return silence > master_down_interval(&other)
+
+
+cdef bint may_go_on(const machine_t *machine, int64_t spoke_at, int64_t now) noexcept nogil:
+    """The rule of a crash. The least patient backup has the highest priority of all that are not an
+    owner, and waits for as many of our intervals as we would."""
+    cdef machine_t other = machine[0]
+    other.priority = PRIORITY_OWNER - 1
+    other.master_interval = machine.advert_interval
+    cdef int64_t margin = min(machine.advert_interval // MARGIN_PART, LONGEST_MARGIN)
+    return (machine.state == MASTER and spoke_at <= now
+            and now - spoke_at < master_down_interval(&other) - margin)
 
 
 cdef uint32_t look(
@@ -362,6 +382,11 @@ cdef class Machine:
     def deadline(self) -> int | None:
         """When TIMER is due, None for never."""
         return None if self.machine.deadline == NEVER else self.machine.deadline
+
+    def may_go_on(self, int64_t spoke_at, int64_t now) -> bool:
+        """Whether it may go on as master at `now` although its process has died since its last
+        advert, at `spoke_at`."""
+        return may_go_on(&self.machine, spoke_at, now)
 
     @property
     def wants_master(self) -> bool:

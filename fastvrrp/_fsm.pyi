@@ -33,6 +33,7 @@ class Machine:
         restraint: RestraintName = "UNRESTRAINED",
         source: bytes = b"\x0a\x00\x00\x01",
     ) -> None: ...
+    def may_go_on(self, spoke_at: int, now: int) -> bool: ...
     def step(
         self,
         event: EventName,

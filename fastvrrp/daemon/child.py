@@ -143,6 +143,12 @@ class Child:
             self._silence = 0.0
             self._process.kill()
 
+    def kill(self) -> None:
+        """Ends it at once, for good."""
+        if self._process is not None:
+            self._is_ending = True
+            self._process.kill()
+
     def end(self, limit: float) -> None:
         """Lets it end by itself, when it has heard what was said, and kills it where it has not in
         `limit` seconds. It is not started again by itself."""
@@ -221,7 +227,9 @@ class Child:
             self._conversation.close()
         pid, self._process, self._conversation = self._process.pid, None, None
         words = self._words()
-        if status < 0:
+        if self._is_ending:
+            pass
+        elif status < 0:
             log.error("pid %d exited due to %s%s", pid, _cause(-status), words and f": {words}")
         elif status:
             log.error("pid %d exited with status %d%s", pid, status, words and f": {words}")

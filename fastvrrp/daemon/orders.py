@@ -39,7 +39,8 @@ class Begin:
 
     launch: Launch
     idents: Idents | None = None
-    """As the first vrrpd has said them; None for the first."""
+    """As the first vrrpd has said them; None for the first, as the next."""
+    pid_file: str | None = None
     is_restart: bool = False
     """A predecessor has died: what it left is to be taken back."""
     wards: tuple[str, ...] = ()

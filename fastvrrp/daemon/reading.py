@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from hashlib import blake2b
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastvrrp.daemon.options import Half
 from fastvrrp.model import Configuration, VirtualRouter
@@ -94,10 +94,16 @@ class Digester:
         return blake2b(self._buffer.getbuffer(), digest_size=DIGEST_SIZE).digest()
 
 
+class Sink(Protocol):
+    """Where a stream goes."""
+
+    def write(self, data: bytes | memoryview, /) -> object: ...
+
+
 class PartWriter:
     """The reader's end of the stream."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Sink) -> None:
         self._file = file
         self._buffer = BytesIO()
         self._pickler = pickle.Pickler(self._buffer, pickle.HIGHEST_PROTOCOL)
@@ -142,6 +148,8 @@ class Aside:
     digests: bytearray
     """Of its virtual routers, one after the other."""
     has_errors: bool
+    snapshot: int | None = None
+    """A file with all of it for a successor (daemon/snapshot); None where it is there already."""
 
 
 def read_aside(
@@ -152,7 +160,8 @@ def read_aside(
 ) -> Aside:
     """Reads a configuration in another process and waits for it; `on_complaint` hears every line
     that `fastvrrp check` would print. Raises ReaderError."""
-    process = _spawn(path, config_id, half, None, None)
+    snapshot = os.memfd_create("snapshot")
+    process = _spawn(path, config_id, half, None, None, snapshot)
     assert process.stdout is not None
     summary: Summary | None = None
     routers: list[VirtualRouter] = []
@@ -176,10 +185,11 @@ def read_aside(
                     is_whole = True
     gc.enable()
     if summary is None or not is_whole:
+        os.close(snapshot)
         raise ReaderError(_ended(process.returncode))
     configuration = replace(summary.configuration, virtual_routers=tuple(routers))
     learn(summary.accounts)
-    return Aside(configuration, digests, summary.has_errors)
+    return Aside(configuration, digests, summary.has_errors, snapshot)
 
 
 @dataclass(slots=True)
@@ -191,6 +201,8 @@ class News:
     gone: list[int] = field(default_factory=list)
     routers: list[tuple[VirtualRouter, bytes]] = field(default_factory=list)
     is_whole: bool = False
+    snapshot: int | None = None
+    """As of Aside: whoever is told the news closes it."""
 
 
 class Reader:
@@ -215,12 +227,16 @@ class Reader:
         self._stream = PartReader()
         self._last_words = LastWords()
         handover = os.memfd_create("known")
+        self._snapshot = os.memfd_create("snapshot")
         try:
             os.write(handover, known)
             os.lseek(handover, 0, os.SEEK_SET)
-            self._process = _spawn(path, config_id, half, handover, self._last_words)
+            self._process = _spawn(
+                path, config_id, half, handover, self._last_words, self._snapshot
+            )
         except OSError:
             self._last_words.close()
+            os.close(self._snapshot)
             raise
         finally:
             os.close(handover)
@@ -247,6 +263,8 @@ class Reader:
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._last_words.close()
+        if self._news.snapshot is None:
+            os.close(self._snapshot)
 
     def _on_readable(self) -> None:
         try:
@@ -268,6 +286,7 @@ class Reader:
                 self._news.routers += value
             elif part is Part.END:
                 self._news.is_whole = True
+                self._news.snapshot = self._snapshot
                 self._finish(self._news)
                 return
 
@@ -285,14 +304,18 @@ def _spawn(
     half: Half,
     known: int | None,
     last_words: LastWords | None,
+    snapshot: int,
 ) -> subprocess.Popen[bytes]:
-    """Starts a reader. With `known` (a file of digests) it is a reload's."""
+    """Starts a reader. With `known` (a file of digests) it is a reload's; `snapshot` is an empty
+    file."""
     return start_interpreter(
         "fastvrrp.daemon.reader",
         *("start" if known is None else "reload", path, config_id or "", half.value),
+        str(snapshot),
         stdin=subprocess.DEVNULL if known is None else known,
         stdout=subprocess.PIPE,
         last_words=last_words,
+        pass_fds=(snapshot,),
     )
 
 

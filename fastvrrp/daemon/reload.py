@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Protocol
@@ -101,8 +102,12 @@ class Reloads:
         config_id: str | None,
         running: Running,
         options: Options,
+        on_accepted: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """`path` is absolute: the daemon's folder is another than its caller's."""
+        """`path` is absolute: the daemon's folder is another than its caller's. `on_accepted` is
+        called with the snapshot of each configuration that is about to be carried out, which is
+        closed afterwards."""
+        self._on_accepted = on_accepted
         self._options = options
         self._file = ReloadFile()
         self._loop = loop
@@ -225,6 +230,13 @@ class Reloads:
         yield
 
     def _judge(self, news: News) -> Iterator[None]:
+        try:
+            yield from self._weigh(news)
+        finally:
+            if news.snapshot is not None:
+                os.close(news.snapshot)
+
+    def _weigh(self, news: News) -> Iterator[None]:
         for level, line in news.complaints:
             if not self._is_check:
                 log.log(level, "%s", line)
@@ -256,6 +268,8 @@ class Reloads:
         except OSError as error:
             self._refuse(f"there is no room for the state of more: {error.strerror}")
             return
+        if news.snapshot is not None:
+            self._on_accepted(news.snapshot)
         yield from self._carry_out(news.summary, plan)
         done = f"Reloaded {self._path}: {counts}; {monotonic() - self._began:.2f} s"
         log.info("%s", done)

@@ -160,7 +160,8 @@ class Supervisor:
         if self._read is None:
             self._say(Begin(self._launch))
         else:
-            self._say(Begin(self._launch.from_anywhere(), self._read.idents, True, running))
+            launch, read = self._launch.from_anywhere(), self._read
+            self._say(Begin(launch, read.idents, read.pid_file, True, running))
 
     def _on_messages(self, messages: Sequence[bytes]) -> None:
         for message in messages:
@@ -337,7 +338,7 @@ class Supervisor:
             self._say(Stop())
             self._vrrpd.signal(signal.SIGTERM)
         else:  # nothing is in the kernel yet
-            self._vrrpd.signal(signal.SIGKILL)
+            self._vrrpd.kill()
 
     def _finish(self, status: int) -> None:
         """Ends with all that is left."""

@@ -15,6 +15,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from fastvrrp.daemon.adoption import find
 from fastvrrp.daemon.background import AlreadyRunning, PidFile, segment_path
 from fastvrrp.daemon.failures import MACHINE_FAILED, NOTHING_TO_RUN, explain
 from fastvrrp.daemon.launch import Launch
@@ -25,6 +26,7 @@ from fastvrrp.daemon.orders import Beat, Begin, Ended, Read, Started
 from fastvrrp.daemon.parent import Parent
 from fastvrrp.daemon.pid_files import PidFiles, of_launch
 from fastvrrp.daemon.reading import Aside, ReaderError, read_aside
+from fastvrrp.daemon.snapshot import Origin, load, path_beside
 from fastvrrp.model import SECOND, GlobalDefinitions
 from fastvrrp.track.frames import Closed
 from fastvrrp.track.interpreter import end_with_starter
@@ -45,6 +47,7 @@ class Start:
         self._launch = begin.launch
         self._is_restart = begin.is_restart
         self._idents = begin.idents
+        self._pid_file = begin.pid_file
         self._stderr = stderr
         self._held = ExitStack()
 
@@ -62,6 +65,13 @@ class Start:
     def _read(self) -> Aside | int:
         """The configuration, or the exit status where there is nothing to run."""
         launch = self._launch
+        if self._is_restart and self._pid_file is not None:
+            ran = load(
+                path_beside(segment_path(Path(self._pid_file))),
+                Origin(str(Path(launch.file).absolute()), launch.config_id, Half(launch.half)),
+            )
+            if ran is not None:
+                return ran
         if not launch.stays and not self._is_restart:
             os.chdir(launch.folder)
         try:
@@ -115,7 +125,7 @@ class Start:
         options = _options(launch, to, files.checkers)
         try:
             Vrrpd(read, path, launch.config_id, segment, options, self._parent).run(
-                self._on_started
+                self._on_started, lambda: find(segment)
             )
         except OSError as error:
             if not launch.console and not self._is_restart:  # which reads it anyway

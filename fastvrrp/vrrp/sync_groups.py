@@ -310,6 +310,11 @@ class SyncGroups(Follower):
             self.changes.append((group.model, group.state, after))
             group.state = after
 
+    def resume(self, instance: Instance, state: State) -> None:
+        group = self._of.get(instance.index)
+        if group is not None:
+            group.tell(instance, state)
+
     def companions(self, instance: Instance) -> list[Instance]:
         """Those that are master together with an instance, itself among them."""
         group = self._of.get(instance.index)
