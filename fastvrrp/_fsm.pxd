@@ -71,8 +71,8 @@ cdef struct machine_t:
     uint8_t wants_master            # BACKUP: the master is silent, and the sync group is waited for
     uint8_t expired_priority        # `timer_expired_backup`, 0: not written
     uint8_t ignores_adverts         # an owner that is strict: nobody can be better
-    uint8_t restraint               # Restraint
     uint8_t uses_old_checksum       # in unicast VRRPv3, because its master did (engine.pyx)
+    uint8_t restraint               # Restraint
     int64_t master_interval         # Active_Adver_Interval: learned in VRRPv3
     int64_t deadline                # MASTER: next advert; BACKUP: Master_Down; else NEVER
     int64_t preempt_at              # when a running preempt delay ends, NEVER when none runs

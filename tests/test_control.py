@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
@@ -21,6 +20,7 @@ import pytest
 
 from fastvrrp.daemon import control
 from fastvrrp.daemon.control import MOST_CLIENTS, Control
+from fastvrrp.daemon.loop import Loop
 from fastvrrp.daemon.orders import Answer
 from fastvrrp.observe.requests import LONGEST_REQUEST, BrokenOffError, NobodyAnswersError, ask
 from lab import wait_until
@@ -30,14 +30,16 @@ PATIENCE = 10.0
 
 
 class Served:
-    """A control socket in a loop of its own, in a thread of its own."""
+    """A control socket in the parent's kind of loop, in a thread of its own."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.requests: list[tuple[str, Mapping[str, Any]]] = []
         self.may_end = threading.Event()
         """The request `wait` ends when this is set."""
-        self.loop = asyncio.new_event_loop()
+        self.loop = Loop()
+        self.told, self.tells = socket.socketpair()
+        self.loop.add_reader(self.told.fileno(), self._end)
         self.control = Control(self.loop, path, self._carry_out, frozenset({"look"}))
         self.control.open()
         self.thread = threading.Thread(target=self.loop.run_forever)
@@ -87,15 +89,16 @@ class Served:
             with client.makefile("rb") as answer:
                 return [json.loads(line) for line in answer]
 
-    def close(self) -> None:
-        def end() -> None:
-            self.control.close()
-            self.loop.stop()
+    def _end(self) -> None:
+        self.control.close()
+        self.loop.stop()
 
+    def close(self) -> None:
         if self.thread.is_alive():
-            self.loop.call_soon_threadsafe(end)
+            self.tells.close()
             self.thread.join()
             self.loop.close()
+            self.told.close()
 
 
 @pytest.fixture

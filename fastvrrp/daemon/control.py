@@ -12,7 +12,6 @@ before one who may do more: so those who say nothing keep nobody out.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -20,10 +19,13 @@ import socket
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastvrrp.daemon.orders import Answer
 from fastvrrp.observe.requests import LONGEST_REQUEST, short_path
+
+if TYPE_CHECKING:
+    from fastvrrp.track.conversation import EventLoop, Later
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class Control:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: EventLoop,
         path: Path,
         carry_out: CarryOut,
         looks: frozenset[str] = frozenset(),
@@ -68,7 +70,7 @@ class Control:
         """In the order in which they came."""
         self._refused: set[int] = set()
         """Users of whom the log says that they were refused."""
-        self._rest: asyncio.TimerHandle | None = None
+        self._rest: Later | None = None
 
     @property
     def count(self) -> int:
@@ -92,12 +94,12 @@ class Control:
             raise
         listener.setblocking(False)
         self._listener = listener
-        self.loop.add_reader(listener, self._accept)
+        self.loop.add_reader(listener.fileno(), self._accept)
 
     def close(self) -> None:
         """Takes none any more; what is under way goes on, and nobody hears how it ends."""
         if self._listener is not None:
-            self.loop.remove_reader(self._listener)
+            self.loop.remove_reader(self._listener.fileno())
             self._listener.close()
             self._listener = None
             self._path.unlink(missing_ok=True)
@@ -118,14 +120,14 @@ class Control:
                 continue
             except OSError as error:
                 log.error("The control socket takes nobody: %s", error.strerror)
-                self.loop.remove_reader(self._listener)
+                self.loop.remove_reader(self._listener.fileno())
                 self._rest = self.loop.call_later(REST, self._watch)
                 return
             self._admit(_Client(self, connection))
 
     def _watch(self) -> None:
         if self._listener is not None:
-            self.loop.add_reader(self._listener, self._accept)
+            self.loop.add_reader(self._listener.fileno(), self._accept)
 
     def _admit(self, client: _Client) -> None:
         """Lets one more in; another one may have to go for it."""
@@ -165,7 +167,7 @@ class _Client:
         self._connection = connection
         self._heard = bytearray()
         self._unsent = bytearray()
-        self._clock: asyncio.TimerHandle | None = None
+        self._clock: Later | None = None
         self._has_asked = False
         self._is_answered = False
         self._is_closed = False
@@ -185,7 +187,7 @@ class _Client:
 
     def listen(self) -> None:
         """Waits for a request."""
-        self._control.loop.add_reader(self._connection, self._hear)
+        self._control.loop.add_reader(self._connection.fileno(), self._hear)
         self._set_clock(REQUEST_TIME)
 
     def refuse(self, why: str) -> None:
@@ -199,8 +201,8 @@ class _Client:
             return
         self._is_closed = True
         self._set_clock(None)
-        self._control.loop.remove_reader(self._connection)
-        self._control.loop.remove_writer(self._connection)
+        self._control.loop.remove_reader(self._connection.fileno())
+        self._control.loop.remove_writer(self._connection.fileno())
         self._connection.close()
         self._control.forget(self)
 
@@ -213,7 +215,7 @@ class _Client:
             data = b""
         if self._has_asked:
             # What comes behind a request is nothing; who has said all may still listen.
-            self._control.loop.remove_reader(self._connection)
+            self._control.loop.remove_reader(self._connection.fileno())
             return
         if not data:
             self.abort()
@@ -280,9 +282,9 @@ class _Client:
             self.abort()
             return
         if self._unsent:
-            loop.add_writer(self._connection, self._flush)
+            loop.add_writer(self._connection.fileno(), self._flush)
             return
-        loop.remove_writer(self._connection)
+        loop.remove_writer(self._connection.fileno())
         if self._is_answered:
             self.abort()
 

@@ -344,7 +344,8 @@ class Maintenance(Follower):
         self._restrain(instance.index, YIELDING)
         self._until[instance.index] = until
         heappush(self._ends, (until, instance.index))
-        self._set_alarm()
+        if self._ends[0] == (until, instance.index):
+            self._set_alarm()
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:
