@@ -868,8 +868,10 @@ cdef class Engine:
         self.sender.flush()
         self.scratch_used = 0
         self.flushes += 1
-        self.table.header.frames_sent = self.sender.sent
-        self.table.header.frames_unsent = self.sender.unsent
+        self.table.header.frames_sent += self.sender.sent - self.counted_sent
+        self.table.header.frames_unsent += self.sender.unsent - self.counted_unsent
+        self.counted_sent = self.sender.sent
+        self.counted_unsent = self.sender.unsent
 
 
 cdef void take_counters(router_t *router, const router_t *before) noexcept nogil:
