@@ -843,6 +843,7 @@ cdef class Engine:
             else:
                 self.sender.frame(plan.ifindex, frame, plan.frame_size)
         plan.queued_in = self.flushes
+        self.table.header.is_sending = True
         router.adverts_sent += 1
         router.sent_at = now
 
@@ -866,6 +867,7 @@ cdef class Engine:
 
     cdef void flush_frames(self) noexcept:
         self.sender.flush()
+        self.table.header.is_sending = False
         self.scratch_used = 0
         self.flushes += 1
         self.table.header.frames_sent += self.sender.sent - self.counted_sent
