@@ -859,6 +859,7 @@ cdef class Engine:
             else:
                 self.sender.frame(plan.ifindex, frame, plan.frame_size)
         plan.queued_in = self.flushes
+        self.table.header.is_sending = True
         router.adverts_sent += 1
         router.sent_at = now
 
@@ -882,10 +883,13 @@ cdef class Engine:
 
     cdef void flush_frames(self) noexcept:
         self.sender.flush()
+        self.table.header.is_sending = False
         self.scratch_used = 0
         self.flushes += 1
-        self.table.header.frames_sent = self.sender.sent
-        self.table.header.frames_unsent = self.sender.unsent
+        self.table.header.frames_sent += self.sender.sent - self.counted_sent
+        self.table.header.frames_unsent += self.sender.unsent - self.counted_unsent
+        self.counted_sent = self.sender.sent
+        self.counted_unsent = self.sender.unsent
 
 
 cdef void take_counters(router_t *router, const router_t *before) noexcept nogil:

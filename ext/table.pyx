@@ -114,9 +114,9 @@ cdef class Segment:
         cdef uint32_t index
         cdef router_t copy
         found = []
-        self.last_tick = 0
+        self.last_tick = 0 if self.header.is_sending else NEVER
         for index in range(self.extent):
-            if self.routers[index].in_use:
+            if self.header.is_sending and self.routers[index].in_use:
                 self.last_tick = max(self.last_tick, self.routers[index].sent_at)
         for index in range(self.extent):
             if self.copy(index, &copy):
@@ -646,8 +646,8 @@ cdef class Table(Segment):
 
 
 cdef int64_t spoke_at(const router_t *router, int64_t last_tick) noexcept nogil:
-    """When its last advert left for sure. Those of a writer's last tick may have been on their way
-    to the kernel still when it died."""
+    """When its last advert left for sure: those of the last tick may have been on their way to the
+    kernel still when the writer died."""
     if router.sent_at < last_tick:
         return router.sent_at
     return router.sent_at - router.machine.advert_interval

@@ -51,6 +51,8 @@ cdef class Engine:
     cdef uint32_t flushes   # counts them: a frame of the present one must not be changed
     cdef uint8_t *scratch   # announcements on their way to the sender
     cdef uint32_t scratch_used
+    cdef uint64_t counted_sent      # of the sender's counters, what the table's header has
+    cdef uint64_t counted_unsent
 
     cdef void hear_ipv4(
         self, int32_t ifindex, const uint8_t *packet, uint32_t size, int64_t now)

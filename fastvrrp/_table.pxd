@@ -62,6 +62,7 @@ cdef struct header_t:
     int64_t reload_time     # how long the last one took
     uint8_t boot[16]        # of the machine on whose clock all times are (proc(5), boot_id)
     uint64_t network        # inode of the writer's own network namespace
+    uint32_t is_sending     # adverts of the last tick are on their way to the kernel
     int64_t taken_at[ATTEMPTS]  # when successors began to take the table over; the last one first
 
 cdef struct router_t:
@@ -109,8 +110,8 @@ cdef class Segment:
     cdef header_t *header
     cdef router_t *routers
     cdef event_t *events
-    # When its writer last sent anything, once `left` has looked: what left together has the same
-    # `sent_at`.
+    # Once `left` has looked: adverts with this `sent_at`, which is that of all of one tick, may not
+    # have got to the kernel before the writer died; NEVER: all have.
     cdef int64_t last_tick
 
     # False where there is none; otherwise it is as it was at one instant.

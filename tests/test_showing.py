@@ -30,7 +30,9 @@ def showing(
         then()
 
     files = Files.beside(folder / "fastvrrp.pid")
-    return Showing(loop, run_elsewhere, files, Table(None, 1), {}, trackers, Path("a.conf"))
+    showing = Showing(loop, run_elsewhere, files, Table(None, 1), {}, trackers, Path("a.conf"))
+    showing.publish()
+    return showing
 
 
 def test_trackers_are_asked_some_at_a_time(tmp_path: Path) -> None:

@@ -396,7 +396,7 @@ class Vrrpd:
         return found.predecessor
 
     def _take_over(self, before: Predecessor, masters: Iterable[Instance]) -> None:
-        """Takes over what masters have in the kernel, and the counters of the daemon."""
+        """Takes over what masters have in the kernel."""
         self._engine.send_due(self._driver.now())
         for instance in masters:
             self._transitions.resume(
@@ -404,14 +404,9 @@ class Vrrpd:
                 self._table.changed_at(instance.index),
                 self._places.found.get(instance.place, {}),
             )
-        indexes: dict[int, int] = {}
         for instance in self._roster.instances.values():
-            left = before.left(instance.model)
-            if left is not None:
-                indexes[left.at] = instance.index
             if instance.model.name in before.too_late:
                 self._transitions.remove_left(instance)
-        self._table.inherit(before.segment, indexes)
         log.info("Process %d has died: %s", before.segment.pid, before.describe())
 
     def _leave_parent(self) -> None:

@@ -4,8 +4,8 @@ The rule, for each of them:
 
 - A MASTER goes on as MASTER as long as none of its backups can have become one, which is for the
   shortest Master_Down_Interval that a backup can have since its last advert, less a margin
-  (`may_go_on` of ext/fsm.pyx). After that it begins anew, as a BACKUP. An advert of the last tick
-  may never have left, and does not count.
+  (`may_go_on` of ext/fsm.pyx). After that it begins anew, as a BACKUP. An advert
+  that was on its way to the kernel when the process died does not count.
 - Members of a sync group go on as MASTER when every one that is known may; otherwise none does.
 - A BACKUP goes on as BACKUP, and waits for a whole Master_Down_Interval from now: it has not heard
   what was said meanwhile.

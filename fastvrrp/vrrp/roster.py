@@ -96,10 +96,12 @@ class Roster:
         now = self._clock()
         before.choose_again(now)
         masters: list[Instance] = []
+        indexes: dict[int, int] = {}
         for instance in added:
             left = before.left(instance.model)
             if left is None:
                 continue
+            indexes[left.at] = instance.index
             as_master = before.goes_on_as_master(instance.model)
             state = State(
                 self._engine.resume(instance.index, before.segment, left.at, now, as_master)
@@ -108,6 +110,7 @@ class Roster:
                 resume(instance, state)
             if state == State.MASTER:
                 masters.append(instance)
+        self._table.inherit(before.segment, indexes)
         return masters
 
     def enter(self, model: VirtualRouter) -> Instance:
