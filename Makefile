@@ -17,7 +17,7 @@ EXTENSIONS := $(wildcard ext/*.pyx fastvrrp/*.pxd)
 # How long each fuzzer runs: make fuzz FUZZ_SECONDS=60
 FUZZ_SECONDS ?= 300
 
-.PHONY: build demo test lint bench fuzz clean
+.PHONY: build demo test lint bench fuzz deb clean
 
 build: $(VENV)/.extensions
 
@@ -41,6 +41,15 @@ fuzz: needs-test build $(VENV)/.fuzzers
 	    -artifact_prefix=$(CURDIR)/build/fuzz/
 	@PYTHONPATH=tests $(PY) tests/fuzz/control_bytes.py -max_total_time=$(FUZZ_SECONDS) \
 	    -artifact_prefix=$(CURDIR)/build/fuzz/
+
+# build/deb has the packages. dpkg-buildpackage wants its recipe at the top of a tree, so in a copy.
+deb: needs-test build
+	@rm -rf build/deb && mkdir -p build/deb/tree
+	@$(PY) -m build --wheel --no-isolation --outdir build/deb . >/dev/null
+	@cp -r CHANGELOG.md README.md deploy docs build/deb/tree && mv build/deb/tree/deploy/debian build/deb/tree/
+	@cd build/deb/tree && FASTVRRP_WHEEL="$$(echo $(CURDIR)/build/deb/*.whl)" \
+	    dpkg-buildpackage --build=binary --no-sign --no-check-builddeps >../log 2>&1 || { cat ../log; exit 1; }
+	@ls build/deb/*.deb
 
 lint: build $(VENV)/.linters
 	$(VENV)/bin/ruff check .

@@ -25,7 +25,8 @@ echo "apt-get $*" >>calls
 cp {POLICY} policy
 while [[ -e hold ]]; do sleep 0.01; done
 for command in ip tshark keepalived nft linux.uml modprobe zsh fish \\
-    nginx dnsmasq ipvsadm curl openssl promtool; do
+    nginx dnsmasq ipvsadm curl openssl promtool haproxy systemd-analyze logrotate setcap \
+    dpkg-buildpackage dh; do
     touch "bin/$command"
     chmod 755 "bin/$command"
 done
@@ -98,6 +99,7 @@ def test_what_is_missing_is_installed_and_no_service_starts(machine: Machine) ->
     assert run.returncode == 0, output
     packages = ["iproute2", "tshark", "keepalived", "nftables", "user-mode-linux", "kmod"]
     packages += ["nginx", "dnsmasq-base", "ipvsadm", "curl", "openssl", "zsh", "fish", "prometheus"]
+    packages += ["haproxy", "systemd", "logrotate", "libcap2-bin", "dpkg-dev", "debhelper"]
     assert output.split()[: len(packages) + 1] == ["Installing", *packages]
     update, install, *others = machine.written("calls").splitlines()
     assert update.split()[-1] == "update"
