@@ -510,3 +510,33 @@ def test_a_process_that_dies_leaves_ipvs_to_its_successor(tmp_path: Path) -> Non
         assert table() == {}
 
     told("fastvrrp", story, tmp_path / "fastvrrp")
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"), [("keepalived", {8001: 2, 8002: 2}), ("fastvrrp", {8001: 2})]
+)
+def test_a_server_that_is_down_when_its_checker_changes(
+    kind: str, after: dict[int, int], tmp_path: Path
+) -> None:
+    """Under keepalived it counts as up again until the first check, and clients are sent to it;
+    here it stays as it was. The first check sets both right."""
+
+    def story(director: Director, servers: Servers) -> None:
+        director.write(virtual("10.0.0.1 80", "protocol TCP", real(8001), real(8002)))
+        director.start()
+        director.until_table({SERVICE: {8001: 2, 8002: 2}})
+        servers[8002].down()
+        director.until_table({SERVICE: {8001: 2}})
+        changed = real(8002, checker="TCP_CHECK {\n connect_timeout 2\n delay_loop 5\n warmup 5\n}")
+        director.write(virtual("10.0.0.1 80", "protocol TCP", real(8001), changed))
+        lines = len(director.lines)
+        director.reload()
+        director.until_table({SERVICE: after})
+        director.until_table({SERVICE: {8001: 2}})
+        if kind == "fastvrrp":
+            assert not [line for line in director.lines[lines:] if ":8002 " in line]
+        servers[8002].up()
+        director.until_table({SERVICE: {8001: 2, 8002: 2}})
+        director.stop()
+
+    told(kind, story, tmp_path / kind)
