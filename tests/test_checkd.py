@@ -48,21 +48,9 @@ from lab import Capture, Fastvrrp, Laboratory, wait_until
 from lab.daemons import descendants
 from lab.mailbox import Mailbox
 from lab.network import Router
+from test_cli_run import CONFIGURATION as INSTANCE
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
-
-INSTANCE = """
-vrrp_instance VI_1 {
-    interface eth0
-    virtual_router_id 51
-    version 3
-    advert_int 0.1
-    priority 200
-    virtual_ipaddress {
-        10.0.0.100/24
-    }
-}
-"""
 
 
 class Listener:
@@ -299,19 +287,28 @@ def test_a_reload_moves_virtual_servers_to_another_namespace(
 def test_a_process_that_dies_is_started_again_and_costs_no_advert(
     lab: Laboratory, router: Router
 ) -> None:
-    daemon = Fastvrrp(router, INSTANCE + virtual()).start()
-    daemon.wait_log("Health checks have begun")
+    """A backup beside it, which misses three adverts at most, takes nothing over: neither at the
+    death nor while the next one is told what there is."""
+    beside = Fastvrrp(lab.routers[1], INSTANCE.replace("priority 200", "priority 100")).start()
+    beside.wait_log("Startup complete")
+    many = "".join(virtual(port).partition("}")[2] for port in range(1000, 1200))
+    daemon = Fastvrrp(router, INSTANCE + virtual() + many).start()
+    daemon.wait_log("Health checks have begun: 201 virtual servers")
     wait_until(lambda: router.holds("10.0.0.100"), what="the address")
+    wait_until(lambda: not lab.routers[1].holds("10.0.0.100"), what="a backup")
+    was_master = beside.log().count("Entering MASTER STATE")
     [before] = checkers_of(daemon)
     with Capture(lab.routers[1]) as capture:
         os.kill(before, signal.SIGKILL)
         daemon.wait_log("Health checks have begun", count=2)
         capture.wait_for_advert(51)
+    assert beside.log().count("Entering MASTER STATE") == was_master
     assert f"pid {before} exited due to signal 9 (Killed)" in daemon.log()
     assert f"Healthcheck child process({before}) died: Respawning" in daemon.log()
     [after] = checkers_of(daemon)
     assert after != before
     assert daemon.stop() == 0
+    assert beside.stop() == 0
 
 
 @needs_root

@@ -255,6 +255,34 @@ def test_thousands_that_are_due_at_once_leave_the_loop_room() -> None:
     run(story())
 
 
+def test_what_was_missed_while_the_process_was_stopped_does_not_come_all_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor from then on, one `delay_loop` after the other."""
+
+    async def story() -> None:
+        counting = Counting()
+        patrol = a_patrol()
+        found: list[Verdict] = []
+        async with server(counting) as port:
+            for number in range(200):
+                timing = replace(
+                    BRISK, interval=500 * MILLISECOND, connect_timeout=5 * SECOND + number
+                )
+                patrol.add(TcpCheck(target(port), timing), found.append)
+            await until(lambda: len(found) == 200)
+            counting.times.clear()
+            now = time.monotonic_ns
+            monkeypatch.setattr("fastvrrp.lvs.patrol.monotonic_ns", lambda: now() + 3600 * SECOND)
+            await until(lambda: len(counting.times) >= 200)
+        times = sorted(counting.times)[:200]
+        tenths = {int((each - times[0]) * 10) for each in times}
+        assert len(tenths) >= 4, times
+        patrol.close()
+
+    run(story())
+
+
 def test_a_machine_without_descriptors_finds_nobody_bad(caplog: pytest.LogCaptureFixture) -> None:
     async def story(set_limit: Callable[[int], None]) -> None:
         patrol = a_patrol()

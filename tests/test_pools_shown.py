@@ -17,8 +17,9 @@ from fastvrrp.cli.pools import heading
 from fastvrrp.observe import servers
 from lab import Fastvrrp, Laboratory, wait_until
 from lab.network import Router
-from test_checkd import INSTANCE, Listener, checkers_of, virtual
+from test_checkd import Listener, checkers_of, virtual
 from test_cli_looking import ask
+from test_cli_run import CONFIGURATION as INSTANCE
 from test_metrics_daemon import scrape, value
 from test_server_metrics import shown as synthetic
 

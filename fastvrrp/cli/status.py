@@ -189,7 +189,8 @@ def lines(
     up = duration(time.time() - whole["started"])
     yield f"fastvrrp {whole['version']}, pid {whole['pid']}, up {up}"
     counts = ", ".join(f"{count} {state}" for state, count in whole["states"].items() if count)
-    yield f"{len(rows)} virtual router{'s' if len(rows) != 1 else ''}: {counts or 'none'}"
+    if rows or not shown.virtual_servers:
+        yield f"{len(rows)} virtual router{'s' if len(rows) != 1 else ''}: {counts or 'none'}"
     yield from cli_pools.heading(shown, pools)
     if not whole["last_reload_successful"]:
         yield "The last reload was refused: what runs is not what the configuration says now."

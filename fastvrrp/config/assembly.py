@@ -32,6 +32,7 @@ from fastvrrp.config.service_checks import check_services, fitting_group
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
 from fastvrrp.config.vmac_names import VmacNames
+from fastvrrp.config.web_checks import check_web_config
 from fastvrrp.model import (
     Command,
     Configuration,
@@ -232,6 +233,7 @@ class Assembly:
     def _take_definitions(self, entry: Entry) -> None:
         self._defaults.take(entry)
         self._script_checks.take_definitions(entry)
+        check_web_config(entry, self._complaints)
 
     def _take_garp_group(self, entry: Entry) -> None:
         interfaces = self._garp_checks.take(entry)

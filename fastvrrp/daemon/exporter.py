@@ -31,8 +31,11 @@ BACKLOG = 64
 
 
 def listen_at(listen: str) -> socket.socket:
-    """A socket that listens there. Raises OSError."""
+    """A socket that listens there; every address is those of IPv4 where there is no IPv6. Raises
+    OSError."""
     family, address = address_of(listen)
+    if address[0] == "::" and not socket.has_dualstack_ipv6():
+        family, address = socket.AF_INET, ("0.0.0.0", address[1])
     return socket.create_server(
         address,
         family=family,

@@ -6,7 +6,8 @@ real server: it is checked once, and everybody who watches gets the news.
 The next check of a round comes `delay_loop` after the last one has ended, so those that began at
 random within `warmup` stay spread, and a slow server is asked less often, never twice at once.
 Where thousands are due in one moment (`warmup 0`), they begin in slices, which leave room for what
-else the loop has to do.
+else the loop has to do. The clock stands still while the machine is suspended; a process that was
+stopped all the same spreads what it has missed.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ COARSE = 4_000_000
 at most."""
 SLICE = 24
 """Checks that begin in one turn of the loop."""
+STOPPED = 5 * SECOND
+"""An alarm that rings so late says that the process, or the machine, was stopped."""
 SAID_AGAIN = 60 * SECOND
 """A cause that keeps checks from being made is said again when this has passed."""
 
@@ -220,8 +223,10 @@ class Patrol:
 
     def _begin_due(self) -> None:
         self._alarm = None
-        due = self._due
         now = monotonic_ns()
+        if now - self._wakes > STOPPED:
+            self._spread(now)
+        due = self._due
         begun = 0
         while due and due[0][0] <= now:
             if begun == SLICE:
@@ -234,6 +239,18 @@ class Patrol:
                 begun += 1
         if due:  # the alarm that a check has set which was put off may ring later
             self._set_alarm(due[0][0], monotonic_ns())
+
+    def _spread(self, now: int) -> None:
+        """Everything is due at once, and would be from now on, one `delay_loop` after the other:
+        each comes at a random part of its own."""
+        late = [entry for entry in self._due if entry[0] <= now]
+        self._due = [entry for entry in self._due if entry[0] > now]
+        heapq.heapify(self._due)
+        for _, number, of in late:
+            if of.number == number:
+                timing = _timing(of.checker)
+                interval = timing.interval if timing is not None else 0
+                self._schedule(of, int(self._random.random() * interval))
 
     def _begin(self, of: Round) -> None:
         check = of.checks[of.standing.question]

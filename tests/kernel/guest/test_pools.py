@@ -536,3 +536,33 @@ def pid_of(module: str) -> int:
     """The one process that runs it."""
     found = subprocess.run(["pgrep", "-f", module], capture_output=True, text=True, check=True)
     return int(found.stdout)
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"), [("keepalived", {8001: 2, 8002: 2}), ("fastvrrp", {8001: 2})]
+)
+def test_a_server_that_is_down_when_its_checker_changes(
+    kind: str, after: dict[int, int], tmp_path: Path
+) -> None:
+    """Under keepalived it counts as up again until the first check, and clients are sent to it;
+    here it stays as it was. The first check sets both right."""
+
+    def story(director: Director, servers: Servers) -> None:
+        director.write(virtual("10.0.0.1 80", "protocol TCP", real(8001), real(8002)))
+        director.start()
+        director.until_table({SERVICE: {8001: 2, 8002: 2}})
+        servers[8002].down()
+        director.until_table({SERVICE: {8001: 2}})
+        changed = real(8002, checker="TCP_CHECK {\n connect_timeout 2\n delay_loop 5\n warmup 5\n}")
+        director.write(virtual("10.0.0.1 80", "protocol TCP", real(8001), changed))
+        lines = len(director.lines)
+        director.reload()
+        director.until_table({SERVICE: after})
+        director.until_table({SERVICE: {8001: 2}})
+        if kind == "fastvrrp":
+            assert not [line for line in director.lines[lines:] if ":8002 " in line]
+        servers[8002].up()
+        director.until_table({SERVICE: {8001: 2, 8002: 2}})
+        director.stop()
+
+    told(kind, story, tmp_path / kind)
