@@ -46,6 +46,7 @@ from fastvrrp.observe.files import Files
 from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.apart import Apart
+from fastvrrp.vrrp.domains import Domains
 from fastvrrp.vrrp.filtering import Filter
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.keys import Keys
@@ -196,6 +197,7 @@ class Vrrpd:
             self._groups,
             Keys(self._engine, self._roster),
             UnknownVrids(self._engine, places.called),
+            Domains(self._table, places),
             ReceiveBuffers(self._roster, places.resize),
             filters,
             self._routings,

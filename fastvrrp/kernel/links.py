@@ -25,6 +25,8 @@ from fastvrrp.kernel.addresses import PROTOCOL
 # linux/if.h
 IFF_UP = 0x1
 IFF_RUNNING = 0x40
+VRF = "vrf"
+"""The kind of a link whose ports have a routing table of their own."""
 # linux/if_addr.h
 IFA_F_SECONDARY = 0x01
 IFA_F_OPTIMISTIC = 0x04
@@ -75,6 +77,7 @@ class Link:
         "is_up",
         "kind",
         "mac",
+        "master",
         "mode",
         "mtu",
         "name",
@@ -106,6 +109,7 @@ class Link:
         self.mtu = event.mtu
         self.group = event.group
         self.mode = event.mode
+        self.master = event.master
 
     @property
     def is_running(self) -> bool:
@@ -156,6 +160,9 @@ class Links:
         self.judge: Callable[[Link], bool] = by_flags
         """Whether a link counts as up, asked whenever the kernel has told of it; `is_up` is still
         what it counted as, or `is_running` of a link that has just appeared."""
+        self.on_master: Callable[[], None] = lambda: None
+        """Called when a link has become a port of a bridge, bond or VRF, or is none any more, and
+        when a VRF has come."""
         self._expected: dict[Address, Expected] = {}
         self.on_compared: Callable[[set[tuple[int, bytes]]], None] = lambda _: None
         """Called with the ifindex and the address of all that there are, after the kernel has
@@ -351,13 +358,15 @@ class Links:
             link = self._by_index[event.ifindex] = Link(event)
             self._appear(link)
             return
-        old_mac = link.mac
+        old_mac, old_master = link.mac, link.master
         if link.name != event.name:
             self._leave_name(link)
             link.take(event)
             self._appear(link)
             return
         link.take(event)
+        if link.master != old_master:
+            self.on_master()
         if link.mac != old_mac:
             self._tell(Change.MAC, link)
         self.review(link)
@@ -432,6 +441,8 @@ class Links:
         self._by_name[link.name] = link
         link.is_up = link.is_running
         link.is_up = self.judge(link)
+        if link.master or link.kind == VRF:
+            self.on_master()
         self._tell(Change.APPEARED, link)
 
     def _vanish(self, link: Link) -> None:

@@ -237,10 +237,12 @@ class Roster:
     def _attach_again(self, instance: Instance) -> None:
         """Gives one that takes part its frames back, so that it can resign if it fails now."""
         links = instance.place.links
-        link = links.by_name(instance.model.interface)
-        if instance.lack is not None or link is None or len(link.mac) != 6:
+        if instance.lack is not None or not instance.listening(links):
             return
-        if instance.source(links, link) is not None:
+        link = links.by_name(instance.model.interface)
+        if link is not None and len(link.mac) != 6:
+            return
+        if instance.source(links) is not None:
             instance.attach(self._engine, links)
 
     def _find_lack(self, instance: Instance) -> Lack | None:
@@ -253,9 +255,7 @@ class Roster:
 
     def _take_part(self, instance: Instance) -> bool:
         """Starts one that lacks nothing. False where its group cannot be joined."""
-        link = instance.place.links.by_name(instance.model.interface)
-        assert link is not None
-        if not self._listen(instance, link.index):
+        if not self._listen(instance, instance.listening(instance.place.links)):
             return False
         instance.attach(self._engine, instance.place.links)
         if self._table.state(instance.index) in (State.INIT, State.FAULT):
@@ -272,7 +272,7 @@ class Roster:
         if state != State.FAULT:
             self._engine.fail(instance.index, self._clock())
         self._engine.detach(instance.index)
-        if instance.lack in (Lack.INTERFACE, Lack.NAMESPACE):
+        if instance.lack in (Lack.INTERFACE, Lack.VRF, Lack.NAMESPACE):
             self._listen(instance, 0)
 
     def _tell_of_lack(self, instance: Instance) -> None:
