@@ -134,6 +134,7 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._transitions.on_lost = self._roster.on_address_lost
         self._roster.on_changed = self._on_roster_changed
+        self._roster.reviews.later = self._loop.call_soon
         split_brains = SplitBrains(
             self._table,
             self._loop,

@@ -13,7 +13,7 @@ the while.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from enum import Enum
 from socket import AF_INET, AF_INET6
 from typing import NamedTuple
@@ -338,9 +338,8 @@ class Links:
                 self._take_link(event)
             else:
                 link.take(event)
-            link.addresses = found[event.ifindex]
-            for expected in tuple(self._expected):
-                self._look_for(link, expected)
+            before, link.addresses = link.addresses, found[event.ifindex]
+            self._look_for_all(link, before.keys() | link.addresses.keys())
             if is_named:
                 self._tell_primaries(link)
             else:
@@ -409,6 +408,12 @@ class Links:
             return
         self._tell_primaries(link)
 
+    def _look_for_all(self, link: Link, addresses: Iterable[AddressKey]) -> None:
+        """Looks for those that a link has or had: a few, however many are expected."""
+        if self._expected:
+            for address in {(key.family, key.address) for key in addresses}:
+                self._look_for(link, address)
+
     def _look_for(self, link: Link, address: Address) -> None:
         """Tells those who expect an address when it has come, or is gone from every link."""
         expected = self._expected.get(address)
@@ -447,8 +452,7 @@ class Links:
 
     def _vanish(self, link: Link) -> None:
         del self._by_index[link.index]
-        for address in tuple(self._expected):
-            self._look_for(link, address)
+        self._look_for_all(link, link.addresses)
         link.flags &= ~(IFF_UP | IFF_RUNNING)
         link.is_up = False
         self._leave_name(link)
