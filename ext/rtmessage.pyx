@@ -39,6 +39,7 @@ cdef extern from "<linux/rtnetlink.h>" nogil:
         IFLA_IFNAME
         IFLA_MTU
         IFLA_LINK
+        IFLA_MASTER
         IFLA_WIRELESS
         IFLA_OPERSTATE
         IFLA_LINKINFO
@@ -73,7 +74,7 @@ cdef enum:
 
 LinkEvent = namedtuple(
     "LinkEvent",
-    "removed ifindex name flags operstate mac parent kind mtu group mode alias",
+    "removed ifindex name flags operstate mac parent kind mtu group mode alias master",
     module="fastvrrp._rtmessage",
 )
 AddressEvent = namedtuple(
@@ -350,7 +351,7 @@ cdef object decode_link(bint removed, const uint8_t *data, size_t size):
     cdef str name = "", kind = "", alias = ""
     cdef bytes mac = b""
     cdef uint8_t operstate = 0
-    cdef uint32_t mtu = 0, group = 0, mode = 0, parent = 0
+    cdef uint32_t mtu = 0, group = 0, mode = 0, parent = 0, master = 0
     cdef bint parent_is_elsewhere = False, is_macvlan
     if size < sizeof(header):
         return None
@@ -369,6 +370,8 @@ cdef object decode_link(bint removed, const uint8_t *data, size_t size):
             operstate = walk.value[0]
         elif walk.kind == IFLA_LINK:
             parent = read_u32(&walk)
+        elif walk.kind == IFLA_MASTER:
+            master = read_u32(&walk)
         elif walk.kind == IFLA_LINK_NETNSID:
             parent_is_elsewhere = True
         elif walk.kind == IFLA_MTU:
@@ -402,7 +405,7 @@ cdef object decode_link(bint removed, const uint8_t *data, size_t size):
         parent = 0
     return new_tuple(LinkEvent, (
         removed, header.ifi_index, name, header.ifi_flags, operstate, mac, parent, kind, mtu, group,
-        mode, alias,
+        mode, alias, master,
     ))
 
 

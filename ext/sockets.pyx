@@ -138,7 +138,9 @@ cdef inline int place_of(int32_t number) noexcept nogil:
 
 
 cdef inline int32_t ifindex_of(int32_t number) noexcept nogil:
-    return number if number >= 0 else -number & PLACE_MASK
+    if number >= 0:
+        return 0 if number == ANYWHERE else number
+    return -number & PLACE_MASK
 
 
 cdef int check_place(int place) except -1:
@@ -157,6 +159,12 @@ def interface_number(int place, int32_t ifindex) -> int:
             f"the interface number {ifindex} is above {PLACE_MASK}, which is the highest in a"
             " network namespace other than the daemon's")
     return -(place << PLACE_SHIFT | ifindex)
+
+
+def number_anywhere(int place) -> int:
+    """The number for no interface in particular: the routing table decides where a packet leaves,
+    and one may come in by any interface that is in no VRF."""
+    return -(place << PLACE_SHIFT) if check_place(place) else ANYWHERE
 
 
 def place_and_ifindex(int32_t number) -> tuple:

@@ -21,6 +21,7 @@ from libc.string cimport memcpy, memset
 
 from fastvrrp._fsm cimport (
     ADVERT, EVENT_COUNT, INIT, NEVER, machine_t, master_down_interval, may_go_on)
+from fastvrrp._sockets cimport ANYWHERE, PLACE_MASK
 
 MAGIC = b"FASTVRRP"
 LATENESS_BOUNDS = tuple([bounds[i] for i in range(BOUNDS)])
@@ -381,6 +382,7 @@ cdef class Table(Segment):
         free(self.keys)
         free(self.heads)
         free(self.following)
+        free(self.members)
 
     @property
     def room(self) -> int:
@@ -585,7 +587,45 @@ cdef class Table(Segment):
             raise IndexError(f"no virtual router at {index}")
         return self.routers[index].machine.state
 
+    def roam(self, uint32_t roaming, list members) -> None:
+        """So many virtual routers listen on no interface in particular, and these interfaces, as
+        (number, number of its VRF), are in VRFs, where others listen."""
+        cdef int32_t *found
+        cdef Py_ssize_t i
+        members = sorted(members)
+        found = <int32_t *> malloc((2 * len(members) or 1) * sizeof(int32_t))
+        if found == NULL:
+            raise MemoryError()
+        for i, (member, domain) in enumerate(members):
+            found[i] = member
+            found[len(members) + i] = domain
+        free(self.members)
+        self.members = found
+        self.domains = found + len(members)
+        self.member_count = len(members)
+        self.roaming = roaming
+
     cdef int32_t find(self, int32_t ifindex, uint8_t family, uint8_t vrid) noexcept nogil:
+        cdef int32_t found = self.find_there(ifindex, family, vrid)
+        if found == NOBODY and self.roaming:
+            found = self.find_there(self.domain_of(ifindex), family, vrid)
+        return found
+
+    cdef int32_t domain_of(self, int32_t ifindex) noexcept nogil:
+        cdef uint32_t low = 0
+        cdef uint32_t high = self.member_count
+        cdef uint32_t middle
+        while low < high:
+            middle = (low + high) // 2
+            if self.members[middle] < ifindex:
+                low = middle + 1
+            else:
+                high = middle
+        if low < self.member_count and self.members[low] == ifindex:
+            return self.domains[low]
+        return ANYWHERE if ifindex >= 0 else -(-ifindex & ~PLACE_MASK)
+
+    cdef int32_t find_there(self, int32_t ifindex, uint8_t family, uint8_t vrid) noexcept nogil:
         cdef uint64_t key = key_of(ifindex, family, vrid)
         cdef uint32_t place = spread(key) & self.mask
         while self.keys[place] != key:

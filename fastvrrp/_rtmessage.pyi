@@ -29,6 +29,8 @@ class LinkEvent(NamedTuple):
     """MACVLAN_MODE_*, or IPVLAN_MODE_* and, 16 bits above, IPVLAN_F_*; 0 for every other kind."""
     alias: str
     """A name for people; empty where nobody gave one."""
+    master: int
+    """ifindex of the bridge, bond or VRF whose port it is (IFLA_MASTER); 0 is none."""
 
 class AddressEvent(NamedTuple):
     """An address as the kernel tells of it, in a dump (`removed` is False) or in a notification."""

@@ -10,6 +10,7 @@ cdef enum:
     PLACES = 2048           # network namespaces that one daemon can be in
     PLACE_SHIFT = 20        # an interface's number is -(place << PLACE_SHIFT | ifindex)
     PLACE_MASK = 0xFFFFF
+    ANYWHERE = 0x7FFFFFFF   # no interface of place 0; that of another place has the ifindex 0
 
 # A received packet. IPv4 starts at its IP header, IPv6 at the VRRP header.
 cdef struct datagram_t:

@@ -130,10 +130,17 @@ cdef class Table(Segment):
     cdef int descriptor                 # of the file; -1 is none
     cdef object path                    # of the file, or where it is to be
     cdef object draft                   # where it is until `publish`
+    cdef uint32_t roaming               # routers that listen on no interface in particular
+    cdef int32_t *members               # interfaces of VRFs, in order
+    cdef int32_t *domains               # their VRFs
+    cdef uint32_t member_count
 
     # The first router of (interface, family, VRID), or NOBODY; `following` has the others (they
-    # differ in multicast group or unicast peers).
+    # differ in multicast group or unicast peers). Where there is none, one that listens on the VRF
+    # of the interface, or where it is in none on no interface in particular.
     cdef int32_t find(self, int32_t ifindex, uint8_t family, uint8_t vrid) noexcept nogil
+    cdef int32_t find_there(self, int32_t ifindex, uint8_t family, uint8_t vrid) noexcept nogil
+    cdef int32_t domain_of(self, int32_t ifindex) noexcept nogil
     cdef void log_event(
         self, uint32_t index, uint8_t kind, uint8_t before, int64_t now) noexcept nogil
     cdef int reserve(self, uint32_t capacity) except -1

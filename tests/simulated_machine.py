@@ -40,7 +40,7 @@ class SimulatedLinks(Links):
         flags = IFF_UP | IFF_RUNNING if is_up else IFF_UP
         mac = bytes((2, 0, 0, 0, number, machine))
         self._take_link(
-            LinkEvent(False, number + 1, f"eth{number}", flags, 0, mac, 0, "", 1500, 0, 0, "")
+            LinkEvent(False, number + 1, f"eth{number}", flags, 0, mac, 0, "", 1500, 0, 0, "", 0)
         )
 
     def add_address(self, number: int, address: bytes) -> None:

@@ -147,3 +147,25 @@ def test_a_byte_order_mark_is_passed_over_and_complained_of_in_every_file(tmp_pa
     assert all("the file begins with a byte order mark" in each for each in complaints)
     assert not reading.satisfies_keepalived
     assert not reading.has_errors
+
+
+@pytest.mark.keywords("global_defs/include_check")
+@pytest.mark.parametrize(
+    ("checks", "said"),
+    [
+        ("", []),
+        ("include_check", ["none.inc", "*.none", "folder"]),
+        ("include_check match", ["none.inc", "folder"]),
+        ("include_check wildcard_match", ["none.inc", "*.none", "folder"]),
+        ("include_check readable", ["folder"]),
+        ("include_check\n include_check -wildcard_match -match -brace_match", ["folder"]),
+    ],
+)
+def test_which_missing_files_are_an_error(tmp_path: Path, checks: str, said: list[str]) -> None:
+    (tmp_path / "folder").mkdir()
+    head = f"global_defs {{\n {checks}\n}}\n".encode()
+    names = ("none.inc", "*.none", "folder")
+    lines = complaints_of(tmp_path, head + "".join(f"include {n}\n" for n in names).encode())
+    errors = [line for line in lines if ": error: " in line]
+    assert [name for name in names if any(name in line for line in errors)] == said
+    assert len(errors) == len(said)

@@ -64,6 +64,7 @@ class TestDecode:
             attribute(5, struct.pack("=I", 3)),
             attribute(16, b"\6"),
             attribute(27, struct.pack("=I", 112)),
+            attribute(10, struct.pack("=I", 9)),
             attribute(18, info),
         )
         assert decode(data) == [
@@ -80,6 +81,7 @@ class TestDecode:
                 group=112,
                 mode=1,
                 alias="",
+                master=9,
             )
         ]
 

@@ -207,8 +207,11 @@ def _faults(router: VirtualRouter) -> Iterator[str]:
     """What every virtual router of this kind needs."""
     if router.namespace is not None:
         yield f"network namespace {router.namespace} does not exist"
-    yield f"interface {router.interface} is missing"
-    if router.tracks_interface:
+    if router.interface:
+        yield f"interface {router.interface} is missing"
+    elif router.options.vrf is not None:
+        yield f"VRF {router.options.vrf} is down or missing"
+    if router.interface and router.tracks_interface:
         yield f"interface {router.interface} is down"
     if router.source_address is None:
         kind = "link-local" if router.family == AF_INET6 else "IPv4"
@@ -263,8 +266,7 @@ def _now(router: VirtualRouter, place: Place | None) -> Facts | None:
                 key_bytes(key.key)
             except KeyFault as fault:
                 faults.append(f"key {key.number} of auth_hmac cannot be used: {fault}")
-    link = links.by_name(router.interface)
-    source = instance.source(links, link) if link is not None else None
+    source = instance.source(links)
     return {"faults": faults, "source": address_text(source) if source is not None else None}
 
 

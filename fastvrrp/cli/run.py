@@ -257,7 +257,7 @@ def missing_interfaces(configuration: Configuration) -> list[str]:
     return [
         f"interface {router.interface} of vrrp_instance {router.name}"
         for router in routers
-        if not known.has(router.interface, router.namespace)
+        if router.interface and not known.has(router.interface, router.namespace)
     ] + [
         f"interface {each.name} that {user} tracks"
         for user, namespace, tracked in users

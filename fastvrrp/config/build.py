@@ -18,6 +18,7 @@ from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import Defaults
 from fastvrrp.config.grammar import ExtraInterfaces
 from fastvrrp.config.namespaces import Namespaces
+from fastvrrp.config.roaming import Roaming
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.strict import ADVERTS, Compliance
 from fastvrrp.config.tree import Entry
@@ -71,6 +72,7 @@ class Builder:
         complaints: Complaints,
     ) -> None:
         self._namespaces = namespaces
+        self._roaming = Roaming(defaults.text("default_interface") or "", complaints)
         self._vmacs = VmacBuilder(
             names,
             defaults.text("vmac_addr_prefix") or defaults.text("vmac_prefix") or "",
@@ -107,11 +109,7 @@ class Builder:
         interface = last.get("interface")
         vrid = last.get("virtual_router_id")
         if interface is None and "interface" not in written.attempted:
-            complaints.error(
-                instance.statement,
-                1,
-                f"vrrp_instance {name} has no interface; write interface NAME",
-            )
+            self._roaming.settle(written)
         if vrid is None and "virtual_router_id" not in written.attempted:
             complaints.error(
                 instance.statement,
@@ -134,8 +132,11 @@ class Builder:
                 1,
                 f"vrrp_instance {name} has no virtual_ipaddress; one at least is sensible",
             )
-        if interface is None or vrid is None:
+        if (interface is None and not written.is_roaming) or vrid is None:
             return None
+        if interface is not None:
+            self._roaming.ignore_vrf(written)
+        link = str(interface.value) if interface is not None else ""
         if "net_namespace" in written.attempted and "net_namespace" not in last:
             return None  # it would be on an interface of the same name somewhere else
         written.namespace = self._namespaces.of_instance(written.text("net_namespace"))
@@ -144,7 +145,6 @@ class Builder:
         if len(addresses) > MOST_ADVERTISED_ADDRESSES:
             self._move_excess(name, addresses, excluded)
 
-        assert isinstance(interface.value, str)
         assert isinstance(vrid.value, int)
         is_owner = "priority" not in written.attempted and self._is_master(last)
         priority = written.integer("priority", OWNER if is_owner else DEFAULT_PRIORITY)
@@ -166,11 +166,11 @@ class Builder:
             or any(peer.min_ttl > 0 or peer.max_ttl < 255 for peer in peers)
         )
         is_ipv6 = family == AF_INET6
-        links = self._vmacs.build(written, interface.value, vrid.value, (addresses, excluded))
+        links = self._vmacs.build(written, link, vrid.value, (addresses, excluded))
         interval = self._advert_interval(name, last, version)
         router = VirtualRouter(
             name,
-            interface.value,
+            link,
             vrid.value,
             family,
             version,
@@ -218,7 +218,12 @@ class Builder:
         if not links.has_options and OPTION_KEYWORDS.isdisjoint(written.last):
             return self._no_options
         return self._options.build(
-            instance.entries, Block.of(instance), interval, written.namespace, links
+            instance.entries,
+            Block.of(instance),
+            interval,
+            written.namespace,
+            written.text("vrf"),
+            links,
         )
 
     def _has_room(self, written: Written) -> bool:

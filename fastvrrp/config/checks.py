@@ -53,7 +53,7 @@ class Claims:
                 draft.statement,
                 1,
                 f"vrrp_instance {router.name} has virtual_router_id {router.vrid} with"
-                f" {FAMILY_NAMES[router.family]} on {router.interface}, as"
+                f" {FAMILY_NAMES[router.family]} on {router.where}, as"
                 f" {holder.router.name} of line {holder.statement.number} has",
             )
             return False
@@ -97,7 +97,7 @@ def _vrid_keys(
     multicast: dict[Key, Draft], unicast: dict[Key, Draft], router: VirtualRouter
 ) -> Iterator[tuple[dict[Key, Draft], Key]]:
     """What must be unique: one key a multicast group, or one for every unicast peer."""
-    place = (router.namespace, router.interface, router.family, router.vrid)
+    place = (router.namespace, router.where, router.family, router.vrid)
     if not router.unicast_peers:
         yield multicast, (*place, router.multicast_group)
     for peer in router.unicast_peers:

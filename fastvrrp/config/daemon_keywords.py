@@ -426,5 +426,10 @@ AT_TOP = (
     Keyword("instance", One(NAME), "Name of this daemon among others.", since="1.2.24"),
     Keyword("use_pid_dir", FLAG, "PID files in a directory of their own.", since="1.2.24"),
     Keyword("linkbeat_use_polling", FLAG, "Ask interfaces for their link.", since="1.1.18"),
-    Keyword("child_wait_time", One(NUMBER), "Seconds to wait at the end.", "5"),
+    Keyword(
+        "child_wait_time",
+        One(NUMBER),
+        "Seconds that checkers have for their end, a minute at least.",
+        "5",
+    ),
 )

@@ -68,7 +68,7 @@ class Plan:
             router = change.router
             sign = "+" if change.old is None else "-" if change.new is None else "~"
             yield (
-                f"{sign} {router.name} ({router.interface}, {FAMILY_NAMES[router.family]},"
+                f"{sign} {router.name} ({router.where}, {FAMILY_NAMES[router.family]},"
                 f" VRID {router.vrid})"
             )
             for difference in change.differences:
@@ -126,7 +126,7 @@ Identity = tuple[str | None, str, int, int, bool, bytes]
 
 def identities(router: VirtualRouter) -> Iterator[Identity]:
     """What must stay for a virtual router to go on; one of several where it is unicast."""
-    place = (router.namespace, router.interface, router.family, router.vrid)
+    place = (router.namespace, router.where, router.family, router.vrid)
     if not router.unicast_peers:
         yield (*place, False, router.multicast_group)
     for peer in router.unicast_peers:

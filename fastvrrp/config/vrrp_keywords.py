@@ -28,7 +28,7 @@ from fastvrrp.config.grammar import (
     VirtualAddressLine,
 )
 from fastvrrp.config.iproute_names import IprouteName
-from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table, later
+from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table
 from fastvrrp.config.options import OptionLine
 from fastvrrp.config.route_keywords import VIRTUAL
 from fastvrrp.config.syntax import One, Optional, Several, Switch
@@ -218,7 +218,12 @@ HMAC = Table().add(
 
 INSTANCE = Table().add(
     Keyword("state", One(STATES), "State in which the instance starts.", "BACKUP"),
-    Keyword("interface", One(INTERFACE), "Interface on which adverts are sent and heard."),
+    Keyword(
+        "interface",
+        One(INTERFACE),
+        "Interface on which adverts are sent and heard.",
+        fallback="by the routing table, where there are unicast peers",
+    ),
     Keyword("virtual_router_id", One(Integer(1, 255)), "The VRID: which virtual router this is."),
     Keyword(
         "priority",
@@ -400,7 +405,7 @@ INSTANCE = Table().add(
         "Network namespace that it is in, if not in the daemon's.",
         is_ours=True,
     ),
-    later("vrf", One(INTERFACE), "VRF to run in without an interface."),
+    Keyword("vrf", One(INTERFACE), "VRF of unicast adverts where no interface is written."),
     Keyword("use_vmac_addr", FLAG, "VMACs also on the interfaces of addresses."),
     Keyword(
         "use_ipvlan",

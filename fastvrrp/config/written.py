@@ -35,7 +35,11 @@ IN_EXCLUDED = "; write it in virtual_ipaddress_excluded"
 
 def is_link_local(address: VirtualAddress) -> bool:
     """Whether it is of fe80::/10 (RFC 4291 section 2.5.6)."""
-    packed = address.address
+    return needs_link(address.address)
+
+
+def needs_link(packed: bytes) -> bool:
+    """The same of an address alone: it means nothing without its link."""
     return len(packed) == 16 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
 
 
@@ -50,6 +54,7 @@ class Written:
         "attempted",
         "excluded",
         "garp",
+        "is_roaming",
         "last",
         "name",
         "namespace",
@@ -71,6 +76,8 @@ class Written:
         self.excluded: list[tuple[VirtualAddress, Statement]] = []
         self.peers: list[UnicastPeer] = []
         self.source: bytes | None = None
+        self.is_roaming = False
+        """It has no interface, and needs none."""
         self.namespace: str | None = None
         """The network namespace that it is in, as far as it is not the daemon's own; whoever knows
         that one says so."""

@@ -439,6 +439,7 @@ class Places:
         place = room.place
         is_busy = (
             self.transitions.has_notes
+            or self.roster.reviews.is_busy(place)
             or not self.transitions.standing(place).is_idle
             or any(each.is_busy(place) for each in self.apart)
         )

@@ -52,6 +52,7 @@ from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.adoption import Predecessor
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.apart import Apart
+from fastvrrp.vrrp.domains import Domains
 from fastvrrp.vrrp.filtering import Filter
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance
@@ -147,6 +148,7 @@ class Vrrpd:
         self._roster.on_moved = self._transitions.put_again
         self._transitions.on_lost = self._roster.on_address_lost
         self._roster.on_changed = self._on_roster_changed
+        self._roster.reviews.later = self._loop.call_soon
         split_brains = SplitBrains(
             self._table,
             self._loop,
@@ -224,6 +226,7 @@ class Vrrpd:
             maintenance,
             Keys(self._engine, self._roster),
             UnknownVrids(self._engine, places.called),
+            Domains(self._table, places),
             ReceiveBuffers(self._roster, places.resize),
             filters,
             self._routings,

@@ -13,7 +13,7 @@ the while.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from enum import Enum
 from socket import AF_INET, AF_INET6
 from typing import NamedTuple
@@ -25,6 +25,8 @@ from fastvrrp.kernel.addresses import PROTOCOL
 # linux/if.h
 IFF_UP = 0x1
 IFF_RUNNING = 0x40
+VRF = "vrf"
+"""The kind of a link whose ports have a routing table of their own."""
 # linux/if_addr.h
 IFA_F_SECONDARY = 0x01
 IFA_F_OPTIMISTIC = 0x04
@@ -75,6 +77,7 @@ class Link:
         "is_up",
         "kind",
         "mac",
+        "master",
         "mode",
         "mtu",
         "name",
@@ -106,6 +109,7 @@ class Link:
         self.mtu = event.mtu
         self.group = event.group
         self.mode = event.mode
+        self.master = event.master
 
     @property
     def is_running(self) -> bool:
@@ -156,6 +160,9 @@ class Links:
         self.judge: Callable[[Link], bool] = by_flags
         """Whether a link counts as up, asked whenever the kernel has told of it; `is_up` is still
         what it counted as, or `is_running` of a link that has just appeared."""
+        self.on_master: Callable[[], None] = lambda: None
+        """Called when a link has become a port of a bridge, bond or VRF, or is none any more, and
+        when a VRF has come."""
         self._expected: dict[Address, Expected] = {}
         self.on_compared: Callable[[set[tuple[int, bytes]]], None] = lambda _: None
         """Called with the ifindex and the address of all that there are, after the kernel has
@@ -331,9 +338,8 @@ class Links:
                 self._take_link(event)
             else:
                 link.take(event)
-            link.addresses = found[event.ifindex]
-            for expected in tuple(self._expected):
-                self._look_for(link, expected)
+            before, link.addresses = link.addresses, found[event.ifindex]
+            self._look_for_all(link, before.keys() | link.addresses.keys())
             if is_named:
                 self._tell_primaries(link)
             else:
@@ -351,13 +357,15 @@ class Links:
             link = self._by_index[event.ifindex] = Link(event)
             self._appear(link)
             return
-        old_mac = link.mac
+        old_mac, old_master = link.mac, link.master
         if link.name != event.name:
             self._leave_name(link)
             link.take(event)
             self._appear(link)
             return
         link.take(event)
+        if link.master != old_master:
+            self.on_master()
         if link.mac != old_mac:
             self._tell(Change.MAC, link)
         self.review(link)
@@ -400,6 +408,12 @@ class Links:
             return
         self._tell_primaries(link)
 
+    def _look_for_all(self, link: Link, addresses: Iterable[AddressKey]) -> None:
+        """Looks for those that a link has or had: a few, however many are expected."""
+        if self._expected:
+            for address in {(key.family, key.address) for key in addresses}:
+                self._look_for(link, address)
+
     def _look_for(self, link: Link, address: Address) -> None:
         """Tells those who expect an address when it has come, or is gone from every link."""
         expected = self._expected.get(address)
@@ -432,12 +446,13 @@ class Links:
         self._by_name[link.name] = link
         link.is_up = link.is_running
         link.is_up = self.judge(link)
+        if link.master or link.kind == VRF:
+            self.on_master()
         self._tell(Change.APPEARED, link)
 
     def _vanish(self, link: Link) -> None:
         del self._by_index[link.index]
-        for address in tuple(self._expected):
-            self._look_for(link, address)
+        self._look_for_all(link, link.addresses)
         link.flags &= ~(IFF_UP | IFF_RUNNING)
         link.is_up = False
         self._leave_name(link)

@@ -134,6 +134,7 @@ class InstanceOptions:
     namespace: str | None = None
     """`net_namespace`: where it is, if not in the daemon's own network namespace."""
     vrf: str | None = None
+    """Where its adverts come and go, if it has no interface; None is where no VRF is."""
     ipvlan: Ipvlan | None = None
     address_vmacs: tuple[AddressVmac, ...] = ()
     """VMACs of those addresses that use one of their own; one for an interface and family."""
@@ -158,6 +159,7 @@ class VirtualRouter:
 
     name: str
     interface: str
+    """Empty where the routing table decides, as it may for adverts to unicast peers."""
     vrid: int
     family: Family
     version: int = 2
@@ -209,6 +211,14 @@ class VirtualRouter:
     def namespace(self) -> str | None:
         """Name of its network namespace; None is the daemon's own."""
         return self.options.namespace
+
+    @property
+    def where(self) -> str:
+        """Where its adverts come and go, for a person; no two places are called alike."""
+        if self.interface:
+            return self.interface
+        vrf = self.options.vrf
+        return "any interface" if vrf is None else f"any interface of {vrf}"
 
     @property
     def has_vmacs(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from fastvrrp.kernel.links import Change, Link
 from fastvrrp.kernel.macvlan import Refusal, Wanted
-from fastvrrp.model import VirtualRouter, Vmac
+from fastvrrp.model import Vmac
 from fastvrrp.vrrp.instance import VMAC_IS_COMING, Instance
 from fastvrrp.vrrp.own_links import wanted_by
 from fastvrrp.vrrp.place import Place
@@ -35,7 +35,7 @@ class Branch:
 
     def watch(self, instance: Instance) -> None:
         """Hears of changes of every link that concerns an instance."""
-        for name in _interfaces(instance.model):
+        for name in _interfaces(instance):
             if name not in self.by_link:
                 self.place.links.subscribe(self._hear, name)
                 self.by_link[name] = []
@@ -43,7 +43,7 @@ class Branch:
 
     def unwatch(self, instance: Instance) -> None:
         """Undoes a `watch`."""
-        for name in _interfaces(instance.model):
+        for name in _interfaces(instance):
             watching = self.by_link[name]
             watching.remove(instance)
             if not watching:
@@ -54,7 +54,7 @@ class Branch:
         """Every instance that is watched."""
         for name, instances in self.by_link.items():
             for instance in instances:
-                if instance.model.interface == name:
+                if instance.home == name:
                     yield instance
 
     # --- VMACs ------------------------------------------------------------------------------------
@@ -143,9 +143,10 @@ class Branch:
         return reason if self.place.is_own else f"in {self.place.where}: {reason}"
 
 
-def _interfaces(model: VirtualRouter) -> set[str]:
+def _interfaces(instance: Instance) -> set[str]:
     """Every link whose changes concern a virtual router."""
-    names = {model.interface, *(vmac.name for vmac in model.options.address_vmacs)}
+    model = instance.model
+    names = {instance.home, *(vmac.name for vmac in model.options.address_vmacs)}
     if model.vmac is not None:
         names.add(model.vmac.name)
     for address in model.all_addresses:

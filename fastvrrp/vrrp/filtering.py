@@ -255,15 +255,18 @@ class Filter(Local):
         with self._lock:
             self._changes = {}
         self._made = (bool(self._refused), bool(self._vmacs))
-        elements = [
-            *self._refused,
-            *map(solicits_nothing, self._vmacs),
-            *(idle(vmac) for vmac in self._vmacs if vmac not in self._open),
-        ]
+        addresses, vmacs, are_open = list(self._refused), list(self._vmacs), set(self._open)
         shape = self._shape or Shape()
-        self._place.run_elsewhere(
-            lambda: self._try(lambda: self._table.make(shape, elements)), self._give_up
-        )
+
+        def make() -> None:
+            elements = [
+                *addresses,
+                *map(solicits_nothing, vmacs),
+                *(idle(vmac) for vmac in vmacs if vmac not in are_open),
+            ]
+            self._try(lambda: self._table.make(shape, elements))
+
+        self._place.run_elsewhere(make, self._give_up)
 
     def _give_up(self) -> None:
         """Says what it means that there is no table, if so."""

@@ -20,7 +20,7 @@ from fastvrrp.kernel.links import Link, Links
 from fastvrrp.kernel.macvlan import ipv6_gate
 from fastvrrp.kernel.sysctl import path_of, read
 from fastvrrp.model import AddressVmac, VirtualAddress, VirtualRouter
-from fastvrrp.vrrp.place import Place
+from fastvrrp.vrrp.place import ANYWHERE, Place
 
 PRIORITY_OWNER = 255  # RFC 9568 section 5.2.4
 
@@ -31,6 +31,7 @@ class Lack(Enum):
     NAMESPACE = "{namespace}"
     INTERFACE = "interface {interface} does not exist"
     DOWN = "interface {interface} is down"
+    VRF = "VRF {vrf} is down or missing"
     NUMBER = "the ifindex of interface {interface} is above 1048575, too high for fastvrrp"
     MAC = "interface {interface} is not an Ethernet interface"
     ADDRESS = "interface {interface} has no {kind} address to send from"
@@ -46,6 +47,8 @@ class Lack(Enum):
     HELD = "{faults}"
 
 
+_NO_MAC = bytes(6)
+"""Of adverts that are routed."""
 NO_ADDRESSES = AddressBatch((), ())
 NO_FAULTS: Mapping[str, str] = MappingProxyType({})
 VMAC_IS_COMING = -1
@@ -143,6 +146,7 @@ class Instance:
             faults="; ".join(self.faults.values()),
             source=ip_address(self.model.source_address or b"\0\0\0\0"),
             kind="link-local" if self.model.family == AF_INET6 else "IPv4",
+            vrf=self.place.called(self.model.options.vrf or ""),
             vmac=self.model.vmac.name if self.model.vmac else "",
         )
 
@@ -151,10 +155,15 @@ class Instance:
         """Names of the links without which the router cannot take part."""
         own = self.model.vmac
         return (
-            self.model.interface,
+            self.home,
             *(() if own is None else (own.name,)),
             *self._other_links(),
         )
+
+    @property
+    def home(self) -> str:
+        """Name of the link on which its adverts come and go; empty where that is no one link."""
+        return self.model.interface or self.model.options.vrf or ""
 
     def _other_links(self) -> Iterator[str]:
         """Names of interfaces that are to have its addresses, but for those with `no_track`."""
@@ -170,20 +179,14 @@ class Instance:
             return Lack.NAMESPACE
         if self._is_ipvlan_without_source:
             return Lack.IPVLAN
-        link = links.by_name(self.model.interface)
-        if link is None:
-            return Lack.INTERFACE
-        if not link.is_up and self.model.tracks_interface:
-            return Lack.DOWN
-        if not self.place.has_number(link.index):
-            return Lack.NUMBER
-        if len(link.mac) != 6:
-            return Lack.MAC
+        lack = self._find_lack_of_link(links)
+        if lack is not None:
+            return lack
         if self.model.vmac is not None and self.vmac_ifindex == 0:
             return Lack.VMAC
         if self.vmac_is_down:
             return Lack.VMAC_DOWN
-        if self.source(links, link) is None:
+        if self.source(links) is None:
             return Lack.ADDRESS
         expected = self.expected_source
         if expected is not None and not links.has_address(expected):
@@ -191,6 +194,27 @@ class Instance:
         if any(_is_down(links, name) for name in self._other_links()):
             return Lack.OTHER_LINK
         return Lack.HELD if self.faults else None
+
+    def _find_lack_of_link(self, links: Links) -> Lack | None:
+        """What the link lacks on which its adverts come and go."""
+        link = links.by_name(self.home)
+        if not self.model.interface:
+            is_there = link is not None and link.is_up
+            return None if is_there or not self.home else Lack.VRF
+        if link is None:
+            return Lack.INTERFACE
+        if not link.is_up and self.model.tracks_interface:
+            return Lack.DOWN
+        if not self.place.has_number(link.index):
+            return Lack.NUMBER
+        return Lack.MAC if len(link.mac) != 6 else None
+
+    def listening(self, links: Links) -> int:
+        """ifindex of the link on which its adverts come, or ANYWHERE; 0 while there is none."""
+        link = links.by_name(self.home)
+        if link is not None:
+            return link.index
+        return 0 if self.home else ANYWHERE
 
     @property
     def _is_ipvlan_without_source(self) -> bool:
@@ -213,23 +237,26 @@ class Instance:
         """What holds it is nothing but what is not known yet."""
         return all(isinstance(why, Pending) for why in self.faults.values())
 
-    def source(self, links: Links, link: Link) -> bytes | None:
+    def source(self, links: Links) -> bytes | None:
         """The address that adverts leave with, packed."""
         if self.model.source_address is not None:
             return self.model.source_address
         if self.model.options.ipvlan is not None:
             return links.primary_address(self.vmac_ifindex, self.model.family)
-        return links.primary_address(link.index, self.model.family)
+        link = links.by_name(self.model.interface)
+        return None if link is None else links.primary_address(link.index, self.model.family)
 
     def attach(self, engine: Engine, links: Links) -> None:
         """Gives the engine what it needs to send for the router, which must lack nothing."""
-        link = links.by_name(self.model.interface)
-        source = self.source(links, link) if link is not None else None
-        if link is None or source is None:
+        ifindex, source = self.listening(links), self.source(links)
+        if not ifindex or source is None:
             raise ValueError(f"({self.model.name}) {self.describe_lack()}")
         vmac = self.model.vmac
-        mac = link.mac if vmac is None or vmac.transmit_on_parent else vmac.mac
-        engine.attach(self.index, self.place.number_of(link.index), mac, source)
+        mac = _NO_MAC if vmac is None or vmac.transmit_on_parent else vmac.mac
+        link = links.by_name(self.model.interface)
+        if mac is _NO_MAC and link is not None:
+            mac = link.mac
+        engine.attach(self.index, self.place.number_of(ifindex), mac, source)
 
     def settle_addresses(self, engine: Engine, links: Links) -> None:
         """Finds the interface of every address, for adding and announcing; an address whose

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from errno import EEXIST, EMFILE
 
 from fastvrrp._rtnetlink import Channel
-from fastvrrp._sockets import interface_number
+from fastvrrp._sockets import interface_number, number_anywhere
 from fastvrrp.kernel.links import Address, Links
 from fastvrrp.kernel.macvlan import Vmacs
 from fastvrrp.kernel.memberships import Memberships
@@ -30,6 +30,8 @@ MOST_PLACES = 1 + MOST_NAMESPACES
 """The daemon's own among them (ext/sockets.pyx)."""
 HIGHEST_INDEX = (1 << 20) - 1
 """Of an interface in another namespace than the daemon's own (ext/sockets.pyx)."""
+ANYWHERE = -1
+"""Instead of an ifindex: the routing table decides."""
 _AT_HOME = nullcontext()
 
 
@@ -127,7 +129,9 @@ class Place:
         self._run_elsewhere(run_inside, then)
 
     def number_of(self, ifindex: int) -> int:
-        """By which the engine knows an interface."""
+        """By which the engine knows an interface, or ANYWHERE."""
+        if ifindex == ANYWHERE:
+            return number_anywhere(self.number)
         return interface_number(self.number, ifindex) if ifindex else 0
 
     def has_number(self, ifindex: int) -> bool:

@@ -26,6 +26,7 @@ from fastvrrp.vrrp.branch import Branch, made_of
 from fastvrrp.vrrp.follower import Follower, hearers
 from fastvrrp.vrrp.instance import NO_FAULTS, PRIORITY_OWNER, VMAC_IS_COMING, Instance, Lack
 from fastvrrp.vrrp.place import Place
+from fastvrrp.vrrp.reviews import Reviews
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class Roster:
         self.on_changed: Callable[[Place], None] = lambda _: None
         """Called when instances were started or failed outside of a call to the roster, with the
         place where that came from."""
+        self.reviews = Reviews(clock, self._tell_of_change)
+        """Those that are looked at again when the loop gets to it."""
         self._leaving: set[int] = set()
         """Indexes of instances that were removed, and whose addresses are not gone yet."""
         self._branches: dict[Place, Branch] = {}
@@ -210,6 +213,7 @@ class Roster:
 
     def remove(self, instance: Instance) -> None:
         """Ends an instance: a master resigns. It is to be forgotten when its addresses are gone."""
+        self.reviews.forget(instance)
         for leave in self._hear_leave:
             leave(instance)
         self._engine.stop(instance.index, self._clock())
@@ -235,19 +239,30 @@ class Roster:
         """A network namespace has come, and its links are known."""
         branch = self._branch(place)
         branch.vmacs_are_stale = True  # also where none is wanted: a crash may have left some
-        for instance in list(branch):
+        for instance in branch:
             instance.vmac_is_down = False
-            if not instance.is_coming:
-                instance.settle_addresses(self._engine, place.links)
-                self.review(instance)
+        self.reviews.add(branch, self._look_again)
         branch.catch_up(self._on_vmacs_settled)
 
     def depart(self, place: Place) -> None:
         """Nothing can be done in a network namespace any more, or not yet: `fault` says why."""
-        for instance in list(self._branch(place)):
+        branch = self._branch(place)
+        for instance in branch:
             instance.vmac_ifindex = 0
-            if not instance.is_coming:
-                self.review(instance)
+        self.reviews.add(branch, self._look_in)
+
+    def _tell_of_change(self, place: Place) -> None:
+        self.on_changed(place)
+
+    def _look_again(self, instance: Instance) -> None:
+        """Where its addresses belong may have changed."""
+        if not instance.is_coming:
+            instance.settle_addresses(self._engine, instance.place.links)
+            self.review(instance)
+
+    def _look_in(self, instance: Instance) -> None:
+        if not instance.is_coming:
+            self.review(instance)
 
     def drop(self, place: Place) -> None:
         """Nobody uses a network namespace any more."""
@@ -274,10 +289,12 @@ class Roster:
     def _attach_again(self, instance: Instance) -> None:
         """Gives one that takes part its frames back, so that it can resign if it fails now."""
         links = instance.place.links
-        link = links.by_name(instance.model.interface)
-        if instance.lack is not None or link is None or len(link.mac) != 6:
+        if instance.lack is not None or not instance.listening(links):
             return
-        if instance.source(links, link) is not None:
+        link = links.by_name(instance.model.interface)
+        if link is not None and len(link.mac) != 6:
+            return
+        if instance.source(links) is not None:
             instance.attach(self._engine, links)
 
     def _find_lack(self, instance: Instance) -> Lack | None:
@@ -290,9 +307,7 @@ class Roster:
 
     def _take_part(self, instance: Instance) -> bool:
         """Starts one that lacks nothing. False where its group cannot be joined."""
-        link = instance.place.links.by_name(instance.model.interface)
-        assert link is not None
-        if not self._listen(instance, link.index):
+        if not self._listen(instance, instance.listening(instance.place.links)):
             return False
         instance.attach(self._engine, instance.place.links)
         if self._table.state(instance.index) in (State.INIT, State.FAULT):
@@ -310,7 +325,7 @@ class Roster:
         if state != State.FAULT:
             self._engine.fail(instance.index, self._clock())
         self._engine.detach(instance.index)
-        if instance.lack in (Lack.INTERFACE, Lack.NAMESPACE):
+        if instance.lack in (Lack.INTERFACE, Lack.VRF, Lack.NAMESPACE):
             self._listen(instance, 0)
 
     def _tell_of_lack(self, instance: Instance) -> None:
@@ -328,15 +343,18 @@ class Roster:
             branch.catch_up(self._on_vmacs_settled)
 
     def _on_vmacs_settled(self, branch: Branch, changed: list[Instance]) -> None:
-        for instance in changed:
-            instance.settle_addresses(self._engine, branch.place.links)
-            self.review(instance)
-            if self._table.state(instance.index) == State.MASTER:
-                self.on_moved(instance)
+        self.reviews.add(changed, self._look_at_vmac)
         self.on_changed(branch.place)
+
+    def _look_at_vmac(self, instance: Instance) -> None:
+        instance.settle_addresses(self._engine, instance.place.links)
+        self.review(instance)
+        if self._table.state(instance.index) == State.MASTER:
+            self.on_moved(instance)
 
     def stop(self) -> None:
         """Ends every virtual router: masters resign."""
+        self.reviews.clear()
         for instance in self.instances.values():
             self._engine.stop(instance.index, self._clock())
 

@@ -75,10 +75,11 @@ class OptionsBuilder:
         block: Block,
         interval: int,
         namespace: str | None,
+        vrf: str | None,
         links: OwnLinks,
     ) -> InstanceOptions:
         """Options of an instance with that advert interval, in nanoseconds, in that network
-        namespace."""
+        namespace and VRF."""
         routes = tuple(
             route(line)
             for entry in entries
@@ -104,7 +105,7 @@ class OptionsBuilder:
             _old_checksum(block.value("old_unicast_checksum")),
             _expired_priority(block.value("timer_expired_backup")),
             namespace,
-            block.text("vrf"),
+            vrf,
             links.ipvlan,
             links.address_vmacs,
             links.group,

@@ -1,0 +1,57 @@
+"""The process of health checkers, as `global_defs` has it."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from lab import Laboratory, wait_until
+from test_dropin import FOURTH, SERVER, AsKeepalived, has_pid
+from test_scheduling import standing
+
+PROCESS = Path("/proc")
+
+
+class WithCheckers(AsKeepalived):
+    """Started as keepalived, with a pid file of the checkers."""
+
+    @property
+    def checkers(self) -> Path:
+        return self.folder / "checkers.pid"
+
+    def commands(self) -> list[list[str]]:
+        return [[*super().commands()[0], "-c", str(self.checkers)]]
+
+    def wait_checkers(self) -> int:
+        wait_until(partial(has_pid, self.checkers), what="the pid of the checkers")
+        return int(self.checkers.read_text())
+
+
+def begun(lab: Laboratory, settings: str) -> WithCheckers:
+    router, other = lab.router("a"), lab.router("b")
+    lab.connect(router, other)
+    text = f"global_defs {{\n {settings}\n}}\n{FOURTH}{SERVER}"
+    return WithCheckers(router, text).start()
+
+
+@pytest.mark.keywords("global_defs/checker_no_swap checker_cpu_affinity checker_rlimit_rttime")
+@pytest.mark.keywords("global_defs/checker_rt_priority")
+def test_it_stands_as_it_is_written(lab: Laboratory) -> None:
+    daemon = begun(
+        lab,
+        "checker_no_swap\n checker_cpu_affinity 0\n checker_rt_priority 7\n"
+        " checker_rlimit_rttime 200000\n checker_process_name checks",
+    )
+    pid = daemon.wait_checkers()
+    wait_until(lambda: standing(pid).priority == 7, what=daemon.log)
+    found = standing(pid)
+    assert (found.name, found.policy, found.cpus) == ("checks", os.SCHED_RR, frozenset({0}))
+    wait_until(lambda: standing(pid).is_locked, what="its memory locked")
+    limits = (PROCESS / str(pid) / "limits").read_text()
+    [line] = [line for line in limits.splitlines() if line.startswith("Max realtime timeout")]
+    assert line.split()[3] == "200000"
+    assert standing(daemon.processes[0].pid).priority == 0
+    assert daemon.stop() == 0
