@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+from typing import TYPE_CHECKING
 
 from fastvrrp.daemon.orders import Reloaded, Reloading, Started, Stopping, Summed, ToParent
 from fastvrrp.daemon.service_state import ServiceState
+
+if TYPE_CHECKING:
+    from fastvrrp.track.conversation import EventLoop
 
 
 class Service:
@@ -15,9 +18,7 @@ class Service:
     less than systemd would need, and costs the others nothing.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, state: ServiceState, start_limit: float
-    ) -> None:
+    def __init__(self, loop: EventLoop, state: ServiceState, start_limit: float) -> None:
         """`start_limit` is what a start may take, in seconds."""
         self._loop = loop
         self._state = state
