@@ -16,7 +16,7 @@ import pytest
 
 from fastvrrp._engine import Engine
 from fastvrrp._table import LATENESS_BOUNDS, RING, Segment, Table
-from fastvrrp.cli.events import events
+from fastvrrp.cli.events import Trail, events
 from fastvrrp.cli.looking import duration
 from fastvrrp.cli.status import natural
 from fastvrrp.cli.top_screen import Top
@@ -318,7 +318,7 @@ def test_lost_events_are_said_to_be(tmp_path: Path) -> None:
 
     happen(2)
     view = View(Files.beside(tmp_path / "fastvrrp.pid"))
-    seen = events(view, 10, follows=True)
+    seen = events(view, Trail(10), follows=True)
     assert [next(seen)["event"], next(seen)["event"]] == ["SPLIT_BRAIN", "SPLIT_BRAIN_OVER"]
     happen(RING + 6)
     assert next(seen) == {"lost": 6}
@@ -408,8 +408,8 @@ def test_an_event_has_the_name_of_who_had_the_index_then(tmp_path: Path) -> None
     live(52)
     view = View(places)
     before = [("#0", "MASTER"), ("#0", "INIT"), ("a-52", "MASTER")]
-    assert named(list(events(view, 10, follows=False))) == before
-    seen = events(view, 10, follows=True)
+    assert named(list(events(view, Trail(10), follows=False))) == before
+    seen = events(view, Trail(10), follows=True)
     assert named([next(seen) for _ in range(3)]) == before
     end()
     live(53)
@@ -421,6 +421,34 @@ def test_an_event_has_the_name_of_who_had_the_index_then(tmp_path: Path) -> None
         ("#0", "INIT"),
         ("a-54", "MASTER"),
     ]
+
+
+def test_events_of_a_successor_are_not_told_twice(tmp_path: Path) -> None:
+    """One that takes over from a crash has its predecessor's events; one that does not has not."""
+    places = Files.beside(tmp_path / "fastvrrp.pid")
+
+    def live(table: Table) -> None:
+        router = Router("a", 1)
+        router.table = table
+        router.engine = Engine(table, router.recorder, 0)
+        router.engine.start(router.add(51, priority=255), 0)
+        router.engine.stop(0, 0)
+
+    trail = Trail(10)
+    first = Table(places.segment, 4)
+    live(first)
+    assert len(list(events(View(places), trail, follows=False))) == 2
+    heir = Table(places.segment, 4)
+    heir.inherit(first, {})
+    assert list(events(View(places), trail, follows=False)) == []
+    live(heir)
+    assert len(list(events(View(places), trail, follows=False))) == 2
+    assert [each["name"] for each in events(View(places), Trail(10), follows=False)] == [
+        *("#?", "#?"),
+        *("#0", "#0"),
+    ]
+    live(Table(places.segment, 4))
+    assert len(list(events(View(places), trail, follows=False))) == 2
 
 
 def test_a_process_that_has_got_the_number_of_the_daemon_is_not_taken_for_it(

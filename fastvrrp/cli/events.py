@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,8 @@ PAUSE = 0.02
 """Seconds between two looks: what the ring remembers is enough for eight times as many changes as
 were ever seen in one."""
 RECENT = 20
+GONE = "#?"
+"""Instead of the name of one that went with the process that had it."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,27 +53,50 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Print them; the exit status (looking.STATUSES)."""
-    return keep_looking(arguments, lambda view: _print(view, arguments))
+    trail = Trail(max(arguments.last, 0))
+    return keep_looking(arguments, lambda view: _print(view, arguments, trail))
 
 
-def _print(view: View, arguments: argparse.Namespace) -> int:
-    for event in events(view, max(arguments.last, 0), follows=arguments.follow):
+def _print(view: View, arguments: argparse.Namespace, trail: Trail) -> int:
+    for event in events(view, trail, follows=arguments.follow):
         name = event.get("name", arguments.name)  # what was lost may have been anybody's
         if arguments.name and name != arguments.name and not fnmatchcase(name, arguments.name):
             continue
         print(json.dumps(event, ensure_ascii=False) if arguments.json else text(event), flush=True)
-    arguments.last = 1 << 30  # all of the daemon that comes next
     return RESTARTED if arguments.follow else 0
 
 
-def events(view: View, last: int, *, follows: bool) -> Iterator[Event]:
-    """The last so many events, then those that come until the daemon ends. Where some came faster
-    than they were read there is one that only says `lost`."""
-    from fastvrrp._table import RING
+class Trail:
+    """How far the events were followed, also over daemons that follow one another."""
 
+    def __init__(self, last: int) -> None:
+        """To begin with the last so many."""
+        self._last = last
+        self._seen: tuple[int, int] | None = None
+        """Number and time of the last one."""
+
+    def take(self, event: Event) -> None:
+        """That one was followed."""
+        self._seen = event["number"], event["at"]
+
+    def start(self, segment: Segment) -> int:
+        """The number of the event after which a segment is to be read. One that takes over from
+        another one's crash has its events too, and one that does not is read as a whole."""
+        if self._seen is None:
+            last, self._last = self._last, sys.maxsize  # all of the one that comes next
+            return max(segment.last_event - last, 0)
+        number = self._seen[0]
+        same = segment.events_after(number - 1, 1)
+        is_heir = bool(same) and (same[0]["number"], same[0]["at"]) == self._seen
+        return number if is_heir else 0
+
+
+def events(view: View, trail: Trail, *, follows: bool) -> Iterator[Event]:
+    """The events from where the trail begins until the daemon ends, or those that there are now.
+    Where some came faster than they were read there is one that only says `lost`."""
     segment = view.segment
     names = Names(segment)
-    done = max(segment.last_event - min(last, RING), 0)
+    done = trail.start(segment)
     while True:
         found = _since(segment, done)
         if found and done and found[0]["number"] > done + 1:
@@ -78,6 +104,7 @@ def events(view: View, last: int, *, follows: bool) -> Iterator[Event]:
             yield {"lost": found[0]["number"] - done - 1}
         for name, each in zip(names.of(found), found, strict=True):
             done = each["number"]
+            trail.take(each)
             yield _event(view, name, each)
         if segment.last_event > done:
             continue
@@ -145,7 +172,7 @@ class Names:
                 name = self._known.get(index)
             else:
                 name = None
-            names.append(name or f"#{index}")
+            names.append(name or (f"#{index}" if index < self._segment.extent else GONE))
             left[index] -= each["kind"] == stop
         # Those of whom nothing has been heard yet may be heard of no sooner than when they stop.
         self._known.update(self._at_first)
@@ -154,6 +181,8 @@ class Names:
         return names
 
     def _name(self, index: int) -> str | None:
+        if index >= self._segment.extent:  # of one that went with a process that has died
+            return None
         record = self._segment.read(index)
         return None if record is None else record["name"]
 
