@@ -14,11 +14,12 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from fastvrrp.track.conversation import Conversation
 from fastvrrp.track.deaths import LONG_LIFE, PAUSES
-from fastvrrp.track.frames import Closed, Frames
+from fastvrrp.track.frames import Frames
 from fastvrrp.track.interpreter import LastWords, start_interpreter
 
 log = logging.getLogger(__name__)
@@ -54,11 +55,10 @@ class Companion:
         self._on_message = on_message
         self._on_start = on_start
         self._process: subprocess.Popen[bytes] | None = None
-        self._frames: Frames | None = None
+        self._conversation: Conversation | None = None
         self._began = 0.0
         self._deaths = 0
         self._next_start: asyncio.TimerHandle | None = None
-        self._is_writing = False
         self._heard: deque[bytes] = deque()
         self._is_hearing = False
         """The rest of what was heard comes in the next slice."""
@@ -91,9 +91,8 @@ class Companion:
 
     def send(self, message: object) -> None:
         """Says something (pickled), where it runs; otherwise `on_start` will."""
-        if self._frames is not None:
-            self._frames.send(pickle.dumps(message))
-            self._watch_writing()
+        if self._conversation is not None:
+            self._conversation.send(pickle.dumps(message))
 
     def close(self) -> None:
         """Says what waits, and lets go of it: it ends by itself, when its own work is done."""
@@ -103,12 +102,14 @@ class Companion:
         if self._dying is not None:
             self._let_die()
             self._last_words_heard()
-        if self._frames is None or self._process is None:
+        if self._conversation is None or self._process is None:
             return
+        self._conversation.leave()
         with suppress(OSError):
-            self._frames.finish(LAST_WORDS)
+            self._conversation.frames.finish(LAST_WORDS)
         self._heard.clear()
-        self._forget()
+        self._conversation.frames.socket.close()
+        self._conversation = None
         self._last_words_heard()
 
     def wait(self, limit: float = LAST_MOMENTS) -> int:
@@ -140,19 +141,10 @@ class Companion:
             ours.close()
             raise
         self._last_words = last_words
-        self._frames = Frames(ours)
         self._began = time.monotonic()
-        self._loop.add_reader(ours.fileno(), self._on_readable)
-
-    def _forget(self) -> None:
-        assert self._frames is not None
-        descriptor = self._frames.socket.fileno()
-        self._loop.remove_reader(descriptor)
-        if self._is_writing:
-            self._loop.remove_writer(descriptor)
-            self._is_writing = False
-        self._frames.socket.close()
-        self._frames = None
+        self._conversation = Conversation(
+            self._loop, Frames(ours), self._on_messages, self._on_closed
+        )
 
     def _last_words_heard(self) -> str:
         if self._last_words is None:
@@ -162,15 +154,12 @@ class Companion:
         self._last_words = None
         return said
 
-    def _on_readable(self) -> None:
-        assert self._frames is not None
-        try:
-            messages = self._frames.receive()
-        except Closed:
-            while self._heard:  # its last, which its successor must not seem to say
-                self._on_message(self._heard.popleft())
-            self._on_death()
-            return
+    def _on_closed(self) -> None:
+        while self._heard:  # its last, which its successor must not seem to say
+            self._on_message(self._heard.popleft())
+        self._on_death()
+
+    def _on_messages(self, messages: Sequence[bytes]) -> None:
         self._heard.extend(messages)
         if not self._is_hearing:
             self._hear()
@@ -188,7 +177,7 @@ class Companion:
 
     def _on_death(self) -> None:
         assert self._process is not None
-        self._forget()
+        self._conversation = None
         self._process.kill()  # it may have closed its end and hang
         try:
             # The kernel may take tens of milliseconds for thousands of descriptors.
@@ -222,16 +211,3 @@ class Companion:
     def _start_again(self) -> None:
         self._next_start = None
         self.start()
-
-    def _watch_writing(self) -> None:
-        assert self._frames is not None
-        if self._frames.is_behind and not self._is_writing:
-            self._is_writing = True
-            self._loop.add_writer(self._frames.socket.fileno(), self._on_writable)
-
-    def _on_writable(self) -> None:
-        assert self._frames is not None
-        self._frames.flush()
-        if not self._frames.is_behind:
-            self._loop.remove_writer(self._frames.socket.fileno())
-            self._is_writing = False
