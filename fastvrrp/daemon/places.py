@@ -50,8 +50,8 @@ ATTEMPT = 2.0
 REST = 0.01
 """Seconds between two looks at whether what is to be removed in a namespace has been."""
 LAST_MOMENTS = 1.0
-"""Seconds that a process which was killed has, at the start, until the kernel has closed all that it
-had open."""
+"""Seconds, from the start, until the kernel has closed all that a process which was killed had
+open."""
 DESCRIPTORS = 16
 """That a namespace takes at most, in the ordinary case."""
 
