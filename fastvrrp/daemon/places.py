@@ -50,7 +50,8 @@ ATTEMPT = 2.0
 REST = 0.01
 """Seconds between two looks at whether what is to be removed in a namespace has been."""
 LAST_MOMENTS = 1.0
-"""Seconds that a process which was killed has until the kernel has closed all that it had open."""
+"""Seconds, from the start, until the kernel has closed all that a process which was killed had
+open."""
 DESCRIPTORS = 16
 """That a namespace takes at most, in the ordinary case."""
 
@@ -116,6 +117,8 @@ class Places:
         self.is_running = False
         """The virtual routers of the start have begun, and the daemon does not end yet."""
         self._before: Predecessor | None = None
+        self._patient_until = 0.0
+        """Until when namespaces may still be held by a process that was killed."""
         self.found: dict[Place, Mapping[Placed, bool]] = {}
         """Addresses that stood at the start, where a predecessor has left something, and whether
         each has our mark; until `settle`."""
@@ -239,6 +242,8 @@ class Places:
         removes what a crash has left there, but for the masters that go on as `before` has left
         them. Raises OSError for the daemon's own."""
         self._before = before
+        if before is not None:
+            self._patient_until = monotonic() + LAST_MOMENTS
         self._connect(self.own)
         by_name: dict[str | None, list[VirtualRouter]] = {None: []}
         for model in models:
@@ -345,7 +350,7 @@ class Places:
         place.open()
         with place.inside():
             if not place.is_own:
-                room.claim = claim_namespace(0.0 if self._before is None else LAST_MOMENTS)
+                room.claim = claim_namespace(self._patient_until - monotonic())
                 self._sender.open(place.number)
             self._notes.recall(place)
             place.links.open()
