@@ -498,14 +498,36 @@ def test_options_without_meaning_are_said_once(lab: Laboratory, tmp_path: Path) 
 
     class Odd(AsKeepalived):
         def commands(self) -> list[list[str]]:
-            return [[*super().commands()[0], "--all", "-R", "-x", "-B", "--debug=Dv", "-d"]]
+            return [[*super().commands()[0], "--all", "-x", "-B", "--debug=Dv", "-d"]]
 
     daemon = Odd(router, FOURTH).start()
     daemon.wait_log("(VI_4) Entering MASTER STATE")
-    for option in ("all", "dont-respawn", "snmp", "no_bfd", "debug"):
+    for option in ("all", "snmp", "no_bfd", "debug"):
         assert daemon.log().count(f"keepalived's option --{option} has no meaning here") == 1
     assert "VRRP Instance = VI_4" in daemon.log(), "-d writes the configuration into the log"
     assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("kind", [AsKeepalived, Real])
+def test_a_daemon_can_end_with_its_processes(
+    lab: Laboratory, kind: type[AsKeepalived | Real]
+) -> None:
+    router, other = lab.router("a"), lab.router("b")
+    lab.connect(router, other)
+
+    class Ending(kind):  # type: ignore[misc, valid-type]
+        def commands(self) -> list[list[str]]:
+            return [[*super().commands()[0], "-R"]]
+
+    daemon = Ending(router, FOURTH).start()
+    daemon.wait_log("(VI_4) Entering MASTER STATE")
+    speaker = int((daemon.folder / "vrrp.pid").read_text())
+    os.kill(speaker, signal.SIGKILL)
+    assert daemon.wait() == 0
+    log = daemon.log_file.read_text()
+    assert f"VRRP child process({speaker}) died: Exiting\n" in log
+    assert log.count("Starting VRRP child process") == 1
+    assert not (daemon.folder / "main.pid").exists()
 
 
 def test_addresses_and_routes_can_be_left_where_they_are(lab: Laboratory) -> None:

@@ -69,7 +69,6 @@ MEANINGLESS = {
     "bfd_pid": "BFD is not part of fastvrrp",
     "all": "a process without configuration is never started",
     "release-vips": "virtual addresses are released without it too",
-    "dont-respawn": "processes that end are always started again",
     "address-monitoring": "addresses of others are not logged",
     "snmp": "there is no SNMP agent",
     "snmp-agent-socket": "there is no SNMP agent",
@@ -219,6 +218,7 @@ class _Arguments:
         own.vrrp, own.check = self._has("vrrp"), self._has("check")
         own.keeps_addresses = self._has("dont-release-vrrp")
         own.dont_release_ipvs = self._has("dont-release-ipvs")
+        own.dont_respawn = self._has("dont-respawn")
         own.umask = self._umask()
         own.dump_conf = self._has("dump-conf")
         own.network_namespace = self._values.get("namespace")
@@ -277,6 +277,7 @@ TEXTS = {
     "umask": "file mode bits that dumps do not have",
     "dont-release-vrrp": "leave virtual addresses and routes as they are at the end",
     "dont-release-ipvs": "leave IPVS as it is at the end",
+    "dont-respawn": "end when a process dies, instead of starting it again",
     "dont-fork": "stay in the foreground",
     "dump-conf": "write the configuration into the log",
     "pid": "where to write the process id",

@@ -7,7 +7,6 @@ that time, and kills nobody for it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
@@ -16,12 +15,16 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from fastvrrp.daemon.beat import BEAT, LIMIT, LOOK
-from fastvrrp.track.companion import LONG_LIFE, PAUSES
 from fastvrrp.track.conversation import Conversation
+from fastvrrp.track.deaths import LONG_LIFE, PAUSES
 from fastvrrp.track.frames import Frames
 from fastvrrp.track.interpreter import LastWords, start_interpreter
+
+if TYPE_CHECKING:
+    from fastvrrp.track.conversation import EventLoop, Later
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ class Child:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: EventLoop,
         module: str,
         title: str,
         on_messages: Callable[[Sequence[bytes]], object],
@@ -78,7 +81,7 @@ class Child:
         """A pidfd of the process."""
         self._began = 0.0
         self._deaths = 0
-        self._next_start: asyncio.TimerHandle | None = None
+        self._next_start: Later | None = None
         self._limit = LIMIT
         self._is_ending = False
         """It has so many seconds, whatever it says."""
@@ -112,6 +115,12 @@ class Child:
             "Restart of %s process delayed %d seconds to limit respawn rate", self.title, pause
         )
         self._next_start = self._loop.call_later(pause, self._start_again)
+
+    def start_now(self) -> None:
+        """Starts it without a pause, where it waits for its next start."""
+        if self._next_start is not None:
+            self._next_start.cancel()
+            self._start_again()
 
     def send(self, message: bytes) -> None:
         """Says something, where it runs."""

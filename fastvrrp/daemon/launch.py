@@ -47,6 +47,8 @@ class Launch:
     releases_addresses: bool = True
     umask: int | None = None
     dumps_configuration: bool = False
+    respawns: bool = True
+    """False with -R of keepalived: when a process dies the others end, too."""
     network_namespace: str | None = None
     """In which the daemon was started by keepalived's option."""
     pid_file: str | None = None

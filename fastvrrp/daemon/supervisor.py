@@ -14,7 +14,6 @@ vrrpd ends before it has started.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import pickle
@@ -31,6 +30,7 @@ from fastvrrp.daemon.child import TAKEN, Child, Stderr
 from fastvrrp.daemon.failures import MACHINE_FAILED, explain
 from fastvrrp.daemon.launch import Launch
 from fastvrrp.daemon.logs import Process, destination, set_up
+from fastvrrp.daemon.loop import Loop
 from fastvrrp.daemon.orders import (
     Answer,
     Beat,
@@ -79,7 +79,7 @@ class Supervisor:
         """`caller` waits to hear how the start went."""
         self._launch = launch
         self._caller = caller
-        self.loop = asyncio.new_event_loop()
+        self.loop = Loop()
         self._vrrpd = vrrpd = Child(
             self.loop,
             "fastvrrp.daemon.vrrpd_main",
@@ -120,7 +120,11 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
             # The loop is closed before the rest is tidied up: one more signal would kill us.
             self._held.callback(signal.pthread_sigmask, signal.SIG_BLOCK, TAKEN)
-            self._vrrpd.start()
+            try:
+                self._vrrpd.start()
+            except OSError as error:
+                print(f"fastvrrp: {explain(error)}", file=sys.stderr)
+                return MACHINE_FAILED
             self.loop.call_later(LOOK, self._look)
             self.loop.run_forever()
         if self._caller is not None and self._status:
@@ -157,6 +161,8 @@ class Supervisor:
             self._say(Begin(self._launch))
         else:
             self._say(Begin(self._launch.from_anywhere(), self._read.idents, True, running))
+        if self._is_stopping:
+            self._tell_to_stop()
 
     def _on_messages(self, messages: Sequence[bytes]) -> None:
         for message in messages:
@@ -198,9 +204,9 @@ class Supervisor:
         self.on_state(message)
 
     def _on_read(self, read: Read) -> None:
-        if self._is_stopping:
-            return
         if self._read is None:
+            if self._is_stopping:
+                return
             try:
                 self._settle(read)
             except (AlreadyRunning, OSError) as error:
@@ -230,8 +236,11 @@ class Supervisor:
         for number, on_answer in orders.items():
             on_answer(Answer(number, False, ("the daemon ended before it could answer",)))
         if self._has_started and not self._is_stopping:
-            log.error("%s child process(%d) died: Respawning", self._vrrpd.title, pid)
-            self._vrrpd.start_later()
+            self._say_death(self._vrrpd, pid)
+            if self._launch.respawns:
+                self._vrrpd.start_later()
+            else:
+                self._finish(0)
             return
         if self._farewell is not None:
             self._finish(self._farewell.status)
@@ -298,9 +307,16 @@ class Supervisor:
                 self._start_ward(again)
         elif not self._is_stopping:
             ward = self._wards[name]
-            log.error("%s child process(%d) died: Respawning", ward.title, pid)
-            ward.start_later()
+            self._say_death(ward, pid)
+            if self._launch.respawns:
+                ward.start_later()
+            else:
+                self._stop()
         self._stop_if_alone()
+
+    def _say_death(self, child: Child, pid: int) -> None:
+        what = "Respawning" if self._launch.respawns else "Exiting"
+        log.error("%s child process(%d) died: %s", child.title, pid, what)
 
     # --- all --------------------------------------------------------------------------------------
 
@@ -314,14 +330,18 @@ class Supervisor:
         if self._is_stopping:
             return
         self._is_stopping = True
-        if self._vrrpd.pid is None:  # it died, and waits for its next start
-            self._vrrpd.end(0)
-            self._finish(0)
-        elif self._may_go:
-            self._say(Stop())
-            self._vrrpd.signal(signal.SIGTERM)
+        if self._has_started or self._may_go:
+            if self._vrrpd.pid is not None:
+                self._tell_to_stop()
+            else:
+                # It has died: what it left in the kernel is for the next one to remove.
+                self._vrrpd.start_now()
         else:  # nothing is in the kernel yet
             self._vrrpd.kill()
+
+    def _tell_to_stop(self) -> None:
+        self._say(Stop())
+        self._vrrpd.signal(signal.SIGTERM)
 
     def _finish(self, status: int) -> None:
         """Ends with all that is left."""

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fastvrrp.daemon.background import AlreadyRunning, PidFile, segment_path
+from fastvrrp.daemon.beat import LIMIT
 from fastvrrp.daemon.failures import MACHINE_FAILED, NOTHING_TO_RUN, explain
 from fastvrrp.daemon.launch import Launch
 from fastvrrp.daemon.logs import Destination, Idents, destination, set_up
@@ -130,6 +131,7 @@ class Start:
             os.close(self._stderr)
             self._stderr = None
         self._parent.say(Started())
+        self._parent.say(Beat(LIMIT))
 
     def _complain(self, line: str) -> None:
         if self._is_restart:

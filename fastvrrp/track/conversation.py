@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import select
 import socket
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from fastvrrp.track.frames import Closed, Frames
+
+
+class Later(Protocol):
+    """What is called later."""
+
+    def cancel(self) -> object: ...
+
+
+class EventLoop(Protocol):
+    """What is asked of an event loop here: the parent's is not asyncio's."""
+
+    def add_reader(self, fd: int, callback: Callable[..., Any], /, *args: Any) -> object: ...
+
+    def remove_reader(self, fd: int, /) -> object: ...
+
+    def add_writer(self, fd: int, callback: Callable[..., Any], /, *args: Any) -> object: ...
+
+    def remove_writer(self, fd: int, /) -> object: ...
+
+    def call_later(self, delay: float, callback: Callable[..., Any], /, *args: Any) -> Later: ...
 
 
 class Conversation:
@@ -15,7 +35,7 @@ class Conversation:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: EventLoop,
         frames: Frames,
         on_messages: Callable[[Sequence[bytes]], object],
         on_closed: Callable[[], object],

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 TREE = Path(__file__).parents[2]
@@ -24,10 +25,13 @@ def lend_built(to: Path) -> None:
     folder = to / "build" / f"lib.{platform}" / "fastvrrp"
     folder.mkdir(parents=True)
     shutil.copytree(TREE / "build" / "cython", to / "build" / "cython")
+    # A build of its own has a Cython of its own, whose files were written just now, and which would
+    # make everything anew that is older.
+    later = time.time() + 86_400
     for made in (to / "build" / "cython").rglob("*.c"):
-        os.utime(made)  # newer than what they are made of
+        os.utime(made, (later, later))
     for module in (TREE / "fastvrrp").glob("_*.so"):
-        shutil.copy(module, folder)  # and these than them
+        os.utime(shutil.copy(module, folder), (later + 1, later + 1))
 
 
 def build_wheel(folder: Path) -> Path:

@@ -496,10 +496,7 @@ def test_a_process_that_dies_leaves_ipvs_to_its_successor(tmp_path: Path) -> Non
         servers[8002].down()
         director.until_table({SERVICE: {8001: 2, 8003: 2}})
         before = director.lines
-        ours = subprocess.run(
-            ["pgrep", "-f", "fastvrrp.daemon.checkd"], capture_output=True, text=True, check=True
-        )
-        os.kill(int(ours.stdout), signal.SIGKILL)
+        os.kill(pid_of("fastvrrp.daemon.checkd"), signal.SIGKILL)
         director.wait(lambda: director.log.count("Health checks have begun") == 2)
         assert table() == {SERVICE: {8001: 2, 8003: 2}}
         assert director.lines == before
@@ -510,3 +507,32 @@ def test_a_process_that_dies_leaves_ipvs_to_its_successor(tmp_path: Path) -> Non
         assert table() == {}
 
     told("fastvrrp", story, tmp_path / "fastvrrp")
+
+
+def test_checks_outlive_the_process_that_speaks_vrrp(tmp_path: Path) -> None:
+    """When the parent is killed, too, everything goes, as under keepalived."""
+
+    def story(director: Director, servers: Servers) -> None:
+        director.write(virtual("10.0.0.1 80", "protocol TCP", real(8001), real(8002)))
+        director.start()
+        director.until_table({SERVICE: {8001: 2, 8002: 2}})
+        servers[8002].down()
+        director.until_table({SERVICE: {8001: 2}})
+        before, checker = director.lines, pid_of("fastvrrp.daemon.checkd")
+        os.kill(pid_of("fastvrrp.daemon.vrrpd_main"), signal.SIGKILL)
+        director.wait(lambda: "Health checks are reloaded: 1 virtual servers" in director.log)
+        assert table() == {SERVICE: {8001: 2}}
+        assert director.lines == before
+        assert pid_of("fastvrrp.daemon.checkd") == checker
+        servers[8002].up()
+        director.until_table({SERVICE: {8001: 2, 8002: 2}})
+        os.kill(pid_of("fastvrrp.daemon.supervisor"), signal.SIGKILL)
+        director.wait(lambda: table() == {})
+
+    told("fastvrrp", story, tmp_path / "fastvrrp")
+
+
+def pid_of(module: str) -> int:
+    """The one process that runs it."""
+    found = subprocess.run(["pgrep", "-f", module], capture_output=True, text=True, check=True)
+    return int(found.stdout)
