@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
+from fastvrrp.daemon.loop import Loop
 from fastvrrp.daemon.orders import Reloaded, Reloading, Started, Stopping, Summed, ToParent
 from fastvrrp.daemon.service_state import ServiceState
 
@@ -15,9 +14,7 @@ class Service:
     less than systemd would need, and costs the others nothing.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, state: ServiceState, start_limit: float
-    ) -> None:
+    def __init__(self, loop: Loop, state: ServiceState, start_limit: float) -> None:
         """`start_limit` is what a start may take, in seconds."""
         self._loop = loop
         self._state = state
