@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
@@ -18,7 +17,7 @@ import pytest
 
 from fastvrrp import __version__
 from lab import Fastvrrp, Laboratory, wait_until
-from lab.sources import POLITE, TREE, build_wheel, copy_tree, lend_built
+from lab.sources import TREE, build_wheel, copy_tree, lend_built, run
 from tracking_pair import instance
 
 DOCKERFILE = TREE / "deploy" / "docker" / "Dockerfile"
@@ -65,37 +64,22 @@ pytestmark = [
 ]
 
 
-def run(*command: str, folder: Path, environment: dict[str, str] | None = None) -> str:
-    """Runs a command politely; its output, which is shown where it fails."""
-    finished = subprocess.run(
-        [*POLITE, *command],
-        cwd=folder,
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stdout
-    return finished.stdout
-
-
 def test_the_debian_package_installs_runs_and_goes(tmp_path: Path) -> None:
     wheel = build_wheel(tmp_path)
     tree = tmp_path / "tree"
     (tree / "deploy" / "debian").rename(tree / "debian")
     build = ["dpkg-buildpackage", "--build=binary", "--no-sign", "--no-check-builddeps"]
-    run(*build, folder=tree, environment={"FASTVRRP_WHEEL": str(wheel)})
+    run(build, tree, {"FASTVRRP_WHEEL": str(wheel)})
     packages = {path.name.partition("_")[0]: path for path in tmp_path.glob("*.deb")}
     assert set(packages) == {"fastvrrp", "fastvrrp-keepalived"}
-    fields = run("dpkg-deb", "--field", str(packages["fastvrrp"]), folder=tmp_path)
+    fields = run(["dpkg-deb", "--field", packages["fastvrrp"]], tmp_path)
     assert f"Version: {__version__}\n" in fields
     (tmp_path / "mnt").mkdir()
     (tmp_path / "root").mkdir()
     example = TREE / "deploy" / "examples" / "active-standby" / "first.conf"
     used = f"cat >/etc/example.conf <<'END'\n{example.read_text()}END\n{USED}"
     alone = ["unshare", "--mount", "sh", "-ec", IN_A_ROOT, "sh", str(tmp_path / "mnt")]
-    said = run(*alone, str(tmp_path), "sh", "-c", used, folder=tmp_path)
+    said = run([*alone, tmp_path, "sh", "-c", used], tmp_path)
     assert f"fastvrrp {__version__}\n" in said
     assert said.splitlines()[-1] == "everything is gone"
 
@@ -125,7 +109,7 @@ def test_hadolint_has_nothing_to_say_about_the_dockerfile() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     # Debian's and PyPI's newest versions are wanted: an image is built anew for that.
     ignored = ["--ignore=DL3008", "--ignore=DL3013"]
-    assert run(str(hadolint), *ignored, str(DOCKERFILE), folder=TREE) == ""
+    assert run([hadolint, *ignored, DOCKERFILE], TREE) == ""
 
 
 class AsNobody(Fastvrrp):
@@ -160,11 +144,11 @@ def test_what_the_image_is_made_of_runs_without_root(lab: Laboratory) -> None:
     (install,) = [shlex.split(each) for each in commands if "pip install" in each]
     (grant,) = [shlex.split(each) for each in commands if "setcap" in each]
     made = lab.folder / "made"
-    run(PYTHON, "-m", "venv", "--without-pip", "--copies", str(made), folder=tree)
+    run([PYTHON, "-m", "venv", "--without-pip", "--copies", made], tree)
     python = str(made / "bin" / "python")
     pip = [sys.executable, "-m", "pip", "--python", python]
-    run(*pip, "install", "-q", *install[2:], folder=tree)
-    run(*grant[:-1], python, folder=tree)
+    run([*pip, "install", "-q", *install[2:]], tree)
+    run([*grant[:-1], python], tree)
 
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b)

@@ -1,38 +1,16 @@
 """What is handed out builds, installs and runs for somebody who has nothing else of the project."""
 
-import os
-import shutil
-import subprocess
 import sys
 import tarfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-TREE = Path(__file__).parents[1]
+from lab.sources import TREE, copy_tree, run
+
 MODULES = [f"fastvrrp._{source.stem}" for source in sorted((TREE / "ext").glob("*.pyx"))]
-# Minutes of compiling on both cores must not take time from tests that measure it.
-POLITE = ("nice", "-n", "19")
 
 pytestmark = pytest.mark.timeout(900)
-
-
-def run(
-    command: Iterable[str | Path], folder: Path, environment: dict[str, str] | None = None
-) -> str:
-    """Runs a command politely; its output, which is shown when it fails."""
-    process = subprocess.run(
-        [*POLITE, *map(str, command)],
-        cwd=folder,
-        env={**os.environ, **(environment or {})},
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.returncode == 0, process.stdout
-    return process.stdout
 
 
 def import_all(python: Path | str, folder: Path) -> str:
@@ -45,10 +23,7 @@ def import_all(python: Path | str, folder: Path) -> str:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The tree as a clone has it: nothing built."""
-    made = [".git", ".venv", "build", "dist", "*.egg-info", "*.so", "__pycache__", ".*_cache"]
-    copied = tmp_path / "tree"
-    shutil.copytree(TREE, copied, ignore=shutil.ignore_patterns(*made, ".hypothesis"))
-    return copied
+    return copy_tree(tmp_path / "tree")
 
 
 def test_the_wheel_made_from_the_sdist_runs_in_an_environment_of_its_own(
