@@ -74,6 +74,14 @@ def test_files(both: Callable[[str], Both], tmp_path: Path) -> None:
     pair.expect(nothing)
 
 
+def sleeper(folder: Path) -> Path:
+    """A program whose processes have a name that no other has."""
+    path = folder / f"fv{folder.name[-8:]}{next(itertools.count())}"
+    path.write_bytes(Path("/bin/sleep").read_bytes())
+    path.chmod(0o755)
+    return path
+
+
 @pytest.mark.keywords(
     "vrrp_instance/track_process",
     "vrrp_track_process/weight",
@@ -81,13 +89,10 @@ def test_files(both: Callable[[str], Both], tmp_path: Path) -> None:
 )
 def test_processes(ours: Callable[[str], Side], tmp_path: Path) -> None:
     # The kernel tells keepalived nothing in a network namespace, and it counts none of them.
-    name = f"fv{tmp_path.name[-8:]}{next(itertools.count())}"
-    path = tmp_path / name
-    path.write_bytes(Path("/bin/sleep").read_bytes())
-    path.chmod(0o755)
+    path = sleeper(tmp_path)
     side = ours(
-        f"vrrp_track_process one {{\n process {name}\n}}\n"
-        f"vrrp_track_process two {{\n process {name}\n quorum 2\n weight 10\n}}\n"
+        f"vrrp_track_process one {{\n process {path.name}\n}}\n"
+        f"vrrp_track_process two {{\n process {path.name}\n quorum 2\n weight 10\n}}\n"
         + instance(1, tracks("track_process", "one"))
         + instance(2, tracks("track_process", "two"))
         + instance(3, tracks("track_process", "two weight -10 reverse"))
@@ -232,12 +237,9 @@ def test_members_of_a_group_may_have_weights_of_their_own(
 def test_a_process_that_a_group_tracks_counts_for_every_member(
     ours: Callable[[str], Side], tmp_path: Path
 ) -> None:
-    name = f"fv{tmp_path.name[-8:]}{next(itertools.count())}"
-    path = tmp_path / name
-    path.write_bytes(Path("/bin/sleep").read_bytes())
-    path.chmod(0o755)
+    path = sleeper(tmp_path)
     side = ours(
-        f"vrrp_track_process one {{\n process {name}\n weight 7\n}}\n"
+        f"vrrp_track_process one {{\n process {path.name}\n weight 7\n}}\n"
         "vrrp_sync_group G {\n group {\nV1\nV2\n }\n track_process {\none\n }\n}\n"
         + instance(1)
         + instance(2)
