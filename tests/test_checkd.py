@@ -10,6 +10,7 @@ import pickle
 import signal
 import socket
 import threading
+from collections.abc import Container
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
@@ -20,16 +21,18 @@ import pytest
 from fastvrrp.daemon.assignment import (
     PART_FILES,
     PART_RANGES,
-    PART_SERVERS,
+    PART_SIZE,
     Assignment,
     Begin,
     Done,
     Files,
     Group,
-    RealServers,
+    Part,
+    Servers,
     parts,
 )
 from fastvrrp.daemon.logs import Destination
+from fastvrrp.daemon.sealing import Sealed, seal
 from fastvrrp.model import (
     AddressRange,
     CheckTarget,
@@ -141,15 +144,39 @@ def test_it_ends_on_a_signal_that_is_blocked_by_whoever_starts_it() -> None:
             process.wait()
 
 
-def test_a_configuration_is_told_in_parts_and_put_together_again() -> None:
-    servers = tuple(
+def several(addresses: range) -> tuple[RealServer, ...]:
+    return tuple(
         RealServer(
             ip_address(number).packed,
             80,
             checkers=(TcpCheck(CheckTarget(ip_address(number).packed, 80), CheckTiming()),),
         )
-        for number in range(1, 3 * PART_SERVERS)
+        for number in addresses
     )
+
+
+def told_by(
+    configuration: Configuration, known: Container[bytes] = (), servers: list[Sealed] | None = None
+) -> list[Part]:
+    """What the process that checks is told, as it arrives there."""
+    sealed = list(seal(configuration.virtual_servers)) if servers is None else servers
+    return [
+        pickle.loads(pickle.dumps(part))
+        for part in parts(configuration, sealed, known, Destination(), adopts=True)
+    ]
+
+
+def taken(told: list[Part], known: dict[bytes, VirtualServer]) -> Assignment:
+    begin, *rest = told
+    assert isinstance(begin, Begin)
+    assignment = Assignment(begin, known)
+    for part in rest:
+        assert not isinstance(part, Begin)
+        assignment.take(part)
+    return assignment
+
+
+def test_a_configuration_is_told_in_parts_and_put_together_again() -> None:
     ranges = tuple(
         AddressRange(ip_address(number).packed, ip_address(number).packed, 80)
         for number in range(1, 2 * PART_RANGES + 2)
@@ -161,29 +188,60 @@ def test_a_configuration_is_told_in_parts_and_put_together_again() -> None:
             VirtualServerGroup("two", (), tuple(map(Mark, range(8, 2 * PART_RANGES + 10)))),
         ),
         virtual_servers=(
-            VirtualServer(group="one", real_servers=servers),
+            VirtualServer(group="one", real_servers=several(range(1, 3000))),
             VirtualServer(mark=3),
-            VirtualServer(mark=4, real_servers=servers[:1]),
+            *(VirtualServer(mark=n, real_servers=several(range(n, n + 8))) for n in range(4, 400)),
         ),
         tls_client=TlsClient("/etc/ca.pem"),
     )
-    told = [
-        pickle.loads(pickle.dumps(part))
-        for part in parts(configuration, Destination(), adopts=True)
+    told = told_by(configuration)
+    assignment = taken(told, {})
+    sizes = [
+        [len(each.pickled) for each in part.servers] for part in told if isinstance(part, Servers)
     ]
-    assert isinstance(told[0], Begin)
-    assert told[-1] == Done()
-    assignment = Assignment(told[0])
-    for part in told[1:-1]:
-        assignment.take(part)
-    assert max(len(part.servers) for part in told if isinstance(part, RealServers)) <= PART_SERVERS
+    assert len(sizes) > 2
+    assert all(len(each) == 1 or sum(each) <= PART_SIZE for each in sizes)
     assert max(len(part.track_files) for part in told if isinstance(part, Files)) <= PART_FILES
     assert max(len(part.group.marks) for part in told if isinstance(part, Group)) <= PART_RANGES
     assert assignment.begin.adopts
     assert assignment.configuration == configuration
 
 
-@needs_root
+def test_what_is_known_already_is_not_told_again() -> None:
+    first = Configuration(virtual_servers=tuple(VirtualServer(mark=n) for n in range(1, 5)))
+    one, _, _, four = first.virtual_servers
+    other = VirtualServer(mark=3, quorum=2)
+    second = Configuration(virtual_servers=(four, other, one))
+    known: dict[bytes, VirtualServer] = {}
+    before = taken(told_by(first), known).configuration.virtual_servers
+    assert before == first.virtual_servers
+    told = told_by(second, set(known))
+    servers = [part.servers for part in told if isinstance(part, Servers)]
+    assert servers == [tuple(seal([other]))]
+    after = taken(told, known).configuration.virtual_servers
+    assert after == second.virtual_servers
+    assert after[0] is before[3]  # by which who compares them knows that nothing is different
+    assert after[2] is before[0]
+    assert known == {each.digest: model for each, model in zip(seal(after), after, strict=True)}
+
+
+def test_a_telling_that_begins_anew_goes_on_with_what_was_told() -> None:
+    """A reload may come while another one is being told."""
+    models = tuple(VirtualServer(mark=n) for n in range(1, 4))
+    sealed = list(seal(models))
+    known: dict[bytes, VirtualServer] = {}
+    begin, *rest = told_by(Configuration(), servers=sealed)
+    assert isinstance(begin, Begin)
+    cut_short = Assignment(begin, known)
+    for part in rest[:-1]:
+        assert not isinstance(part, Begin | Done)
+        cut_short.take(part)
+    told = told_by(Configuration(), {each.digest for each in sealed}, sealed[1:])
+    assert not [part for part in told if isinstance(part, Servers)]
+    assert taken(told, known).configuration.virtual_servers == models[1:]
+    assert list(known.values()) == list(models[1:])
+
+
 def test_there_is_no_process_without_virtual_servers(router: Router) -> None:
     daemon = Fastvrrp(router, INSTANCE).start()
     daemon.wait_log("Startup complete")

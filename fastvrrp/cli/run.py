@@ -178,6 +178,7 @@ def run(arguments: argparse.Namespace) -> int:
         return config_test(arguments, sys.stderr)
     # Only now, and what follows later still: a check needs none of this, and it takes its time.
     from fastvrrp.daemon.reading import ReaderError, read_aside
+    from fastvrrp.daemon.sealing import servers_of
 
     try:
         aside = read_aside(
@@ -190,7 +191,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"fastvrrp: {arguments.use_file}: {error}", file=sys.stderr)
         return MACHINE_FAILED
     configuration = aside.configuration
-    if aside.has_errors and not (configuration.virtual_routers or configuration.virtual_servers):
+    if aside.has_errors and not (configuration.virtual_routers or servers_of(configuration)):
         print("fastvrrp: no virtual router and no virtual server is left to run", file=sys.stderr)
         return NOTHING_TO_RUN
     return _serve(arguments, aside)

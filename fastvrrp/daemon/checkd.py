@@ -34,7 +34,7 @@ from fastvrrp.lvs.notes import Notes
 from fastvrrp.lvs.patrol import Patrol
 from fastvrrp.lvs.services import Services
 from fastvrrp.lvs.telling import Telling
-from fastvrrp.model import FlushOnStop, Namespaces
+from fastvrrp.model import FlushOnStop, Namespaces, VirtualServer
 from fastvrrp.track.frames import Closed, Frames
 from fastvrrp.track.scripts import Scripts
 
@@ -58,6 +58,8 @@ class Checkd:
         self._tools = Tools(self._loop, self._scripts)
         self._services: Services | None = None
         self._balancer: Balancer | None = None
+        self._servers: dict[bytes, VirtualServer] = {}
+        """Those that were told, by their digests."""
         self._coming: Assignment | None = None
         """What is being told."""
         self._whole: Assignment | None = None
@@ -161,6 +163,8 @@ class Checkd:
             case Begin():
                 self._begin(message)
             case Done():
+                assert self._coming is not None
+                self._coming.take(message)
                 self._whole, self._coming = self._coming, None
                 self._news.set()
             case Stop():
@@ -171,7 +175,7 @@ class Checkd:
                 self._coming.take(message)
 
     def _begin(self, begin: Begin) -> None:
-        self._coming = Assignment(begin)
+        self._coming = Assignment(begin, self._servers)
         if self._logs is None:
             self._logs = set_up(begin.log, Process.CHECKERS)
 

@@ -14,6 +14,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from fastvrrp.daemon.options import Half, Options, half_of
+from fastvrrp.daemon.sealing import Sealed, digests_in, servers_of
 from fastvrrp.model import SECOND, Configuration
 from fastvrrp.vrrp.follower import Follower
 
@@ -42,6 +43,9 @@ class Checking(Follower):
         self._releases = options.releases_ipvs
         self._pid_file = options.checkers_pid
         self._configuration = Configuration()
+        self._servers: tuple[Sealed, ...] = ()
+        self._told: set[bytes] = set()
+        """Digests of the virtual servers that the process knows."""
         self._companion: Companion | None = None
         self._parts: Iterator[Part] = iter(())
         self._next_slice: asyncio.Handle | None = None
@@ -63,12 +67,13 @@ class Checking(Follower):
             )
         # What is of virtual routers is not kept from being forgotten.
         self._configuration = half_of(configuration, Half.CHECKERS)
+        self._servers = servers_of(configuration)
 
     def settle(self) -> Iterator[None]:
-        """Has the process told what is different now; it hears everything and finds out itself."""
+        """Has the process told what it does not know."""
         if self._companion is not None:
             self._tell()
-        elif self._configuration.virtual_servers:
+        elif self._servers:
             self._begin()
         return iter(())
 
@@ -82,7 +87,7 @@ class Checking(Follower):
             # It died, and what it left in the kernel is for another one to remove.
             successor = self._begin()
             for part in self._parts:
-                successor.send(part)
+                self._send(successor, part)
             self._end(successor)
         if self._pid_file is not None:
             self._pid_file.unlink(missing_ok=True)
@@ -95,7 +100,7 @@ class Checking(Follower):
             "fastvrrp.daemon.checkd",
             "checks real servers",
             lambda _: None,
-            self._tell,
+            self._tell_everything,
             shares_stderr=self._log.console,
         )
         self._companion.start()
@@ -109,13 +114,23 @@ class Checking(Follower):
         waits = self._configuration.definitions.processes.child_wait / SECOND
         companion.wait(max(waits, LAST_MOMENTS))
 
+    def _tell_everything(self) -> None:
+        """The process is a new one."""
+        self._told.clear()
+        self._tell()
+
     def _tell(self) -> None:
         """Begins to tell the configuration, and leaves undone what was being told."""
         from fastvrrp.daemon.assignment import parts  # noqa: PLC0415 - only where wanted
 
         self._write_pid()
         self._parts = parts(
-            self._configuration, self._log, adopts=self._has_told, notes=self._notes
+            self._configuration,
+            self._servers,
+            self._told,
+            self._log,
+            adopts=self._has_told,
+            notes=self._notes,
         )
         if self._next_slice is None:
             self._next_slice = self._loop.call_soon(self._tell_some)
@@ -136,5 +151,14 @@ class Checking(Follower):
             if part is None:
                 self._has_told = True
                 return
-            self._companion.send(part)
+            self._send(self._companion, part)
         self._next_slice = self._loop.call_soon(self._tell_some)
+
+    def _send(self, companion: Companion, part: Part) -> None:
+        from fastvrrp.daemon.assignment import Done, Servers  # noqa: PLC0415 - only where wanted
+
+        companion.send(part)
+        if isinstance(part, Servers):
+            self._told.update(each.digest for each in part.servers)
+        elif isinstance(part, Done):
+            self._told = set(digests_in(part.servers))

@@ -18,17 +18,19 @@ from dataclasses import replace
 from fastvrrp.config import Reading, Severity, read
 from fastvrrp.daemon.options import Half, half_of
 from fastvrrp.daemon.reading import (
-    DIGEST_SIZE,
     NICENESS,
     PART_ITEMS,
     PART_ROUTERS,
+    PART_SERVERS,
     UNUSED,
     Digester,
+    Known,
     Part,
     PartWriter,
     Summary,
     in_parts,
 )
+from fastvrrp.daemon.sealing import digests_in, seal
 from fastvrrp.model import VirtualRouter
 from fastvrrp.track.credentials import accounts_of
 
@@ -44,7 +46,7 @@ def main(arguments: list[str]) -> None:
     is_reload = occasion == "reload"
     if is_reload:
         os.nice(NICENESS)
-    known = sys.stdin.buffer.read() if is_reload else b""
+    known = Known.unpacked(sys.stdin.buffer.read()) if is_reload else Known(b"")
     reading = read(path, config_id or None)
     with os.fdopen(os.dup(1), "wb", buffering=1 << 16) as file:
         say(PartWriter(file), reading, known, is_reload, Half(half))
@@ -52,7 +54,7 @@ def main(arguments: list[str]) -> None:
 
 
 def say(
-    stream: PartWriter, reading: Reading, known: bytes, is_reload: bool, half: Half = Half.BOTH
+    stream: PartWriter, reading: Reading, known: Known, is_reload: bool, half: Half = Half.BOTH
 ) -> None:
     """Writes the whole stream; of a reload with an error nothing but the complaints."""
     complaints = [(LEVELS[each.severity], str(each)) for each in reading.complaints]
@@ -60,19 +62,21 @@ def say(
         stream.write(Part.COMPLAINTS, part)
     configuration = half_of(reading.configuration, half)
     models = configuration.virtual_routers
-    rest = replace(configuration, virtual_routers=())
-    accounts = accounts_of(rest, models)
-    stream.write(Part.SUMMARY, Summary(rest, reading.has_errors, len(models), accounts))
+    accounts = accounts_of(replace(configuration, virtual_routers=()), models)
+    servers = list(seal(configuration.virtual_servers))
+    rest = replace(configuration, virtual_routers=(), virtual_servers=())
+    digests = b"".join([each.digest for each in servers])
+    stream.write(Part.SUMMARY, Summary(rest, reading.has_errors, len(models), digests, accounts))
     if not (is_reload and reading.has_errors):
-        running = {
-            known[start : start + DIGEST_SIZE]: start // DIGEST_SIZE
-            for start in range(0, len(known), DIGEST_SIZE)
-        }
+        running = {digest: index for index, digest in enumerate(digests_in(known.routers))}
         running.pop(UNUSED, None)
         for part in in_parts(changed(models, running), PART_ROUTERS):
             stream.write(Part.ROUTERS, part)
         for part in in_parts(running.values(), PART_ITEMS):
             stream.write(Part.GONE, part)
+        served = set(digests_in(known.servers))
+        for part in in_parts((each for each in servers if each.digest not in served), PART_SERVERS):
+            stream.write(Part.SERVERS, part)
     stream.write(Part.END, None)
 
 

@@ -22,9 +22,16 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from hashlib import blake2b
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from fastvrrp.daemon.options import Half
+from fastvrrp.daemon.sealing import (
+    DIGEST_SIZE,
+    Sealed,
+    digests_in,
+    servers_of,
+    with_servers,
+)
 from fastvrrp.model import Configuration, VirtualRouter
 from fastvrrp.track.credentials import Account, learn
 from fastvrrp.track.interpreter import LastWords, start_interpreter
@@ -33,13 +40,14 @@ from fastvrrp.track.script import Credentials
 if TYPE_CHECKING:
     import asyncio
 
-DIGEST_SIZE = 16
 UNUSED = bytes(DIGEST_SIZE)
 """Instead of a digest: no virtual router runs at this index."""
 LENGTH = struct.Struct("=I")
 PART_ROUTERS = 32
 """Virtual routers in one part: to take one takes less than a millisecond."""
 PART_ITEMS = 512
+PART_SERVERS = 256
+"""Virtual servers in one part, which nobody opens here."""
 READ_SIZE = 65536
 NICENESS = 10
 """Of the reader while the daemon runs: adverts come first."""
@@ -57,7 +65,9 @@ class Part(IntEnum):
     """A list of indexes whose digest is not in the new configuration."""
     ROUTERS = 3
     """A list of (model, digest) of what does not run yet as it should."""
-    END = 4
+    SERVERS = 4
+    """A list of sealed virtual servers that are not known."""
+    END = 5
     """Everything was said."""
 
 
@@ -66,12 +76,29 @@ class Summary:
     """What the reader says of the whole."""
 
     configuration: Configuration
-    """All but the virtual routers."""
+    """All but the virtual routers and the virtual servers."""
     has_errors: bool
     routers: int
     """Virtual routers in the new configuration."""
+    servers: bytes = b""
+    """Digests of its virtual servers, one after the other."""
     accounts: Mapping[Account, Credentials | None] = field(default_factory=dict)
     """Everybody as whom something is run; None is unknown on this machine."""
+
+
+class Known(NamedTuple):
+    """What a reload's reader is told of what runs: digests, one after the other."""
+
+    routers: bytes | bytearray
+    servers: bytes = b""
+
+    def packed(self) -> bytes:
+        return LENGTH.pack(len(self.routers)) + self.routers + self.servers
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> Known:
+        end = LENGTH.size + LENGTH.unpack_from(packed)[0]
+        return cls(packed[LENGTH.size : end], packed[end:])
 
 
 class ReaderError(Exception):
@@ -157,6 +184,7 @@ def read_aside(
     summary: Summary | None = None
     routers: list[VirtualRouter] = []
     digests = bytearray()
+    servers: list[Sealed] = []
     is_whole = False
     stream = PartReader()
     gc.disable()  # everything that comes stays: there is nothing to find
@@ -172,12 +200,16 @@ def read_aside(
                     for model, digest in value:
                         routers.append(model)
                         digests += digest
+                elif part is Part.SERVERS:
+                    servers += value
                 elif part is Part.END:
                     is_whole = True
     gc.enable()
     if summary is None or not is_whole:
         raise ReaderError(_ended(process.returncode))
-    configuration = replace(summary.configuration, virtual_routers=tuple(routers))
+    configuration = replace(
+        with_servers(summary.configuration, tuple(servers)), virtual_routers=tuple(routers)
+    )
     learn(summary.accounts)
     return Aside(configuration, digests, summary.has_errors)
 
@@ -190,7 +222,19 @@ class News:
     summary: Summary | None = None
     gone: list[int] = field(default_factory=list)
     routers: list[tuple[VirtualRouter, bytes]] = field(default_factory=list)
+    servers: list[Sealed] = field(default_factory=list)
     is_whole: bool = False
+
+    def configuration(self, before: Configuration) -> Configuration:
+        """All but the virtual routers; `before` ran until now, and has those of the virtual servers
+        that were not said."""
+        assert self.summary is not None
+        known = {each.digest: each for each in servers_of(before)}
+        known.update((each.digest, each) for each in self.servers)
+        return with_servers(
+            self.summary.configuration,
+            tuple([known[digest] for digest in digests_in(self.summary.servers)]),
+        )
 
 
 class Reader:
@@ -202,13 +246,12 @@ class Reader:
         loop: asyncio.AbstractEventLoop,
         path: str,
         config_id: str | None,
-        known: bytes | bytearray,
+        known: Known,
         on_end: Callable[[News | ReaderError], object],
         time_limit: float = TIME_LIMIT,
         half: Half = Half.BOTH,
     ) -> None:
-        """`known` has the digests of what runs, one after the other. Raises OSError where no
-        process can be made."""
+        """`known` is what runs. Raises OSError where no process can be made."""
         self._loop = loop
         self._on_end = on_end
         self._news = News()
@@ -216,7 +259,7 @@ class Reader:
         self._last_words = LastWords()
         handover = os.memfd_create("known")
         try:
-            os.write(handover, known)
+            os.write(handover, known.packed())
             os.lseek(handover, 0, os.SEEK_SET)
             self._process = _spawn(path, config_id, half, handover, self._last_words)
         except OSError:
@@ -266,6 +309,8 @@ class Reader:
                 self._news.gone += value
             elif part is Part.ROUTERS:
                 self._news.routers += value
+            elif part is Part.SERVERS:
+                self._news.servers += value
             elif part is Part.END:
                 self._news.is_whole = True
                 self._finish(self._news)

@@ -24,8 +24,9 @@ from fastvrrp._table import Table
 from fastvrrp.config.diff import Identity, differences, identities
 from fastvrrp.daemon.options import Options
 from fastvrrp.daemon.places import Places
-from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError, Summary
+from fastvrrp.daemon.reading import UNUSED, Known, News, Reader, ReaderError, Summary
 from fastvrrp.daemon.reload_files import ReloadFile, write_complaints
+from fastvrrp.daemon.sealing import DIGEST_SIZE, digests_of
 from fastvrrp.model import SECOND, Configuration, State, VirtualRouter
 from fastvrrp.track.credentials import learn
 from fastvrrp.vrrp.follower import Follower
@@ -116,7 +117,7 @@ class Reloads:
                 self._loop,
                 self._path,
                 self._config_id,
-                self._running.digests,
+                Known(self._running.digests, digests_of(self._running.configuration)),
                 self._on_read,
                 half=self._options.half,
             )
@@ -189,7 +190,8 @@ class Reloads:
         except OSError as error:
             self._refuse(f"there is no room for the state of more: {error.strerror}")
             return
-        yield from self._carry_out(news.summary, plan)
+        configuration = news.configuration(self._running.configuration)
+        yield from self._carry_out(news.summary, configuration, plan)
 
     def _make_room(self, added: int) -> None:
         """Lets the table grow for so many more, before anything is changed. Raises OSError."""
@@ -199,14 +201,16 @@ class Reloads:
             running.table.grow(min(needed + needed // GROWTH, running.table.room))
             running.engine.grow()
 
-    def _carry_out(self, summary: Summary, plan: _Plan) -> Iterator[None]:
+    def _carry_out(
+        self, summary: Summary, configuration: Configuration, plan: _Plan
+    ) -> Iterator[None]:
         running = self._running
         learn(summary.accounts)
-        definitions = summary.configuration.definitions
+        definitions = configuration.definitions
         running.transitions.pace(
             definitions.garp_interval,
             definitions.gna_interval,
-            summary.configuration.garp_groups,
+            configuration.garp_groups,
         )
         if log.isEnabledFor(logging.DEBUG):
             for line in differences(running.configuration.definitions, definitions):
@@ -218,9 +222,9 @@ class Reloads:
                 " started anew",
                 own or "the network namespace that it was started in",
             )
-        running.configuration = summary.configuration
+        running.configuration = configuration
         for follower in running.followers:
-            follower.configure(summary.configuration)
+            follower.configure(configuration)
             yield
         yield from self._remove(plan)
         while running.transitions.has_notes:
