@@ -11,12 +11,16 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from fastvrrp.config import Reading, Severity, read
+from fastvrrp.config.iproute_names import names_of
 from fastvrrp.daemon.options import Half, half_of
+from fastvrrp.daemon.reader_process import RELOAD
 from fastvrrp.daemon.reading import (
     NICENESS,
     PART_ITEMS,
@@ -34,29 +38,62 @@ from fastvrrp.daemon.sealing import digests_in, seal
 from fastvrrp.model import VirtualRouter
 from fastvrrp.track.credentials import accounts_of
 
+MANY_SERVERS = 256
+"""Virtual servers for which a reader stays. Not for virtual routers: there may be 65,280, and what
+reading those takes is not to be anybody's memory for long."""
 LEVELS = {Severity.WARNING: logging.WARNING, Severity.ERROR: logging.ERROR}
 
 
 def main(arguments: list[str]) -> None:
-    """Reads, says what there is to be said, and ends."""
-    occasion, path, config_id, half = arguments
+    """Reads when it is asked to, says what there is to be said, and ends where nobody will ask
+    again."""
+    path, config_id, half = arguments
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    gc.disable()  # it lives for one reading
-    is_reload = occasion == "reload"
-    if is_reload:
-        os.nice(NICENESS)
-    known = Known.unpacked(sys.stdin.buffer.read()) if is_reload else Known(b"")
-    reading = read(path, config_id or None)
-    with os.fdopen(os.dup(1), "wb", buffering=1 << 16) as file:
-        say(PartWriter(file), reading, known, is_reload, Half(half))
+    gc.disable()  # a reading makes no cycles
+    with (
+        socket.socket(fileno=os.dup(0)) as asking,
+        os.fdopen(os.dup(1), "wb", buffering=1 << 16) as file,
+    ):
+        while True:
+            asked, descriptors, *_ = socket.recv_fds(asking, 1, 2)
+            if not asked:
+                break
+            known: Known | None = None
+            if asked == RELOAD:
+                known = _known(*descriptors)
+                os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+            stays = say(PartWriter(file), read(path, config_id or None), known, Half(half))
+            file.flush()
+            if not stays:
+                break
+            path = os.path.abspath(path)
+            _leave()
     os._exit(0)  # the memory goes faster when nobody tidies it up
 
 
-def say(
-    stream: PartWriter, reading: Reading, known: Known, is_reload: bool, half: Half = Half.BOTH
-) -> None:
-    """Writes the whole stream; of a reload with an error nothing but the complaints."""
+def _known(file: int, stderr: int) -> Known:
+    """What a reload is told of; what goes wrong is said to `stderr` from now on."""
+    os.dup2(stderr, 2)
+    os.close(stderr)
+    with os.fdopen(file, "rb") as told:
+        return Known.unpacked(told.read())
+
+
+def _leave() -> None:
+    """Lets go of all that is the caller's, as the daemon does, and of what was learned of files."""
+    with suppress(PermissionError):  # it was not the first reading
+        os.setsid()
+    os.chdir("/")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    names_of.cache_clear()
+
+
+def say(stream: PartWriter, reading: Reading, known: Known | None, half: Half = Half.BOTH) -> bool:
+    """Writes the whole stream; of a reload with an error nothing but the complaints. Nothing is
+    `known` at the start. Returns whether it pays to stay."""
     complaints = [(LEVELS[each.severity], str(each)) for each in reading.complaints]
     for part in in_parts(complaints, PART_ITEMS):
         stream.write(Part.COMPLAINTS, part)
@@ -67,7 +104,8 @@ def say(
     rest = replace(configuration, virtual_routers=(), virtual_servers=())
     digests = b"".join([each.digest for each in servers])
     stream.write(Part.SUMMARY, Summary(rest, reading.has_errors, len(models), digests, accounts))
-    if not (is_reload and reading.has_errors):
+    if known is None or not reading.has_errors:
+        known = known or Known(b"")
         running = {digest: index for index, digest in enumerate(digests_in(known.routers))}
         running.pop(UNUSED, None)
         for part in in_parts(changed(models, running), PART_ROUTERS):
@@ -77,7 +115,9 @@ def say(
         served = set(digests_in(known.servers))
         for part in in_parts((each for each in servers if each.digest not in served), PART_SERVERS):
             stream.write(Part.SERVERS, part)
-    stream.write(Part.END, None)
+    stays = len(servers) >= MANY_SERVERS and len(servers) >= len(models)
+    stream.write(Part.END, stays)
+    return stays
 
 
 def changed(

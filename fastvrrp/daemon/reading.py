@@ -16,7 +16,6 @@ import gc
 import os
 import pickle
 import struct
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -25,6 +24,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from fastvrrp.daemon.options import Half
+from fastvrrp.daemon.reader_process import ReaderProcess
 from fastvrrp.daemon.sealing import (
     DIGEST_SIZE,
     Sealed,
@@ -34,7 +34,7 @@ from fastvrrp.daemon.sealing import (
 )
 from fastvrrp.model import Configuration, VirtualRouter
 from fastvrrp.track.credentials import Account, learn
-from fastvrrp.track.interpreter import LastWords, start_interpreter
+from fastvrrp.track.interpreter import LastWords
 from fastvrrp.track.script import Credentials
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Part(IntEnum):
     SERVERS = 4
     """A list of sealed virtual servers that are not known."""
     END = 5
-    """Everything was said."""
+    """Everything was said; whether it stays, to be asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +169,8 @@ class Aside:
     digests: bytearray
     """Of its virtual routers, one after the other."""
     has_errors: bool
+    process: ReaderProcess | None = None
+    """Who has read it, where it stays for the next reload."""
 
 
 def read_aside(
@@ -179,39 +181,44 @@ def read_aside(
 ) -> Aside:
     """Reads a configuration in another process and waits for it; `on_complaint` hears every line
     that `fastvrrp check` would print. Raises ReaderError."""
-    process = _spawn(path, config_id, half, None, None)
-    assert process.stdout is not None
+    try:
+        process = ReaderProcess(path, config_id, half)
+        process.ask()
+    except OSError as error:
+        raise ReaderError(f"no process can be started to read it: {error.strerror}") from None
     summary: Summary | None = None
     routers: list[VirtualRouter] = []
     digests = bytearray()
     servers: list[Sealed] = []
-    is_whole = False
+    stays: bool | None = None
     stream = PartReader()
     gc.disable()  # everything that comes stays: there is nothing to find
-    with process:
-        while data := process.stdout.read1(READ_SIZE):  # type: ignore[attr-defined]
-            for part, value in stream.feed(data):
-                if part is Part.COMPLAINTS:
-                    for _, line in value:
-                        on_complaint(line)
-                elif part is Part.SUMMARY:
-                    summary = value
-                elif part is Part.ROUTERS:
-                    for model, digest in value:
-                        routers.append(model)
-                        digests += digest
-                elif part is Part.SERVERS:
-                    servers += value
-                elif part is Part.END:
-                    is_whole = True
+    while stays is None and (data := process.said.read1(READ_SIZE)):  # type: ignore[attr-defined]
+        for part, value in stream.feed(data):
+            if part is Part.COMPLAINTS:
+                for _, line in value:
+                    on_complaint(line)
+            elif part is Part.SUMMARY:
+                summary = value
+            elif part is Part.ROUTERS:
+                for model, digest in value:
+                    routers.append(model)
+                    digests += digest
+            elif part is Part.SERVERS:
+                servers += value
+            elif part is Part.END:
+                stays = value
     gc.enable()
-    if summary is None or not is_whole:
-        raise ReaderError(_ended(process.returncode))
+    if not stays:
+        status = process.wait()
+        process.close()
+    if summary is None or stays is None:
+        raise ReaderError(_ended(status))
     configuration = replace(
         with_servers(summary.configuration, tuple(servers)), virtual_routers=tuple(routers)
     )
     learn(summary.accounts)
-    return Aside(configuration, digests, summary.has_errors)
+    return Aside(configuration, digests, summary.has_errors, process if stays else None)
 
 
 @dataclass(slots=True)
@@ -250,25 +257,23 @@ class Reader:
         on_end: Callable[[News | ReaderError], object],
         time_limit: float = TIME_LIMIT,
         half: Half = Half.BOTH,
+        process: ReaderProcess | None = None,
     ) -> None:
-        """`known` is what runs. Raises OSError where no process can be made."""
+        """`known` is what runs. `process` is one that has stayed, if any. Raises OSError where no
+        process can be made."""
         self._loop = loop
         self._on_end = on_end
         self._news = News()
         self._stream = PartReader()
         self._last_words = LastWords()
-        handover = os.memfd_create("known")
+        self.stayed: ReaderProcess | None = None
+        """It, when it has said everything and waits to be asked again."""
         try:
-            os.write(handover, known.packed())
-            os.lseek(handover, 0, os.SEEK_SET)
-            self._process = _spawn(path, config_id, half, handover, self._last_words)
+            self._process = self._asked(process, known.packed(), path, config_id, half)
         except OSError:
             self._last_words.close()
             raise
-        finally:
-            os.close(handover)
-        assert self._process.stdout is not None
-        self._pipe = self._process.stdout.fileno()
+        self._pipe = self._process.said.fileno()
         os.set_blocking(self._pipe, False)
         loop.add_reader(self._pipe, self._on_readable)
         self._alarm = loop.call_later(time_limit, self._give_up, time_limit)
@@ -285,11 +290,31 @@ class Reader:
         self._is_open = False
         self._alarm.cancel()
         self._loop.remove_reader(self._pipe)
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        if self.stayed is None:
+            self._process.close()
         self._last_words.close()
+
+    def _asked(
+        self,
+        process: ReaderProcess | None,
+        known: bytes,
+        path: str,
+        config_id: str | None,
+        half: Half,
+    ) -> ReaderProcess:
+        if process is not None:
+            try:
+                process.ask_again(known, self._last_words)
+                return process
+            except OSError:
+                process.close()  # it was killed meanwhile
+        process = ReaderProcess(path, config_id, half, self._last_words)
+        try:
+            process.ask_again(known, self._last_words)
+        except OSError:
+            process.close()
+            raise
+        return process
 
     def _on_readable(self) -> None:
         try:
@@ -313,6 +338,7 @@ class Reader:
                 self._news.servers += value
             elif part is Part.END:
                 self._news.is_whole = True
+                self.stayed = self._process if value else None
                 self._finish(self._news)
                 return
 
@@ -322,23 +348,6 @@ class Reader:
     def _finish(self, what: News | ReaderError) -> None:
         self.close()
         self._on_end(what)
-
-
-def _spawn(
-    path: str,
-    config_id: str | None,
-    half: Half,
-    known: int | None,
-    last_words: LastWords | None,
-) -> subprocess.Popen[bytes]:
-    """Starts a reader. With `known` (a file of digests) it is a reload's."""
-    return start_interpreter(
-        "fastvrrp.daemon.reader",
-        *("start" if known is None else "reload", path, config_id or "", half.value),
-        stdin=subprocess.DEVNULL if known is None else known,
-        stdout=subprocess.PIPE,
-        last_words=last_words,
-    )
 
 
 def _ended(status: int, said: str = "") -> str:

@@ -24,6 +24,7 @@ from fastvrrp._table import Table
 from fastvrrp.config.diff import Identity, differences, identities
 from fastvrrp.daemon.options import Options
 from fastvrrp.daemon.places import Places
+from fastvrrp.daemon.reader_process import ReaderProcess
 from fastvrrp.daemon.reading import UNUSED, Known, News, Reader, ReaderError, Summary
 from fastvrrp.daemon.reload_files import ReloadFile, write_complaints
 from fastvrrp.daemon.sealing import DIGEST_SIZE, digests_of
@@ -89,8 +90,11 @@ class Reloads:
         config_id: str | None,
         running: Running,
         options: Options,
+        process: ReaderProcess | None = None,
     ) -> None:
-        """`path` is absolute: the daemon's folder is another than its caller's."""
+        """`path` is absolute: the daemon's folder is another than its caller's. `process` has read
+        it at the start, and stays."""
+        self._process = process
         self._options = options
         self._file = ReloadFile()
         self._loop = loop
@@ -112,6 +116,7 @@ class Reloads:
         self._began = monotonic()
         log.info("Reloading %s", self._path)
         self._file.begin(self._running.configuration.definitions, self._options.network_namespace)
+        process, self._process = self._process, None
         try:
             self._reader = Reader(
                 self._loop,
@@ -120,6 +125,7 @@ class Reloads:
                 Known(self._running.digests, digests_of(self._running.configuration)),
                 self._on_read,
                 half=self._options.half,
+                process=process,
             )
         except OSError as error:
             self._file.end()
@@ -131,13 +137,17 @@ class Reloads:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        if self._process is not None:
+            self._process.close()
+            self._process = None
         if self._next_slice is not None:
             self._next_slice.cancel()
         self._work = None
         self._is_wanted_again = False
 
     def _on_read(self, found: News | ReaderError) -> None:
-        self._reader = None
+        assert self._reader is not None
+        self._process, self._reader = self._reader.stayed, None
         self._file.end()
         self._work = self._refused(found) if isinstance(found, ReaderError) else self._judge(found)
         gc.disable()  # it would look at everything that comes now, in the middle of a slice

@@ -233,7 +233,9 @@ class Vrrpd:
             places,
             self._followers,
         )
-        self._reloads = Reloads(self._loop, str(path), config_id, self._running, options)
+        self._reloads = Reloads(
+            self._loop, str(path), config_id, self._running, options, read.process
+        )
         self._reload_times.reload = self._reloads.request
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
