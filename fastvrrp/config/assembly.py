@@ -24,6 +24,7 @@ from fastvrrp.config.checks import Claims
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import AT_TOP_ROWS, Defaults
 from fastvrrp.config.garp_groups import GarpGroups
+from fastvrrp.config.recall import Recalled
 from fastvrrp.config.references import GIVEN_BY, STATIC, References
 from fastvrrp.config.script_checks import ScriptChecks
 from fastvrrp.config.server_groups import VirtualServers
@@ -130,6 +131,19 @@ class Assembly:
             self._checker_checks.left_out,
             self._complaints,
         )
+
+    def recall(self, recalled: Recalled) -> None:
+        """A virtual server that is as it was at an earlier reading."""
+        self._server_checks.claim(recalled.remembered.claim, recalled)
+        self._servers.append((recalled, recalled.remembered.server))
+
+    def built(self, entry: Entry) -> VirtualServer | None:
+        """The virtual server of the entry that was taken last; None where that is none, or its
+        group is still to come."""
+        if not self._servers:
+            return None
+        statement, server = self._servers[-1]
+        return server if statement is entry.statement and not isinstance(server, Entry) else None
 
     def take(self, entry: Entry) -> None:
         """One top-level block or keyword."""

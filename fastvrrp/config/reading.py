@@ -11,6 +11,8 @@ from fastvrrp.config.assembly import Assembly
 from fastvrrp.config.complaints import Complaint, Complaints, Severity
 from fastvrrp.config.definitions import Defaults
 from fastvrrp.config.lines import Lines
+from fastvrrp.config.recall import Head, Memory
+from fastvrrp.config.server_groups import claim_of
 from fastvrrp.config.source import SourceError
 from fastvrrp.config.statement import Whole
 from fastvrrp.config.table import TOP
@@ -42,18 +44,19 @@ class Reading:
         return all(complaint.is_ours for complaint in self.complaints)
 
 
-def read(path: str, config_id: str | None = None) -> Reading:
+def read(path: str, config_id: str | None = None, memory: Memory | None = None) -> Reading:
     """Read a configuration file and what it includes. Never raises for what the file says.
 
     Lines that start with @ID are read where `config_id` (`-i`) is that ID; without one it is the
-    host's name up to its first dot.
+    host's name up to its first dot. With a `memory` what it has of earlier readings of this file
+    is not read again where it is the same; the result is as without it.
 
     Collection of cycles is put off meanwhile: a reading makes many objects and no cycles.
     """
     collects = gc.isenabled()
     gc.disable()
     try:
-        return _read(path, config_id or os.uname().nodename.partition(".")[0])
+        return _read(path, config_id or os.uname().nodename.partition(".")[0], memory)
     finally:
         if collects:
             gc.enable()
@@ -70,29 +73,49 @@ class _Foreknown:
     vmac_names: frozenset[str] = frozenset()
 
 
-def _read(path: str, config_id: str) -> Reading:
+def _read(path: str, config_id: str, memory: Memory | None) -> Reading:
     """Read once, or twice where the first time something was needed that came later."""
-    foreknown = _Foreknown(config_id, time.time_ns(), Defaults())
-    reading, learned = _pass(path, foreknown)
-    if learned is not None:
-        reading, _ = _pass(path, learned)
+    reading = _read_with(path, config_id, memory)
+    if memory is not None:
+        if memory.is_mistaken(has_errors=reading.has_errors):
+            reading = _read_with(path, config_id, memory)
+        memory.keep()
     return reading
 
 
-def _pass(path: str, foreknown: _Foreknown) -> tuple[Reading, _Foreknown | None]:
+def _read_with(path: str, config_id: str, memory: Memory | None) -> Reading:
+    foreknown = _Foreknown(config_id, time.time_ns(), Defaults())
+    reading, learned = _pass(path, foreknown, memory)
+    if learned is not None:
+        reading, _ = _pass(path, learned, memory)
+    return reading
+
+
+def _pass(
+    path: str, foreknown: _Foreknown, memory: Memory | None
+) -> tuple[Reading, _Foreknown | None]:
     """One reading, and what it should have known before if that matters."""
     complaints = Complaints()
     defaults = foreknown.defaults
-    lines = Lines(complaints, foreknown.config_id, foreknown.seed)
+    lines = Lines(complaints, foreknown.config_id, foreknown.seed, memory)
     try:
         statements = lines.of_file(path)
+        if memory is not None:
+            memory.begin()
+            statements = memory.noting(statements)
     except SourceError as error:
         complaints.error(Whole(path), 0, str(error))
         return Reading(Configuration(), complaints.in_order()), None
     assembly = Assembly(defaults, foreknown.vmac_names, complaints)
-    tree = Tree(statements, TOP.rows, complaints)
+    tree = Tree(statements, TOP.rows, complaints, assembly.recall)
+    complained = 0
     for entry in tree:
         assembly.take(entry)
+        if memory is not None and isinstance(entry.statement, Head):
+            server = assembly.built(entry)
+            if server is not None and len(complaints) == complained:
+                memory.learn(entry.statement.text, claim_of(entry), server)
+        complained = len(complaints)
         seed = defaults.written.get("random_seed")
         if entry.keyword.name == "global_defs" and isinstance(seed, int):
             lines.seed(seed)

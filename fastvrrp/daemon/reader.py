@@ -16,9 +16,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from fastvrrp.config import Reading, Severity, read
 from fastvrrp.config.iproute_names import names_of
+from fastvrrp.config.recall import Memory
 from fastvrrp.daemon.options import Half, half_of
 from fastvrrp.daemon.reader_process import RELOAD
 from fastvrrp.daemon.reading import (
@@ -34,7 +36,7 @@ from fastvrrp.daemon.reading import (
     Summary,
     in_parts,
 )
-from fastvrrp.daemon.sealing import digests_in, seal
+from fastvrrp.daemon.sealing import Sealer, digests_in
 from fastvrrp.model import VirtualRouter
 from fastvrrp.track.credentials import accounts_of
 
@@ -51,6 +53,7 @@ def main(arguments: list[str]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.disable()  # a reading makes no cycles
+    memory, sealer = Memory(), Sealer()
     with (
         socket.socket(fileno=os.dup(0)) as asking,
         os.fdopen(os.dup(1), "wb", buffering=1 << 16) as file,
@@ -63,11 +66,12 @@ def main(arguments: list[str]) -> None:
             if asked == RELOAD:
                 known = _known(*descriptors)
                 os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-            stays = say(PartWriter(file), read(path, config_id or None), known, Half(half))
+            reading = read(path, config_id or None, memory)
+            stays = say(PartWriter(file), reading, known, sealer, Half(half))
             file.flush()
             if not stays:
                 break
-            path = os.path.abspath(path)
+            path = str(Path(path).absolute())
             _leave()
     os._exit(0)  # the memory goes faster when nobody tidies it up
 
@@ -91,7 +95,13 @@ def _leave() -> None:
     names_of.cache_clear()
 
 
-def say(stream: PartWriter, reading: Reading, known: Known | None, half: Half = Half.BOTH) -> bool:
+def say(
+    stream: PartWriter,
+    reading: Reading,
+    known: Known | None,
+    sealer: Sealer,
+    half: Half = Half.BOTH,
+) -> bool:
     """Writes the whole stream; of a reload with an error nothing but the complaints. Nothing is
     `known` at the start. Returns whether it pays to stay."""
     complaints = [(LEVELS[each.severity], str(each)) for each in reading.complaints]
@@ -100,7 +110,7 @@ def say(stream: PartWriter, reading: Reading, known: Known | None, half: Half = 
     configuration = half_of(reading.configuration, half)
     models = configuration.virtual_routers
     accounts = accounts_of(replace(configuration, virtual_routers=()), models)
-    servers = list(seal(configuration.virtual_servers))
+    servers = sealer.seal(configuration.virtual_servers)
     rest = replace(configuration, virtual_routers=(), virtual_servers=())
     digests = b"".join([each.digest for each in servers])
     stream.write(Part.SUMMARY, Summary(rest, reading.has_errors, len(models), digests, accounts))

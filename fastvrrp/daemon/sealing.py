@@ -9,7 +9,7 @@ an advert may be due meanwhile.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from io import BytesIO
@@ -57,18 +57,37 @@ _REDUCERS: dict[type, Callable[[Any], tuple[type[Any], tuple[object, ...]]]] = {
 """What there is most of. A dataclass with slots pickles itself at twice the cost."""
 
 
-def seal(servers: Iterable[VirtualServer]) -> Iterator[Sealed]:
-    """Each of them."""
-    buffer = BytesIO()
-    pickler = pickle.Pickler(buffer, pickle.HIGHEST_PROTOCOL)
-    pickler.dispatch_table = _REDUCERS
-    for server in servers:
-        buffer.seek(0)
-        buffer.truncate()
-        pickler.clear_memo()  # each is opened by itself
-        pickler.dump(server)
-        pickled = buffer.getvalue()
-        yield Sealed(blake2b(pickled, digest_size=DIGEST_SIZE).digest(), pickled)
+class Sealer:
+    """Seals virtual servers; one that is still the same object is as it was."""
+
+    def __init__(self) -> None:
+        self._buffer = BytesIO()
+        self._pickler = pickle.Pickler(self._buffer, pickle.HIGHEST_PROTOCOL)
+        self._pickler.dispatch_table = _REDUCERS
+        self._known: dict[int, tuple[VirtualServer, Sealed]] = {}
+
+    def seal(self, servers: Sequence[VirtualServer]) -> list[Sealed]:
+        """All that there are."""
+        before = self._known
+        # What is kept is known by its place in memory, which is nobody else's while it is kept.
+        self._known = {
+            id(server): before.get(id(server)) or (server, self._sealed(server))
+            for server in servers
+        }
+        return [self._known[id(server)][1] for server in servers]
+
+    def _sealed(self, server: VirtualServer) -> Sealed:
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        self._pickler.clear_memo()  # each is opened by itself
+        self._pickler.dump(server)
+        pickled = self._buffer.getvalue()
+        return Sealed(blake2b(pickled, digest_size=DIGEST_SIZE).digest(), pickled)
+
+
+def seal(servers: Sequence[VirtualServer]) -> list[Sealed]:
+    """All of them."""
+    return Sealer().seal(servers)
 
 
 def opened(sealed: Sealed) -> VirtualServer:
