@@ -24,6 +24,7 @@ from fastvrrp.config.checks import Claims
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import AT_TOP_ROWS, Defaults
 from fastvrrp.config.garp_groups import GarpGroups
+from fastvrrp.config.kernel_modules import NeededModules
 from fastvrrp.config.recall import Recalled
 from fastvrrp.config.references import GIVEN_BY, STATIC, References
 from fastvrrp.config.script_checks import ScriptChecks
@@ -103,6 +104,8 @@ class Assembly:
         self._servers: list[tuple[Statement, VirtualServer | Entry | None]] = []
         """Those of groups, which may follow, are built at the end."""
         self._tls: list[Entry] = []
+        self.modules = NeededModules()
+        """What virtual servers need of the kernel."""
         self._has_built = False
         self._takers: dict[str, Callable[[Entry], None]] = {
             "vrrp_instance": self._take_instance,
@@ -227,6 +230,7 @@ class Assembly:
             self._garp_groups.append(garp_group(entry, interfaces))
 
     def _take_server(self, entry: Entry) -> None:
+        self.modules.take(entry)
         self._checker_checks.check(entry)
         self._script_checks.take_server(entry)
         is_of_group = isinstance(entry.value, tuple) and entry.value[0] == "group"

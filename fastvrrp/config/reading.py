@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fastvrrp.config.assembly import Assembly
 from fastvrrp.config.complaints import Complaint, Complaints, Severity
 from fastvrrp.config.definitions import Defaults
+from fastvrrp.config.kernel_modules import NeededModule
 from fastvrrp.config.lines import Lines
 from fastvrrp.config.recall import Head, Memory
 from fastvrrp.config.server_groups import claim_of
@@ -32,6 +33,8 @@ class Reading:
     """True where scripts can run and enable_script_security is off."""
     misses_files: bool = False
     """True where a file that is included is not there or no file, and that is an error."""
+    modules: tuple[NeededModule, ...] = ()
+    """What its virtual servers need of the kernel."""
 
     @property
     def has_errors(self) -> bool:
@@ -122,7 +125,11 @@ def _pass(
     configuration = assembly.configuration()
     has_insecure_scripts = assembly.check_scripts(tree.notifying)
     reading = Reading(
-        configuration, complaints.in_order(), has_insecure_scripts, complaints.misses_files
+        configuration,
+        complaints.in_order(),
+        has_insecure_scripts,
+        complaints.misses_files,
+        assembly.modules.found,
     )
     learned = assembly.learned_late()
     if learned is None:
