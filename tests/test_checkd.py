@@ -32,6 +32,7 @@ from fastvrrp.daemon.assignment import (
     parts,
 )
 from fastvrrp.daemon.logs import Destination
+from fastvrrp.daemon.reader import MANY_SERVERS
 from fastvrrp.daemon.sealing import Sealed, seal
 from fastvrrp.model import (
     AddressRange,
@@ -242,6 +243,16 @@ def test_a_telling_that_begins_anew_goes_on_with_what_was_told() -> None:
     assert list(known.values()) == list(models[1:])
 
 
+def test_what_was_told_to_a_predecessor_is_missed() -> None:
+    """It has died, and whoever tells does not know yet."""
+    models = tuple(VirtualServer(mark=n) for n in range(1, 4))
+    sealed = list(seal(models))
+    told = told_by(Configuration(), {sealed[0].digest}, sealed)
+    assert not taken(told, {}).is_whole
+    assert taken(told, {sealed[0].digest: models[0]}).is_whole
+
+
+@needs_root
 def test_there_is_no_process_without_virtual_servers(router: Router) -> None:
     daemon = Fastvrrp(router, INSTANCE).start()
     daemon.wait_log("Startup complete")
@@ -291,6 +302,50 @@ def test_a_reload_leaves_what_does_not_change(router: Router) -> None:
     assert "Traceback" not in daemon.log()
 
 
+def many(weights: dict[int, int]) -> str:
+    return "".join(
+        f"virtual_server 10.0.{n >> 8}.{n & 255} 81 {{\n lvs_method NAT\n lvs_sched rr\n"
+        f" protocol TCP\n real_server 127.0.0.1 81 {{\n weight {weight}\n }}\n}}\n"
+        for n, weight in weights.items()
+    )
+
+
+def reader_of(daemon: Fastvrrp) -> int | None:
+    """The process that has read its configuration, where it stays."""
+    for pid in descendants([process.pid for process in daemon.processes]):
+        if b"fastvrrp.daemon.reader" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+    return None
+
+
+@needs_root
+def test_the_reader_of_many_virtual_servers_stays(router: Router) -> None:
+    weights = dict.fromkeys(range(1, MANY_SERVERS + 1), 1)
+    daemon = Fastvrrp(router, many(weights)).start()
+    daemon.wait_log(f"Health checks have begun: {MANY_SERVERS} virtual servers")
+    reader = reader_of(daemon)
+    assert reader is not None
+    for weight in (2, 3):
+        daemon.configure(many(weights | {7: weight}))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log(f"to {weight} for active service [127.0.0.1]:tcp:81 of VS [10.0.0.7]")
+        assert daemon.log().count("Changing weight") == weight - 1
+    assert reader_of(daemon) == reader
+    # One that was killed is replaced by another.
+    os.kill(reader, signal.SIGKILL)
+    daemon.configure(many(weights | {7: 4}))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("from 3 to 4 for active service [127.0.0.1]:tcp:81")
+    assert reader_of(daemon) not in (None, reader)
+    # Where there are few it is not worth its memory.
+    daemon.configure(many({7: 4}))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("Health checks are reloaded: 1 virtual servers")
+    assert reader_of(daemon) is None
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()
+
+
 @needs_root
 def test_a_process_that_dies_is_started_again_and_costs_no_advert(
     lab: Laboratory, router: Router
@@ -303,7 +358,8 @@ def test_a_process_that_dies_is_started_again_and_costs_no_advert(
         os.kill(before, signal.SIGKILL)
         daemon.wait_log("Health checks have begun", count=2)
         capture.wait_for_advert(51)
-    assert "the process that checks real servers ended: -9" in daemon.log()
+    assert f"pid {before} exited due to signal 9 (Killed)" in daemon.log()
+    assert f"Healthcheck child process({before}) died: Respawning" in daemon.log()
     [after] = checkers_of(daemon)
     assert after != before
     assert daemon.stop() == 0
@@ -319,7 +375,7 @@ def test_what_a_process_that_died_has_left_is_removed_at_the_stop(router: Router
         daemon.wait_log("Health checks have begun", count=count)
         [checker] = checkers_of(daemon)
         os.kill(checker, signal.SIGKILL)  # the second pause is one second
-    daemon.wait_log("ended: -9", count=2)
+    daemon.wait_log("exited due to signal 9", count=2)
     assert daemon.stop() == 0
     assert not notes.exists()
     assert "Shutting down service" in daemon.log()
@@ -356,7 +412,7 @@ def test_it_ends_with_the_daemon(router: Router) -> None:
     [checker] = checkers_of(daemon)
     daemon.signal(signal.SIGKILL)
     wait_until(lambda: not Path(f"/proc/{checker}").exists(), what="its end")
-    assert "Shutting down service" not in daemon.log()
+    assert "Shutting down service" in daemon.log(), "it was not killed itself"
 
 
 @needs_root

@@ -208,7 +208,7 @@ def test_a_syslogd_that_hangs_is_not_waited_for(
         received = [syslogd.recv(1000) for _ in range(count)]
     daemon_warning = 3 << 3 | 4  # RFC 5424 section 6.2.1
     assert received == [
-        b"<%d>fastvrrp[%d]: message %d\0" % (daemon_warning, os.getpid(), number)
+        b"<%d>fastvrrp_vrrpd[%d]: message %d\0" % (daemon_warning, os.getpid(), number)
         for number in range(count)
     ]
 
@@ -256,7 +256,7 @@ def test_a_syslogd_is_told_the_facility_and_who_speaks(
         said = [syslogd.recv(1000) for _ in logs.Process]
     assert said == [
         b"<%d>%s_far_one[%d]: here\0" % (local3 << 3 | 6, ident, os.getpid())
-        for ident in (b"Keepalived_vrrp", b"Keepalived_healthcheckers")
+        for ident in (b"Keepalived", b"Keepalived_vrrp", b"Keepalived_healthcheckers")
     ]
 
 

@@ -86,8 +86,7 @@ class Side:
         return count
 
     def open_files(self) -> int:
-        (process,) = self.daemon.processes
-        return len(os.listdir(f"/proc/{process.pid}/fd"))  # noqa: PTH208 (thousands of them)
+        return len(os.listdir(f"/proc/{self.daemon.vrrpd}/fd"))  # noqa: PTH208 (thousands of them)
 
     def receivers(self) -> int:
         """How many sockets hear VRRP in all its namespaces."""

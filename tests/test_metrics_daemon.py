@@ -140,7 +140,7 @@ def test_an_address_that_cannot_be_had_keeps_nobody_from_being_master(lab: Labor
     lab.connect(a, b)
     text = "global_defs {\n    metrics_listen 192.0.2.1:9165\n}\n"
     daemon = Fastvrrp(a, text + quick()).start()
-    daemon.wait_log("the process that serves metrics ended")
+    daemon.wait_log("Metrics child process(")
     daemon.wait_log("Cannot assign requested address")
     wait_state(daemon, MASTER)
     assert daemon.stop() == 0

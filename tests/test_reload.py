@@ -319,9 +319,7 @@ def writing_end(pipe: Path) -> int:
 
 def reader_of(daemon: Fastvrrp) -> int:
     """The process that reads for a daemon; 0 where there is none."""
-    (process,) = daemon.processes
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return int(children[0]) if children else 0
+    return daemon.find_child("fastvrrp.daemon.reader") or 0
 
 
 def test_a_second_signal_reloads_once_more_after_the_first(lab: Laboratory) -> None:

@@ -82,16 +82,16 @@ def test_the_process_stands_as_keepalived_s_does(
         daemon.wait_log("Startup complete")
     child = int((theirs.folder / "vrrp.pid").read_text())
     wait_until(lambda: standing(child).priority == priority, what="keepalived's priority")
-    mine = standing(ours.processes[0].pid)
+    mine = standing(ours.vrrpd)
     assert mine == standing(child)
     assert mine == Standing("elector", nice, policy, priority, frozenset({0}), is_locked=True)
     before = standing(os.getpid())
     ours.configure(configuration("router_id x"))
     ours.signal(signal.SIGHUP)
     ours.wait_log("Reloaded")
-    after = standing(ours.processes[0].pid)
+    after = standing(ours.vrrpd)
     assert after == Standing(
-        "fastvrrp", before.nice, os.SCHED_OTHER, 0, before.cpus, is_locked=False
+        "fastvrrp_vrrpd", before.nice, os.SCHED_OTHER, 0, before.cpus, is_locked=False
     )
     assert ours.stop() == theirs.stop() == 0
 
@@ -132,9 +132,12 @@ def test_names_are_those_of_the_configuration() -> None:
     plain = Processes()
     assert name_of(plain, Role.VRRP, "x") == "x"
     named = Processes(has_names=True)
-    assert [name_of(named, role, "x") for role in Role] == ["keepalived_vrrp", "keepalived_lvs"]
-    own = Processes(has_names=True, checker=Process(name="checks"))
+    assert [name_of(named, role, "x") for role in Role] == [
+        *("keepalived", "keepalived_vrrp", "keepalived_lvs")
+    ]
+    own = Processes(has_names=True, checker=Process(name="checks"), parent_name="all")
     assert name_of(own, Role.CHECKERS, "x") == "checks"
+    assert name_of(own, Role.PARENT, "x") == "all"
 
 
 @pytest.mark.keywords("global_defs/max_auto_priority", "global_defs/min_auto_priority_delay")
@@ -144,15 +147,15 @@ def test_a_process_that_wakes_late_raises_its_priority(lab: Laboratory) -> None:
     text = configuration("max_auto_priority 2\n min_auto_priority_delay 200000")
     daemon = Fastvrrp(a, text).start()
     daemon.wait_log("Startup complete")
-    process = daemon.processes[0]
+    process = daemon.vrrpd
     for _ in range(3):
-        process.send_signal(signal.SIGSTOP)
+        os.kill(process, signal.SIGSTOP)
         time.sleep(0.6)
-        process.send_signal(signal.SIGCONT)
+        os.kill(process, signal.SIGCONT)
         time.sleep(0.5)
     daemon.wait_log("realtime priority is 2 now")
     assert "realtime priority is 3" not in daemon.log()
-    assert os.sched_getparam(process.pid).sched_priority == 2
+    assert os.sched_getparam(process).sched_priority == 2
     assert daemon.stop() == 0
 
 

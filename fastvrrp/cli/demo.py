@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
+from fastvrrp.bench.processes import kill_tree
 from fastvrrp.kernel.netns import NetnsError, addresses_in, cabled_pair
 from fastvrrp.observe.wire import Wire
 
@@ -200,7 +201,7 @@ def _demonstrate(stack: ExitStack, signals: Signals) -> None:
         raise DemoFailed(f"amber has no addresses for {', '.join(missing)}")
     wire.sent.clear()  # blue may have been master until amber was there
     print("It has their addresses too. Now its power fails (SIGKILL).\n")
-    daemons["amber"].process.send_signal(signal.SIGKILL)
+    kill_tree(daemons["amber"].process.pid)
     daemons["amber"].process.wait()
     watch(lambda: len(wire.sent) == len(CASES), TAKEOVER_TIMEOUT)
     _report(wire)
@@ -292,5 +293,5 @@ def _daemon(name: str, namespace: str, folder: Path) -> Iterator[_Daemon]:
     try:
         yield _Daemon(process, log_file)
     finally:
-        process.kill()
+        kill_tree(process.pid)
         process.wait()

@@ -42,6 +42,8 @@ class Begin(NamedTuple):
     """Another process was here before, and was not to end: what it had in the kernel goes on."""
     notes: Path | None = None
     """File of what is ours in IPVS."""
+    releases: bool = True
+    """At the end what is in the kernel's IPVS goes, where nobody says anything else."""
 
 
 class Files(NamedTuple):
@@ -89,10 +91,12 @@ def parts(
     *,
     adopts: bool,
     notes: Path | None = None,
+    releases: bool = True,
 ) -> Iterator[Part]:
     """A configuration as it is told, with its virtual servers; `known` are digests of those that
     were told before."""
-    yield Begin(configuration.definitions, configuration.tls_client, log, adopts, notes)
+    definitions = configuration.definitions
+    yield Begin(definitions, configuration.tls_client, log, adopts, notes, releases)
     yield Files((), configuration.bfd_instances)
     for start in range(0, len(configuration.track_files), PART_FILES):
         yield Files(configuration.track_files[start : start + PART_FILES], ())
@@ -130,6 +134,9 @@ class Assignment:
         self._sessions: list[BfdInstance] = []
         self._ranges: dict[str, list[VirtualServerGroup]] = {}
         self._servers: tuple[VirtualServer, ...] = ()
+        self.is_whole = False
+        """Done was told, and every virtual server is known. Otherwise a part of it was told to a
+        predecessor that has died since, and everything will be told anew."""
 
     def take(self, part: Files | Group | Servers | Done) -> None:
         """One more part."""
@@ -144,10 +151,15 @@ class Assignment:
                     if server.digest not in self._known:
                         self._known[server.digest] = opened(server)
             case Done(servers):
-                digests = digests_in(servers)
-                self._servers = tuple([self._known[digest] for digest in digests])
-                for digest in self._known.keys() - set(digests):
-                    del self._known[digest]
+                self._finish(digests_in(servers))
+
+    def _finish(self, digests: list[bytes]) -> None:
+        wanted = set(digests)
+        self.is_whole = wanted <= self._known.keys()
+        if self.is_whole:
+            self._servers = tuple([self._known[digest] for digest in digests])
+            for digest in self._known.keys() - wanted:
+                del self._known[digest]
 
     @property
     def configuration(self) -> Configuration:

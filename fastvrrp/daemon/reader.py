@@ -39,6 +39,7 @@ from fastvrrp.daemon.reading import (
 from fastvrrp.daemon.sealing import Sealer, digests_in
 from fastvrrp.model import VirtualRouter
 from fastvrrp.track.credentials import accounts_of
+from fastvrrp.track.interpreter import end_with_starter
 
 MANY_SERVERS = 256
 """Virtual servers for which a reader stays. Not for virtual routers: there may be 65,280, and what
@@ -52,6 +53,7 @@ def main(arguments: list[str]) -> None:
     path, config_id, half = arguments
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_with_starter(signal.SIGKILL)  # nobody is left who wants to know
     gc.disable()  # a reading makes no cycles
     memory, sealer = Memory(), Sealer()
     with (

@@ -19,6 +19,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import partial
 from hashlib import blake2b
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -268,14 +269,16 @@ class Reader:
         self._last_words = LastWords()
         self.stayed: ReaderProcess | None = None
         """It, when it has said everything and waits to be asked again."""
+        self._known = known.packed()
+        self._start = partial(ReaderProcess, path, config_id, half, self._last_words)
+        self._has_successor = process is not None
+        """One that has stayed may have been killed since, and be found dead when it is asked."""
         try:
-            self._process = self._asked(process, known.packed(), path, config_id, half)
+            self._process = process or self._start()
+            self._ask()
         except OSError:
             self._last_words.close()
             raise
-        self._pipe = self._process.said.fileno()
-        os.set_blocking(self._pipe, False)
-        loop.add_reader(self._pipe, self._on_readable)
         self._alarm = loop.call_later(time_limit, self._give_up, time_limit)
         self._is_open = True
 
@@ -294,32 +297,38 @@ class Reader:
             self._process.close()
         self._last_words.close()
 
-    def _asked(
-        self,
-        process: ReaderProcess | None,
-        known: bytes,
-        path: str,
-        config_id: str | None,
-        half: Half,
-    ) -> ReaderProcess:
-        if process is not None:
-            try:
-                process.ask_again(known, self._last_words)
-                return process
-            except OSError:
-                process.close()  # it was killed meanwhile
-        process = ReaderProcess(path, config_id, half, self._last_words)
+    def _ask(self) -> None:
+        """Asks the process, or its successor. Raises OSError."""
         try:
-            process.ask_again(known, self._last_words)
+            self._process.ask_again(self._known, self._last_words)
         except OSError:
-            process.close()
-            raise
-        return process
+            self._process.close()
+            if not self._has_successor:
+                raise
+            self._succeed()
+            return
+        self._pipe = self._process.said.fileno()
+        os.set_blocking(self._pipe, False)
+        self._loop.add_reader(self._pipe, self._on_readable)
+
+    def _succeed(self) -> None:
+        self._has_successor = False
+        self._news, self._stream = News(), PartReader()
+        self._process = self._start()
+        self._ask()
 
     def _on_readable(self) -> None:
         try:
             data = os.read(self._pipe, READ_SIZE)
         except BlockingIOError:
+            return
+        if not data and self._has_successor:
+            self._loop.remove_reader(self._pipe)
+            self._process.close()
+            try:
+                self._succeed()
+            except OSError as error:
+                self._finish(ReaderError(f"no process can be started: {error.strerror}"))
             return
         if not data:
             status = self._process.wait()

@@ -17,15 +17,12 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from fastvrrp.track.deaths import LONG_LIFE, PAUSES
 from fastvrrp.track.frames import Closed, Frames
 from fastvrrp.track.interpreter import LastWords, start_interpreter
 
 log = logging.getLogger(__name__)
 
-LONG_LIFE = 10.0
-"""Seconds after which a death is the first one again."""
-PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""Seconds until it is started again, after one death and more of them."""
 SLICE = 2_000_000
 """Nanoseconds of what is heard at once."""
 LAST_WORDS = 5.0

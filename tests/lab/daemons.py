@@ -6,6 +6,7 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -151,6 +152,22 @@ class Fastvrrp(Daemon):
                 *self.options,
             ]
         ]
+
+    @property
+    def vrrpd(self) -> int:
+        """The process that speaks VRRP: a child of the one that was started."""
+        found = self.find_child("fastvrrp.daemon.vrrpd_main")
+        assert found is not None, f"{self} has no such process\n{self.log()}"
+        return found
+
+    def find_child(self, module: str) -> int | None:
+        """The child that runs this module, where there is one."""
+        for pid in descendants([process.pid for process in self.processes]):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+                if module in words[:5]:
+                    return pid
+        return None
 
 
 def descendants(roots: Sequence[int]) -> set[int]:
