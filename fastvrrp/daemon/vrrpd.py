@@ -29,7 +29,7 @@ from fastvrrp._rtnetlink import count_in
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
 from fastvrrp.daemon import dumping, requests, snapshot
-from fastvrrp.daemon.adoption import Inheritance
+from fastvrrp.daemon.adoption import Inheritance, wait_for_end
 from fastvrrp.daemon.checking import Checking
 from fastvrrp.daemon.dumping import Dumping
 from fastvrrp.daemon.exporting import Exporting
@@ -307,6 +307,7 @@ class Vrrpd:
             ending.callback(self._table.withdraw)
             ending.callback(snapshot.path_beside(self._segment).unlink, missing_ok=True)
             ending.callback(self._showing.close)
+            wait_for_end(self._segment)
             claim = claim_namespace(LAST_MOMENTS if self._segment.exists() else 0)
             ending.callback(claim.close)
             self._umask.configure(self._running.configuration)
