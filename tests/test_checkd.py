@@ -52,6 +52,7 @@ from lab import Capture, Fastvrrp, Laboratory, wait_until
 from lab.daemons import descendants
 from lab.mailbox import Mailbox
 from lab.network import Router
+from test_cli_control import tell
 from test_cli_run import CONFIGURATION as INSTANCE
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
@@ -326,6 +327,35 @@ def test_the_reader_of_many_virtual_servers_stays(router: Router) -> None:
     daemon.signal(signal.SIGHUP)
     daemon.wait_log("Health checks are reloaded: 1 virtual servers")
     assert reader_of(daemon) is None
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()
+
+
+@needs_root
+def test_a_successor_knows_all_virtual_servers_that_ran(router: Router) -> None:
+    """Those of the last reload that was accepted, of which one alone was said to the predecessor;
+    neither those that the file has by now, nor those of which it was asked what they would do."""
+    weights = dict.fromkeys(range(1, MANY_SERVERS + 1), 1)
+    daemon = Fastvrrp(router, many(weights)).start()
+    daemon.wait_log(f"Health checks have begun: {MANY_SERVERS} virtual servers")
+    reader = reader_of(daemon)
+    daemon.configure(many(weights | {7: 2}))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("to 2 for active service [127.0.0.1]:tcp:81 of VS [10.0.0.7]")
+    daemon.configure(many(weights | {8: 3}))
+    asked = tell(daemon, "reload", "--check")
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert reader_of(daemon) == reader
+    [checker] = checkers_of(daemon)
+    os.kill(daemon.vrrpd, signal.SIGKILL)
+    daemon.wait_log(f"Health checks are reloaded: {MANY_SERVERS} virtual servers", count=2)
+    assert checkers_of(daemon) == [checker]
+    assert reader_of(daemon) is None
+    assert daemon.log().count("Changing weight") == 1
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("to 3 for active service [127.0.0.1]:tcp:81 of VS [10.0.0.8]")
+    daemon.wait_log("from 2 to 1 for active service [127.0.0.1]:tcp:81 of VS [10.0.0.7]")
+    assert checkers_of(daemon) == [checker]
     assert daemon.stop() == 0
     assert "Traceback" not in daemon.log()
 
