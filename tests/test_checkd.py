@@ -10,6 +10,7 @@ import pickle
 import signal
 import socket
 import threading
+from collections.abc import Container
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
@@ -20,16 +21,19 @@ import pytest
 from fastvrrp.daemon.assignment import (
     PART_FILES,
     PART_RANGES,
-    PART_SERVERS,
+    PART_SIZE,
     Assignment,
     Begin,
     Done,
     Files,
     Group,
-    RealServers,
+    Part,
+    Servers,
     parts,
 )
 from fastvrrp.daemon.logs import Destination
+from fastvrrp.daemon.reader import MANY_SERVERS
+from fastvrrp.daemon.sealing import Sealed, seal
 from fastvrrp.model import (
     AddressRange,
     CheckTarget,
@@ -48,6 +52,7 @@ from lab import Capture, Fastvrrp, Laboratory, wait_until
 from lab.daemons import descendants
 from lab.mailbox import Mailbox
 from lab.network import Router
+from test_cli_control import tell
 from test_cli_run import CONFIGURATION as INSTANCE
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
@@ -129,15 +134,39 @@ def test_it_ends_on_a_signal_that_is_blocked_by_whoever_starts_it() -> None:
             process.wait()
 
 
-def test_a_configuration_is_told_in_parts_and_put_together_again() -> None:
-    servers = tuple(
+def several(addresses: range) -> tuple[RealServer, ...]:
+    return tuple(
         RealServer(
             ip_address(number).packed,
             80,
             checkers=(TcpCheck(CheckTarget(ip_address(number).packed, 80), CheckTiming()),),
         )
-        for number in range(1, 3 * PART_SERVERS)
+        for number in addresses
     )
+
+
+def told_by(
+    configuration: Configuration, known: Container[bytes] = (), servers: list[Sealed] | None = None
+) -> list[Part]:
+    """What the process that checks is told, as it arrives there."""
+    sealed = list(seal(configuration.virtual_servers)) if servers is None else servers
+    return [
+        pickle.loads(pickle.dumps(part))
+        for part in parts(configuration, sealed, known, Destination(), adopts=True)
+    ]
+
+
+def taken(told: list[Part], known: dict[bytes, VirtualServer]) -> Assignment:
+    begin, *rest = told
+    assert isinstance(begin, Begin)
+    assignment = Assignment(begin, known)
+    for part in rest:
+        assert not isinstance(part, Begin)
+        assignment.take(part)
+    return assignment
+
+
+def test_a_configuration_is_told_in_parts_and_put_together_again() -> None:
     ranges = tuple(
         AddressRange(ip_address(number).packed, ip_address(number).packed, 80)
         for number in range(1, 2 * PART_RANGES + 2)
@@ -149,26 +178,67 @@ def test_a_configuration_is_told_in_parts_and_put_together_again() -> None:
             VirtualServerGroup("two", (), tuple(map(Mark, range(8, 2 * PART_RANGES + 10)))),
         ),
         virtual_servers=(
-            VirtualServer(group="one", real_servers=servers),
+            VirtualServer(group="one", real_servers=several(range(1, 3000))),
             VirtualServer(mark=3),
-            VirtualServer(mark=4, real_servers=servers[:1]),
+            *(VirtualServer(mark=n, real_servers=several(range(n, n + 8))) for n in range(4, 400)),
         ),
         tls_client=TlsClient("/etc/ca.pem"),
     )
-    told = [
-        pickle.loads(pickle.dumps(part))
-        for part in parts(configuration, Destination(), adopts=True)
+    told = told_by(configuration)
+    assignment = taken(told, {})
+    sizes = [
+        [len(each.pickled) for each in part.servers] for part in told if isinstance(part, Servers)
     ]
-    assert isinstance(told[0], Begin)
-    assert told[-1] == Done()
-    assignment = Assignment(told[0])
-    for part in told[1:-1]:
-        assignment.take(part)
-    assert max(len(part.servers) for part in told if isinstance(part, RealServers)) <= PART_SERVERS
+    assert len(sizes) > 2
+    assert all(len(each) == 1 or sum(each) <= PART_SIZE for each in sizes)
     assert max(len(part.track_files) for part in told if isinstance(part, Files)) <= PART_FILES
     assert max(len(part.group.marks) for part in told if isinstance(part, Group)) <= PART_RANGES
     assert assignment.begin.adopts
     assert assignment.configuration == configuration
+
+
+def test_what_is_known_already_is_not_told_again() -> None:
+    first = Configuration(virtual_servers=tuple(VirtualServer(mark=n) for n in range(1, 5)))
+    one, _, _, four = first.virtual_servers
+    other = VirtualServer(mark=3, quorum=2)
+    second = Configuration(virtual_servers=(four, other, one))
+    known: dict[bytes, VirtualServer] = {}
+    before = taken(told_by(first), known).configuration.virtual_servers
+    assert before == first.virtual_servers
+    told = told_by(second, set(known))
+    servers = [part.servers for part in told if isinstance(part, Servers)]
+    assert servers == [tuple(seal([other]))]
+    after = taken(told, known).configuration.virtual_servers
+    assert after == second.virtual_servers
+    assert after[0] is before[3]  # by which who compares them knows that nothing is different
+    assert after[2] is before[0]
+    assert known == {each.digest: model for each, model in zip(seal(after), after, strict=True)}
+
+
+def test_a_telling_that_begins_anew_goes_on_with_what_was_told() -> None:
+    """A reload may come while another one is being told."""
+    models = tuple(VirtualServer(mark=n) for n in range(1, 4))
+    sealed = list(seal(models))
+    known: dict[bytes, VirtualServer] = {}
+    begin, *rest = told_by(Configuration(), servers=sealed)
+    assert isinstance(begin, Begin)
+    cut_short = Assignment(begin, known)
+    for part in rest[:-1]:
+        assert not isinstance(part, Begin | Done)
+        cut_short.take(part)
+    told = told_by(Configuration(), {each.digest for each in sealed}, sealed[1:])
+    assert not [part for part in told if isinstance(part, Servers)]
+    assert taken(told, known).configuration.virtual_servers == models[1:]
+    assert list(known.values()) == list(models[1:])
+
+
+def test_what_was_told_to_a_predecessor_is_missed() -> None:
+    """It has died, and whoever tells does not know yet."""
+    models = tuple(VirtualServer(mark=n) for n in range(1, 4))
+    sealed = list(seal(models))
+    told = told_by(Configuration(), {sealed[0].digest}, sealed)
+    assert not taken(told, {}).is_whole
+    assert taken(told, {sealed[0].digest: models[0]}).is_whole
 
 
 @needs_root
@@ -213,6 +283,79 @@ def test_a_reload_leaves_what_does_not_change(router: Router) -> None:
     assert log.count("TCP connection to [127.0.0.1]:tcp:8001 success.") == 1
     assert checkers_of(daemon) == process
     listener.close()
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()
+
+
+def many(weights: dict[int, int]) -> str:
+    return "".join(
+        f"virtual_server 10.0.{n >> 8}.{n & 255} 81 {{\n lvs_method NAT\n lvs_sched rr\n"
+        f" protocol TCP\n real_server 127.0.0.1 81 {{\n weight {weight}\n }}\n}}\n"
+        for n, weight in weights.items()
+    )
+
+
+def reader_of(daemon: Fastvrrp) -> int | None:
+    """The process that has read its configuration, where it stays."""
+    for pid in descendants([process.pid for process in daemon.processes]):
+        if b"fastvrrp.daemon.reader" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+    return None
+
+
+@needs_root
+def test_the_reader_of_many_virtual_servers_stays(router: Router) -> None:
+    weights = dict.fromkeys(range(1, MANY_SERVERS + 1), 1)
+    daemon = Fastvrrp(router, many(weights)).start()
+    daemon.wait_log(f"Health checks have begun: {MANY_SERVERS} virtual servers")
+    reader = reader_of(daemon)
+    assert reader is not None
+    for weight in (2, 3):
+        daemon.configure(many(weights | {7: weight}))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log(f"to {weight} for active service [127.0.0.1]:tcp:81 of VS [10.0.0.7]")
+        assert daemon.log().count("Changing weight") == weight - 1
+    assert reader_of(daemon) == reader
+    # One that was killed is replaced by another.
+    os.kill(reader, signal.SIGKILL)
+    daemon.configure(many(weights | {7: 4}))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("from 3 to 4 for active service [127.0.0.1]:tcp:81")
+    assert reader_of(daemon) not in (None, reader)
+    # Where there are few it is not worth its memory.
+    daemon.configure(many({7: 4}))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("Health checks are reloaded: 1 virtual servers")
+    assert reader_of(daemon) is None
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()
+
+
+@needs_root
+def test_a_successor_knows_all_virtual_servers_that_ran(router: Router) -> None:
+    """Those of the last reload that was accepted, of which one alone was said to the predecessor;
+    neither those that the file has by now, nor those of which it was asked what they would do."""
+    weights = dict.fromkeys(range(1, MANY_SERVERS + 1), 1)
+    daemon = Fastvrrp(router, many(weights)).start()
+    daemon.wait_log(f"Health checks have begun: {MANY_SERVERS} virtual servers")
+    reader = reader_of(daemon)
+    daemon.configure(many(weights | {7: 2}))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("to 2 for active service [127.0.0.1]:tcp:81 of VS [10.0.0.7]")
+    daemon.configure(many(weights | {8: 3}))
+    asked = tell(daemon, "reload", "--check")
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert reader_of(daemon) == reader
+    [checker] = checkers_of(daemon)
+    os.kill(daemon.vrrpd, signal.SIGKILL)
+    daemon.wait_log(f"Health checks are reloaded: {MANY_SERVERS} virtual servers", count=2)
+    assert checkers_of(daemon) == [checker]
+    assert reader_of(daemon) is None
+    assert daemon.log().count("Changing weight") == 1
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("to 3 for active service [127.0.0.1]:tcp:81 of VS [10.0.0.8]")
+    daemon.wait_log("from 2 to 1 for active service [127.0.0.1]:tcp:81 of VS [10.0.0.7]")
+    assert checkers_of(daemon) == [checker]
     assert daemon.stop() == 0
     assert "Traceback" not in daemon.log()
 

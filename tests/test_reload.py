@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from fastvrrp._table import Segment
-from fastvrrp.daemon.reading import Digester, News, Reader, ReaderError, read_aside
+from fastvrrp.config import read as reading_of
+from fastvrrp.daemon.reading import Digester, Known, News, Reader, ReaderError, read_aside
+from fastvrrp.daemon.sealing import digests_of, opened, servers_of
 from lab import Capture, Fastvrrp, Keepalived, Laboratory, wait_until
 
 BACKUP, MASTER, FAULT = 1, 2, 3
@@ -477,7 +479,7 @@ def test_a_reader_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     async def read() -> tuple[News | ReaderError, int]:
         loop = asyncio.get_running_loop()
         end: asyncio.Future[News | ReaderError] = loop.create_future()
-        reader = Reader(loop, str(pipe), None, b"", end.set_result, time_limit=0.2)
+        reader = Reader(loop, str(pipe), None, Known(b""), end.set_result, time_limit=0.2)
         return await end, reader.pid
 
     found, pid = asyncio.run(read())
@@ -501,7 +503,7 @@ def test_only_what_is_different_comes_back(tmp_path: Path) -> None:
     async def read() -> News | ReaderError:
         loop = asyncio.get_running_loop()
         end: asyncio.Future[News | ReaderError] = loop.create_future()
-        Reader(loop, str(conf), None, first.digests, end.set_result)
+        Reader(loop, str(conf), None, Known(first.digests), end.set_result)
         return await end
 
     found = asyncio.run(read())
@@ -510,6 +512,39 @@ def test_only_what_is_different_comes_back(tmp_path: Path) -> None:
     assert [model.name for model, _ in found.routers] == ["VI_50", "VI_101"]
     assert found.summary is not None
     assert found.summary.routers == 100
+
+
+def test_only_virtual_servers_that_are_different_come_back(tmp_path: Path) -> None:
+    conf = tmp_path / "lvs.conf"
+
+    def write(weights: dict[int, int]) -> None:
+        conf.write_text(
+            "".join(
+                f"virtual_server 10.0.0.{n} 80 {{\n delay_loop 1\n lvs_sched rr\n lvs_method DR\n"
+                f" protocol TCP\n real_server 10.1.0.{n} 80 {{\n weight {weight}\n }}\n}}\n"
+                for n, weight in weights.items()
+            )
+        )
+
+    write(dict.fromkeys(range(1, 100), 1))
+    complaints: list[str] = []
+    first = read_aside(str(conf), None, complaints.append)
+    assert complaints == []
+    assert len(servers_of(first.configuration)) == 99
+    write({1: 1, 100: 2, **dict.fromkeys(range(99, 1, -1), 1), 50: 7})
+
+    async def read() -> News | ReaderError:
+        loop = asyncio.get_running_loop()
+        end: asyncio.Future[News | ReaderError] = loop.create_future()
+        known = Known(first.digests, digests_of(first.configuration))
+        Reader(loop, str(conf), None, known, end.set_result)
+        return await end
+
+    found = asyncio.run(read())
+    assert isinstance(found, News)
+    assert [opened(each).real_servers[0].weight for each in found.servers] == [2, 7]
+    after = [opened(each) for each in servers_of(found.configuration(first.configuration))]
+    assert after == list(reading_of(str(conf)).configuration.virtual_servers)
 
 
 def test_what_is_removed_while_its_addresses_are_still_being_added_leaves_nothing(

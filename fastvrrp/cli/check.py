@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from fastvrrp.cli.kernel_check import kernel_complaints
 from fastvrrp.config import Complaint, Severity, read
 from fastvrrp.config.as_json import as_json
 from fastvrrp.config.complaints import printable
@@ -63,7 +64,8 @@ def register(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check one file; the exit status."""
     reading = read(arguments.file, arguments.config_id)
-    print_complaints(reading.complaints, sys.stderr, arguments.color)
+    complaints = reading.complaints + kernel_complaints(reading)
+    print_complaints(complaints, sys.stderr, arguments.color)
     if arguments.json:
         for piece in as_json(reading.configuration):
             sys.stdout.write(piece)

@@ -209,10 +209,11 @@ def launch(arguments: argparse.Namespace) -> Launch:
 def config_test(arguments: argparse.Namespace, output: TextIO) -> int:
     """Only checks the configuration, says to `output` what there is to say, and returns the exit
     status."""
+    from fastvrrp.cli.kernel_check import kernel_complaints
     from fastvrrp.config import read
 
     reading = read(str(arguments.use_file), arguments.config_id)
-    for complaint in reading.complaints:
+    for complaint in reading.complaints + kernel_complaints(reading):
         print(complaint, file=output)
     missing = missing_interfaces(reading.configuration)
     for what in missing:

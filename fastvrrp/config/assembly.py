@@ -24,7 +24,9 @@ from fastvrrp.config.checks import Claims
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import AT_TOP_ROWS, Defaults
 from fastvrrp.config.garp_groups import GarpGroups
+from fastvrrp.config.kernel_modules import NeededModules
 from fastvrrp.config.namespaces import Namespaces
+from fastvrrp.config.recall import Recalled
 from fastvrrp.config.references import GIVEN_BY, STATIC, References
 from fastvrrp.config.script_checks import ScriptChecks
 from fastvrrp.config.server_groups import VirtualServers
@@ -111,6 +113,8 @@ class Assembly:
         self._servers: list[tuple[Statement, VirtualServer | Entry | None]] = []
         """Those of groups, which may follow, are built at the end."""
         self._tls: list[Entry] = []
+        self.modules = NeededModules()
+        """What virtual servers need of the kernel."""
         self._has_built = False
         self._takers: dict[str, Callable[[Entry], None]] = {
             "vrrp_instance": self._take_instance,
@@ -140,6 +144,19 @@ class Assembly:
             self._namespaces,
             self._complaints,
         )
+
+    def recall(self, recalled: Recalled) -> None:
+        """A virtual server that is as it was at an earlier reading."""
+        self._server_checks.claim(recalled.remembered.claim, recalled)
+        self._servers.append((recalled, recalled.remembered.server))
+
+    def built(self, entry: Entry) -> VirtualServer | None:
+        """The virtual server of the entry that was taken last; None where that is none, or its
+        group is still to come."""
+        if not self._servers:
+            return None
+        statement, server = self._servers[-1]
+        return server if statement is entry.statement and not isinstance(server, Entry) else None
 
     def take(self, entry: Entry) -> None:
         """One top-level block or keyword."""
@@ -241,6 +258,7 @@ class Assembly:
             self._garp_groups.append(garp_group(entry, interfaces))
 
     def _take_server(self, entry: Entry) -> None:
+        self.modules.take(entry)
         self._checker_checks.check(entry)
         self._script_checks.take_server(entry)
         is_of_group = isinstance(entry.value, tuple) and entry.value[0] == "group"

@@ -126,6 +126,9 @@ class Complaints:
         complaint = Complaint(place, severity, text, is_ours, definition)
         self._found.setdefault(complaint, where.order())
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def in_order(self) -> tuple[Complaint, ...]:
         """All complaints, in the order of the files that were read."""
         found = self._found.items()

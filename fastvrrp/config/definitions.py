@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 
 from fastvrrp.config.building.block import Block
 from fastvrrp.config.daemon_keywords import AT_TOP
@@ -19,13 +19,13 @@ AT_TOP_ROWS = {keyword.name: keyword for keyword in AT_TOP}
 class Defaults(Block):
     """Values of `global_defs` by keyword; what is written later wins."""
 
-    __slots__ = ("_namespaces", "recipients", "sync_daemon", "top")
+    __slots__ = ("own_namespaces", "recipients", "sync_daemon", "top")
 
-    def __init__(self, namespaces: Container[str] = ()) -> None:
-        """`namespaces` are names that the daemon's own network namespace has on this machine."""
+    def __init__(self, own_namespaces: Collection[str] = ()) -> None:
+        """`own_namespaces` are names of the daemon's own network namespace on this machine."""
         assert GLOBAL_ROWS is not None
         super().__init__(GLOBAL_ROWS, ())
-        self._namespaces = namespaces
+        self.own_namespaces = own_namespaces
         self.recipients: dict[str, None] = {}
         """`notification_email`, in order."""
         self.sync_daemon: Statement | None = None
@@ -49,7 +49,7 @@ class Defaults(Block):
 
     def is_own_namespace(self, name: str) -> bool:
         """Whether that is the network namespace in which the daemon itself is."""
-        return name == self.top.text("net_namespace") or name in self._namespaces
+        return name == self.top.text("net_namespace") or name in self.own_namespaces
 
     def announcements(self) -> Announcements:
         """Defaults of `garp_*`: those of lower priority follow those of becoming master."""

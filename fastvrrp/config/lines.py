@@ -20,6 +20,7 @@ from fastvrrp.config.includes import (
     included_paths,
     opened,
 )
+from fastvrrp.config.recall import HEAD, Head, Memory, Recalled, text_of_block
 from fastvrrp.config.source import LONGEST_NAME, Reach, Source, read_source
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tokens import split_line, unquote, without_comment
@@ -36,7 +37,15 @@ NEEDS_EXPANSION = re.compile(r"\$|^\s*[@~]")
 class Lines:
     """Statements of a file and of the files that it includes, in order."""
 
-    def __init__(self, complaints: Complaints, config_id: str = "", seed: int = 0) -> None:
+    def __init__(
+        self,
+        complaints: Complaints,
+        config_id: str = "",
+        seed: int = 0,
+        memory: Memory | None = None,
+    ) -> None:
+        """With a `memory` a virtual server that it knows is one statement (`Recalled`)."""
+        self._memory = memory
         self._complaints = complaints
         self._expander = Expander(complaints, config_id, seed)
         self._checks = Checks.NONE
@@ -85,8 +94,26 @@ class Lines:
             if "}" in line or ("{" in line and (not opens or line.count("{") > 1)):
                 yield from self._of_tokens(source, number, line, lines)
                 continue
+            if opens and words[:1] == [HEAD] and self._memory is not None:
+                yield self._of_server(self._memory, words, source, number, lines)
+                continue
             yield Statement(words, opens, source, number)
         self._open_paths.pop()
+
+    @staticmethod
+    def _of_server(
+        memory: Memory, words: list[str], source: Source, number: int, following: PhysicalLines
+    ) -> Statement:
+        """A virtual server that is known, which goes with all its lines, or the head of one."""
+        text = text_of_block(source, number)
+        if text is None:
+            return Statement(words, True, source, number)
+        remembered = memory.recall(text)
+        if remembered is None:
+            return Head(words, source, number, text)
+        for _ in range(text.count("\n")):
+            next(following)
+        return Recalled(words, source, number, remembered)
 
     def _of_tokens(
         self, source: Source, number: int, line: str, following: PhysicalLines

@@ -42,7 +42,7 @@ class VirtualServers:
         """Check a virtual server whose group is known by now; what fits, or None for nothing."""
         if not isinstance(server.value, tuple):
             return None
-        self._check_first(server, server.value)
+        self.claim(claim_of(server), server.statement)
         if server.value[0] != "group":
             return check_virtual_server(server, Kind.of_server(server), self.complaints)
         name = server.value[1]
@@ -76,17 +76,23 @@ class VirtualServers:
         )
         return False
 
-    def _check_first(self, server: Entry, value: tuple[object, ...]) -> None:
-        """keepalived takes a virtual server twice; the kernel has it once."""
-        last = {entry.keyword.name: entry.value for entry in server.entries}
-        protocol = None if value[0] == "fwmark" else last.get("protocol", "UDP")
-        key = (*value, protocol, last.get("ip_family", "inet"))
-        first = self._known.setdefault(key, server.statement)
-        if first is not server.statement:
+    def claim(self, claim: tuple[object, ...], statement: Statement) -> None:
+        """Complain of a virtual server that was there: keepalived takes it twice; the kernel has it
+        once."""
+        first = self._known.setdefault(claim, statement)
+        if first is not statement:
             self.complaints.warning(
-                server.statement,
+                statement,
                 1,
-                f"virtual_server {' '.join(server.statement.words[1:])} is in line"
+                f"virtual_server {' '.join(statement.words[1:])} is in line"
                 f" {first.number} already; write its real servers there",
                 is_ours=True,
             )
+
+
+def claim_of(server: Entry) -> tuple[object, ...]:
+    """What is the same of virtual servers that are one service."""
+    assert isinstance(server.value, tuple)
+    last = {entry.keyword.name: entry.value for entry in server.entries}
+    protocol = None if server.value[0] == "fwmark" else last.get("protocol", "UDP")
+    return (*server.value, protocol, last.get("ip_family", "inet"))

@@ -7,11 +7,12 @@ on: a person wants all complaints in one run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from fastvrrp.config.commands import IN_BLOCKS
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.keywords import Keyword
+from fastvrrp.config.recall import Recalled
 from fastvrrp.config.spelling import nearest, slip
 from fastvrrp.config.statement import Statement
 from fastvrrp.model import Command
@@ -40,7 +41,10 @@ class Tree:
         statements: Iterator[Statement],
         table: Mapping[str, Keyword],
         complaints: Complaints,
+        on_recalled: Callable[[Recalled], None] = lambda _: None,
     ) -> None:
+        """`on_recalled` is told of a virtual server that is known, in its place."""
+        self._on_recalled = on_recalled
         self._statements = statements
         self._table = table
         self._complaints = complaints
@@ -61,6 +65,9 @@ class Tree:
                     self._skip_block()
                 else:
                     self._complaints.error(statement, 0, "'}' closes nothing; remove it")
+                continue
+            if isinstance(statement, Recalled):
+                self._on_recalled(statement)
                 continue
             entry = self._entry(statement, self._table)
             if entry is not None:

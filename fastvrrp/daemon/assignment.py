@@ -1,31 +1,31 @@
 """What the process of health checkers is told: its part of a configuration, in parts.
 
 Each part is small enough to be made between two adverts. Begin starts a configuration anew, even in
-the middle of another one, and Done has it carried out.
+the middle of another one, and Done has it carried out. Of virtual servers only those are told that
+the process has not been told before: it keeps what it was told until a Done does not name it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Container, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from fastvrrp.daemon.logs import Destination
+from fastvrrp.daemon.sealing import Sealed, digests_in, opened
 from fastvrrp.model import (
     BfdInstance,
     Configuration,
     GlobalDefinitions,
-    RealServer,
     TlsClient,
     TrackFile,
     VirtualServer,
     VirtualServerGroup,
 )
 
-PART_SERVERS = 16
-"""Real servers in one part: to make one takes less than half a millisecond."""
+PART_SIZE = 1 << 16
+"""Bytes of sealed virtual servers in one part, or a single one that is longer."""
 PART_RANGES = 64
 """Lines of a virtual_server_group in one part."""
 PART_FILES = 64
@@ -66,20 +66,17 @@ class Group(NamedTuple):
     group: VirtualServerGroup
 
 
-class Server(NamedTuple):
-    """A virtual server, without its real servers."""
+class Servers(NamedTuple):
+    """Some more virtual servers."""
 
-    server: VirtualServer
-
-
-class RealServers(NamedTuple):
-    """Some more real servers of the virtual server that was told last."""
-
-    servers: tuple[RealServer, ...]
+    servers: tuple[Sealed, ...]
 
 
 class Done(NamedTuple):
     """All was said."""
+
+    servers: bytes = b""
+    """Digests of all virtual servers, one after the other, in the order of the file."""
 
 
 class Stop(NamedTuple):
@@ -95,12 +92,14 @@ class Dump(NamedTuple):
     """keepalived_check.data is to be written."""
 
 
-Part = Begin | Files | Group | Server | RealServers | Done
+Part = Begin | Files | Group | Servers | Done
 Message = Part | Stop | Dump
 
 
 def parts(
     configuration: Configuration,
+    servers: Sequence[Sealed],
+    known: Container[bytes],
     log: Destination,
     *,
     adopts: bool,
@@ -111,7 +110,8 @@ def parts(
     umask: int = 0o077,
     data: Path | None = None,
 ) -> Iterator[Part]:
-    """A configuration as it is told."""
+    """A configuration as it is told, with its virtual servers; `known` are digests of those that
+    were told before."""
     definitions, tls = configuration.definitions, configuration.tls_client
     yield Begin(definitions, tls, log, adopts, notes, releases, shown, is_counted, umask, data)
     yield Files((), configuration.bfd_instances)
@@ -124,24 +124,38 @@ def parts(
             yield Group(VirtualServerGroup(group.name, marks=marks))
         for start in range(0, len(group.ranges), PART_RANGES):
             yield Group(VirtualServerGroup(group.name, group.ranges[start : start + PART_RANGES]))
-    for server in configuration.virtual_servers:
-        yield Server(replace(server, real_servers=()))
-        for start in range(0, len(server.real_servers), PART_SERVERS):
-            yield RealServers(server.real_servers[start : start + PART_SERVERS])
-    yield Done()
+    part: list[Sealed] = []
+    size = 0
+    for server in servers:
+        if server.digest in known:
+            continue
+        if part and size + len(server.pickled) > PART_SIZE:
+            yield Servers(tuple(part))
+            part, size = [], 0
+        part.append(server)
+        size += len(server.pickled)
+    if part:
+        yield Servers(tuple(part))
+    yield Done(b"".join([server.digest for server in servers]))
 
 
 class Assignment:
     """A configuration that was told, or is being told."""
 
-    def __init__(self, begin: Begin) -> None:
+    def __init__(self, begin: Begin, known: dict[bytes, VirtualServer]) -> None:
+        """`known` are the virtual servers that were told before, by their digests: those that come
+        are added, and those that are wanted no more go at the end."""
         self.begin = begin
+        self._known = known
         self._files: list[TrackFile] = []
         self._sessions: list[BfdInstance] = []
         self._ranges: dict[str, list[VirtualServerGroup]] = {}
-        self._servers: list[tuple[VirtualServer, list[RealServer]]] = []
+        self._servers: tuple[VirtualServer, ...] = ()
+        self.is_whole = False
+        """Done was told, and every virtual server is known. Otherwise a part of it was told to a
+        predecessor that has died since, and everything will be told anew."""
 
-    def take(self, part: Files | Group | Server | RealServers) -> None:
+    def take(self, part: Files | Group | Servers | Done) -> None:
         """One more part."""
         match part:
             case Files(track_files, bfd_instances):
@@ -149,10 +163,20 @@ class Assignment:
                 self._sessions += bfd_instances
             case Group(group):
                 self._ranges.setdefault(group.name, []).append(group)
-            case Server(server):
-                self._servers.append((server, []))
-            case RealServers(servers):
-                self._servers[-1][1].extend(servers)
+            case Servers(servers):
+                for server in servers:
+                    if server.digest not in self._known:
+                        self._known[server.digest] = opened(server)
+            case Done(servers):
+                self._finish(digests_in(servers))
+
+    def _finish(self, digests: list[bytes]) -> None:
+        wanted = set(digests)
+        self.is_whole = wanted <= self._known.keys()
+        if self.is_whole:
+            self._servers = tuple([self._known[digest] for digest in digests])
+            for digest in self._known.keys() - wanted:
+                del self._known[digest]
 
     @property
     def configuration(self) -> Configuration:
@@ -169,8 +193,6 @@ class Assignment:
                 )
                 for name, found in self._ranges.items()
             ),
-            virtual_servers=tuple(
-                replace(server, real_servers=tuple(real)) for server, real in self._servers
-            ),
+            virtual_servers=self._servers,
             tls_client=self.begin.tls,
         )

@@ -31,7 +31,7 @@ from fastvrrp.daemon.privileges import CHECKD
 from fastvrrp.daemon.scheduling import Role, Scheduling
 from fastvrrp.kernel.capabilities import keep_only
 from fastvrrp.lvs.telling import Telling
-from fastvrrp.model import FlushOnStop
+from fastvrrp.model import FlushOnStop, VirtualServer
 from fastvrrp.track.frames import Closed, Frames
 from fastvrrp.track.interpreter import end_with_starter
 from fastvrrp.track.scripts import Scripts
@@ -54,6 +54,8 @@ class Checkd:
         self._telling = Telling(self._loop, self._scripts)
         self._pools: Pools | None = None
         self._dumping: asyncio.Task[None] | None = None
+        self._servers: dict[bytes, VirtualServer] = {}
+        """Those that were told, by their digests."""
         self._coming: Assignment | None = None
         """What is being told."""
         self._whole: Assignment | None = None
@@ -157,20 +159,22 @@ class Checkd:
         match message:
             case Begin():
                 self._begin(message)
-            case Done():
-                self._whole, self._coming = self._coming, None
-                self._news.set()
+            case Done() if self._coming is not None:
+                self._coming.take(message)
+                if self._coming.is_whole:
+                    self._whole = self._coming
+                    self._news.set()
+                self._coming = None
             case Dump():
                 self._dump()
             case Stop():
                 self._ending = message
                 self._leave()
-            case _:
-                assert self._coming is not None
+            case _ if self._coming is not None:
                 self._coming.take(message)
 
     def _begin(self, begin: Begin) -> None:
-        self._coming = Assignment(begin)
+        self._coming = Assignment(begin, self._servers)
         self._releases = begin.releases
         if self._logs is None:
             self._logs = set_up(begin.log, Process.CHECKERS)

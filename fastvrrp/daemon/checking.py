@@ -15,6 +15,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from fastvrrp.daemon.options import Half, Options, half_of
+from fastvrrp.daemon.sealing import Sealed, digests_in, servers_of
 from fastvrrp.model import SECOND, Configuration
 from fastvrrp.observe.files import Files
 from fastvrrp.vrrp.follower import Follower
@@ -56,6 +57,9 @@ class Checking(Follower):
         self._releases = options.releases_ipvs
         self._pid_file = options.checkers_pid
         self._configuration = Configuration()
+        self._servers: tuple[Sealed, ...] = ()
+        self._told: set[bytes] = set()
+        """Digests of the virtual servers that the process knows."""
         self._ward: Ward | None = None
         self._parts: Iterator[Part] = iter(())
         self._next_slice: asyncio.Handle | None = None
@@ -67,15 +71,16 @@ class Checking(Follower):
     def configure(self, configuration: Configuration) -> None:
         # What is of virtual routers is not kept from being forgotten.
         self._configuration = half_of(configuration, Half.CHECKERS)
+        self._servers = servers_of(configuration)
 
     def settle(self) -> Iterator[None]:
-        """Has the process told what is different now; it hears everything and finds out itself."""
+        """Has the process told what it does not know."""
         if self._ward is None:
-            if self._configuration.virtual_servers or NAME in self._parent.running_wards:
+            if self._servers or NAME in self._parent.running_wards:
                 self._begin()
         elif self._ward.is_wanted:
             self._tell()
-        elif not self._ward.is_closing and self._configuration.virtual_servers:
+        elif not self._ward.is_closing and self._servers:
             self._ward.start()
         return iter(())
 
@@ -106,8 +111,9 @@ class Checking(Follower):
         if self._has_told and self._releases and self._notes.exists():
             # It died, and what it left in the kernel is for another one to remove.
             ward.start()
+            self._told.clear()
             for part in self._all_parts():
-                ward.send(part)
+                self._send(ward, part)
             self._end(ward)
 
     def _begin(self) -> None:
@@ -119,7 +125,7 @@ class Checking(Follower):
             "fastvrrp.daemon.checkd",
             "Healthcheck",
             lambda _: None,
-            self._tell,
+            self._tell_everything,
             self._on_end,
             shares_stderr=self._log.console,
         )
@@ -139,7 +145,7 @@ class Checking(Follower):
         if self._pid_file is not None:
             self._pid_file.unlink(missing_ok=True)
         was_resting, self._is_resting = self._is_resting, False
-        if was_resting and self._ward is not None and self._configuration.virtual_servers:
+        if was_resting and self._ward is not None and self._servers:
             self._ward.start()
 
     def _end(self, ward: Ward) -> None:
@@ -149,6 +155,11 @@ class Checking(Follower):
         waits = self._configuration.definitions.processes.child_wait / SECOND
         ward.close(max(waits, LAST_MOMENTS))
         ward.wait()
+
+    def _tell_everything(self) -> None:
+        """The process is a new one."""
+        self._told.clear()
+        self._tell()
 
     def _tell(self) -> None:
         """Begins to tell the configuration, and leaves undone what was being told."""
@@ -167,6 +178,8 @@ class Checking(Follower):
         umask = self._umask if self._umask is not None else definitions.processes.umask
         return parts(
             self._configuration,
+            self._servers,
+            self._told,
             self._log,
             adopts=adopts,
             notes=self._notes,
@@ -192,8 +205,17 @@ class Checking(Follower):
             part = next(self._parts, None)
             if part is None:
                 self._has_told = True
-                if not self._configuration.virtual_servers and self._ward.pid is not None:
+                if not self._servers and self._ward.pid is not None:
                     self._rest(self._ward)
                 return
-            self._ward.send(part)
+            self._send(self._ward, part)
         self._next_slice = self._loop.call_soon(self._tell_some)
+
+    def _send(self, ward: Ward, part: Part) -> None:
+        from fastvrrp.daemon.assignment import Done, Servers  # noqa: PLC0415 - only where wanted
+
+        ward.send(part)
+        if isinstance(part, Servers):
+            self._told.update(each.digest for each in part.servers)
+        elif isinstance(part, Done):
+            self._told = set(digests_in(part.servers))

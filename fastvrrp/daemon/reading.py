@@ -16,30 +16,39 @@ import gc
 import os
 import pickle
 import struct
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import partial
 from hashlib import blake2b
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fastvrrp.daemon.options import Half
+from fastvrrp.daemon.reader_process import ReaderProcess
+from fastvrrp.daemon.sealing import (
+    DIGEST_SIZE,
+    Sealed,
+    digests_in,
+    servers_of,
+    with_servers,
+)
 from fastvrrp.model import Configuration, VirtualRouter
 from fastvrrp.track.credentials import Account, learn
-from fastvrrp.track.interpreter import LastWords, start_interpreter
+from fastvrrp.track.interpreter import LastWords
 from fastvrrp.track.script import Credentials
 
 if TYPE_CHECKING:
     import asyncio
 
-DIGEST_SIZE = 16
 UNUSED = bytes(DIGEST_SIZE)
 """Instead of a digest: no virtual router runs at this index."""
 LENGTH = struct.Struct("=I")
 PART_ROUTERS = 32
 """Virtual routers in one part: to take one takes less than a millisecond."""
 PART_ITEMS = 512
+PART_SERVERS = 256
+"""Virtual servers in one part, which nobody opens here."""
 READ_SIZE = 65536
 NICENESS = 10
 """Of the reader while the daemon runs: adverts come first."""
@@ -57,8 +66,10 @@ class Part(IntEnum):
     """A list of indexes whose digest is not in the new configuration."""
     ROUTERS = 3
     """A list of (model, digest) of what does not run yet as it should."""
-    END = 4
-    """Everything was said."""
+    SERVERS = 4
+    """A list of sealed virtual servers that are not known."""
+    END = 5
+    """Everything was said; whether it stays, to be asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +77,29 @@ class Summary:
     """What the reader says of the whole."""
 
     configuration: Configuration
-    """All but the virtual routers."""
+    """All but the virtual routers and the virtual servers."""
     has_errors: bool
     routers: int
     """Virtual routers in the new configuration."""
+    servers: bytes = b""
+    """Digests of its virtual servers, one after the other."""
     accounts: Mapping[Account, Credentials | None] = field(default_factory=dict)
     """Everybody as whom something is run; None is unknown on this machine."""
+
+
+class Known(NamedTuple):
+    """What a reload's reader is told of what runs: digests, one after the other."""
+
+    routers: bytes | bytearray
+    servers: bytes = b""
+
+    def packed(self) -> bytes:
+        return LENGTH.pack(len(self.routers)) + self.routers + self.servers
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> Known:
+        end = LENGTH.size + LENGTH.unpack_from(packed)[0]
+        return cls(packed[LENGTH.size : end], packed[end:])
 
 
 class ReaderError(Exception):
@@ -150,6 +178,8 @@ class Aside:
     has_errors: bool
     snapshot: int | None = None
     """A file with all of it for a successor (daemon/snapshot); None where it is there already."""
+    process: ReaderProcess | None = None
+    """Who has read it, where it stays for the next reload."""
 
 
 def read_aside(
@@ -161,35 +191,46 @@ def read_aside(
     """Reads a configuration in another process and waits for it; `on_complaint` hears every line
     that `fastvrrp check` would print. Raises ReaderError."""
     snapshot = os.memfd_create("snapshot")
-    process = _spawn(path, config_id, half, None, None, snapshot)
-    assert process.stdout is not None
+    try:
+        process = ReaderProcess(path, config_id, half)
+        process.ask(snapshot)
+    except OSError as error:
+        os.close(snapshot)
+        raise ReaderError(f"no process can be started to read it: {error.strerror}") from None
     summary: Summary | None = None
     routers: list[VirtualRouter] = []
     digests = bytearray()
-    is_whole = False
+    servers: list[Sealed] = []
+    stays: bool | None = None
     stream = PartReader()
     gc.disable()  # everything that comes stays: there is nothing to find
-    with process:
-        while data := process.stdout.read1(READ_SIZE):  # type: ignore[attr-defined]
-            for part, value in stream.feed(data):
-                if part is Part.COMPLAINTS:
-                    for _, line in value:
-                        on_complaint(line)
-                elif part is Part.SUMMARY:
-                    summary = value
-                elif part is Part.ROUTERS:
-                    for model, digest in value:
-                        routers.append(model)
-                        digests += digest
-                elif part is Part.END:
-                    is_whole = True
+    while stays is None and (data := process.said.read1(READ_SIZE)):  # type: ignore[attr-defined]
+        for part, value in stream.feed(data):
+            if part is Part.COMPLAINTS:
+                for _, line in value:
+                    on_complaint(line)
+            elif part is Part.SUMMARY:
+                summary = value
+            elif part is Part.ROUTERS:
+                for model, digest in value:
+                    routers.append(model)
+                    digests += digest
+            elif part is Part.SERVERS:
+                servers += value
+            elif part is Part.END:
+                stays = value
     gc.enable()
-    if summary is None or not is_whole:
+    if not stays:
+        status = process.wait()
+        process.close()
+    if summary is None or stays is None:
         os.close(snapshot)
-        raise ReaderError(_ended(process.returncode))
-    configuration = replace(summary.configuration, virtual_routers=tuple(routers))
+        raise ReaderError(_ended(status))
+    configuration = replace(
+        with_servers(summary.configuration, tuple(servers)), virtual_routers=tuple(routers)
+    )
     learn(summary.accounts)
-    return Aside(configuration, digests, summary.has_errors, snapshot)
+    return Aside(configuration, digests, summary.has_errors, snapshot, process if stays else None)
 
 
 @dataclass(slots=True)
@@ -200,9 +241,21 @@ class News:
     summary: Summary | None = None
     gone: list[int] = field(default_factory=list)
     routers: list[tuple[VirtualRouter, bytes]] = field(default_factory=list)
+    servers: list[Sealed] = field(default_factory=list)
     is_whole: bool = False
     snapshot: int | None = None
     """As of Aside: whoever is told the news closes it."""
+
+    def configuration(self, before: Configuration) -> Configuration:
+        """All but the virtual routers; `before` ran until now, and has those of the virtual servers
+        that were not said."""
+        assert self.summary is not None
+        known = {each.digest: each for each in servers_of(before)}
+        known.update((each.digest, each) for each in self.servers)
+        return with_servers(
+            self.summary.configuration,
+            tuple([known[digest] for digest in digests_in(self.summary.servers)]),
+        )
 
 
 class Reader:
@@ -214,36 +267,36 @@ class Reader:
         loop: asyncio.AbstractEventLoop,
         path: str,
         config_id: str | None,
-        known: bytes | bytearray,
+        known: Known,
         on_end: Callable[[News | ReaderError], object],
         time_limit: float = TIME_LIMIT,
         half: Half = Half.BOTH,
+        process: ReaderProcess | None = None,
+        *,
+        keeps: bool = True,
     ) -> None:
-        """`known` has the digests of what runs, one after the other. Raises OSError where no
-        process can be made."""
+        """`known` is what runs. `process` is one that has stayed, if any. A snapshot is made where
+        it `keeps` one. Raises OSError where no process can be made."""
         self._loop = loop
         self._on_end = on_end
         self._news = News()
         self._stream = PartReader()
         self._last_words = LastWords()
-        handover = os.memfd_create("known")
-        self._snapshot = os.memfd_create("snapshot")
+        self.stayed: ReaderProcess | None = None
+        """It, when it has said everything and waits to be asked again."""
+        self._known = known.packed()
+        self._snapshot = os.memfd_create("snapshot") if keeps else None
+        self._start = partial(ReaderProcess, path, config_id, half, self._last_words)
+        self._has_successor = process is not None
+        """One that has stayed may have been killed since, and be found dead when it is asked."""
         try:
-            os.write(handover, known)
-            os.lseek(handover, 0, os.SEEK_SET)
-            self._process = _spawn(
-                path, config_id, half, handover, self._last_words, self._snapshot
-            )
+            self._process = process or self._start()
+            self._ask()
         except OSError:
             self._last_words.close()
-            os.close(self._snapshot)
+            if self._snapshot is not None:
+                os.close(self._snapshot)
             raise
-        finally:
-            os.close(handover)
-        assert self._process.stdout is not None
-        self._pipe = self._process.stdout.fileno()
-        os.set_blocking(self._pipe, False)
-        loop.add_reader(self._pipe, self._on_readable)
         self._alarm = loop.call_later(time_limit, self._give_up, time_limit)
         self._is_open = True
 
@@ -258,18 +311,47 @@ class Reader:
         self._is_open = False
         self._alarm.cancel()
         self._loop.remove_reader(self._pipe)
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        if self.stayed is None:
+            self._process.close()
         self._last_words.close()
-        if self._news.snapshot is None:
+        if self._snapshot is not None and self._news.snapshot is None:
             os.close(self._snapshot)
+
+    def _ask(self) -> None:
+        """Asks the process, or its successor. Raises OSError."""
+        try:
+            self._process.ask_again(self._known, self._last_words, self._snapshot)
+        except OSError:
+            self._process.close()
+            if not self._has_successor:
+                raise
+            self._succeed()
+            return
+        self._pipe = self._process.said.fileno()
+        os.set_blocking(self._pipe, False)
+        self._loop.add_reader(self._pipe, self._on_readable)
+
+    def _succeed(self) -> None:
+        self._has_successor = False
+        self._news, self._stream = News(), PartReader()
+        if self._snapshot is not None:
+            os.ftruncate(self._snapshot, 0)
+            os.lseek(self._snapshot, 0, os.SEEK_SET)
+        self._process = self._start()
+        self._ask()
 
     def _on_readable(self) -> None:
         try:
             data = os.read(self._pipe, READ_SIZE)
         except BlockingIOError:
+            return
+        if not data and self._has_successor:
+            self._loop.remove_reader(self._pipe)
+            self._process.close()
+            try:
+                self._succeed()
+            except OSError as error:
+                self._finish(ReaderError(f"no process can be started: {error.strerror}"))
             return
         if not data:
             status = self._process.wait()
@@ -284,9 +366,12 @@ class Reader:
                 self._news.gone += value
             elif part is Part.ROUTERS:
                 self._news.routers += value
+            elif part is Part.SERVERS:
+                self._news.servers += value
             elif part is Part.END:
                 self._news.is_whole = True
                 self._news.snapshot = self._snapshot
+                self.stayed = self._process if value else None
                 self._finish(self._news)
                 return
 
@@ -296,27 +381,6 @@ class Reader:
     def _finish(self, what: News | ReaderError) -> None:
         self.close()
         self._on_end(what)
-
-
-def _spawn(
-    path: str,
-    config_id: str | None,
-    half: Half,
-    known: int | None,
-    last_words: LastWords | None,
-    snapshot: int,
-) -> subprocess.Popen[bytes]:
-    """Starts a reader. With `known` (a file of digests) it is a reload's; `snapshot` is an empty
-    file."""
-    return start_interpreter(
-        "fastvrrp.daemon.reader",
-        *("start" if known is None else "reload", path, config_id or "", half.value),
-        str(snapshot),
-        stdin=subprocess.DEVNULL if known is None else known,
-        stdout=subprocess.PIPE,
-        last_words=last_words,
-        pass_fds=(snapshot,),
-    )
 
 
 def _ended(status: int, said: str = "") -> str:

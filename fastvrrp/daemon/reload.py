@@ -26,8 +26,10 @@ from fastvrrp._table import Table
 from fastvrrp.config.diff import Identity, differences, identities
 from fastvrrp.daemon.options import Options
 from fastvrrp.daemon.places import Places
-from fastvrrp.daemon.reading import DIGEST_SIZE, UNUSED, News, Reader, ReaderError, Summary
+from fastvrrp.daemon.reader_process import ReaderProcess
+from fastvrrp.daemon.reading import UNUSED, Known, News, Reader, ReaderError, Summary
 from fastvrrp.daemon.reload_files import ReloadFile, write_complaints
+from fastvrrp.daemon.sealing import DIGEST_SIZE, digests_of
 from fastvrrp.model import SECOND, Configuration, State, VirtualRouter
 from fastvrrp.track.credentials import learn
 from fastvrrp.vrrp.follower import Follower
@@ -103,11 +105,13 @@ class Reloads:
         running: Running,
         options: Options,
         on_accepted: Callable[[int], object] = lambda _: None,
+        process: ReaderProcess | None = None,
     ) -> None:
         """`path` is absolute: the daemon's folder is another than its caller's. `on_accepted` is
         called with the snapshot of each configuration that is about to be carried out, which is
-        closed afterwards."""
+        closed afterwards. `process` has read it at the start, and stays."""
         self._on_accepted = on_accepted
+        self._process = process
         self._options = options
         self._file = ReloadFile()
         self._loop = loop
@@ -165,14 +169,17 @@ class Reloads:
             return
         self._outcome = False, "it ended before its time; the log says why"
         self._began = monotonic()
+        process, self._process = self._process, None
         try:
             self._reader = Reader(
                 self._loop,
                 self._path,
                 self._config_id,
-                self._running.digests,
+                Known(self._running.digests, digests_of(self._running.configuration)),
                 self._on_read,
                 half=self._options.half,
+                process=process,
+                keeps=not self._is_check,
             )
         except OSError as error:
             self._file.end()
@@ -185,6 +192,9 @@ class Reloads:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        if self._process is not None:
+            self._process.close()
+            self._process = None
         if self._next_slice is not None:
             self._next_slice.cancel()
         self._work = None
@@ -195,7 +205,8 @@ class Reloads:
         self._answer()
 
     def _on_read(self, found: News | ReaderError) -> None:
-        self._reader = None
+        assert self._reader is not None
+        self._process, self._reader = self._reader.stayed, None
         self._file.end()
         self._work = self._refused(found) if isinstance(found, ReaderError) else self._judge(found)
         gc.disable()  # it would look at everything that comes now, in the middle of a slice
@@ -274,7 +285,8 @@ class Reloads:
             return
         if news.snapshot is not None:
             self._on_accepted(news.snapshot)
-        yield from self._carry_out(news.summary, plan)
+        configuration = news.configuration(self._running.configuration)
+        yield from self._carry_out(news.summary, configuration, plan)
         done = f"Reloaded {self._path}: {counts}; {monotonic() - self._began:.2f} s"
         log.info("%s", done)
         self._outcome = True, done
@@ -287,14 +299,16 @@ class Reloads:
             running.table.grow(min(needed + needed // GROWTH, running.table.room))
             running.engine.grow()
 
-    def _carry_out(self, summary: Summary, plan: _Plan) -> Iterator[None]:
+    def _carry_out(
+        self, summary: Summary, configuration: Configuration, plan: _Plan
+    ) -> Iterator[None]:
         running = self._running
         learn(summary.accounts)
-        definitions = summary.configuration.definitions
+        definitions = configuration.definitions
         running.transitions.pace(
             definitions.garp_interval,
             definitions.gna_interval,
-            summary.configuration.garp_groups,
+            configuration.garp_groups,
         )
         if log.isEnabledFor(logging.DEBUG):
             for line in differences(running.configuration.definitions, definitions):
@@ -306,9 +320,9 @@ class Reloads:
                 " started anew",
                 own or "the network namespace that it was started in",
             )
-        running.configuration = summary.configuration
+        running.configuration = configuration
         for follower in running.followers:
-            follower.configure(summary.configuration)
+            follower.configure(configuration)
             yield
         yield from self._remove(plan)
         while running.transitions.has_notes:

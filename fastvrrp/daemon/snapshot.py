@@ -25,6 +25,7 @@ from pathlib import Path
 from fastvrrp import __version__
 from fastvrrp.daemon.options import Half
 from fastvrrp.daemon.reading import Aside, Part, PartReader, PartWriter, Summary
+from fastvrrp.daemon.sealing import Sealed, with_servers
 from fastvrrp.model import VirtualRouter
 from fastvrrp.track.credentials import learn
 
@@ -151,6 +152,7 @@ def _read(compressed: bytes) -> Aside:
     summary: Summary | None = None
     routers: list[VirtualRouter] = []
     digests = bytearray()
+    servers: list[Sealed] = []
     is_whole = False
     had_collector = gc.isenabled()
     gc.disable()  # everything that comes stays
@@ -165,6 +167,8 @@ def _read(compressed: bytes) -> Aside:
                     for model, digest in value:
                         routers.append(model)
                         digests += digest
+                elif part is Part.SERVERS:
+                    servers += value
                 elif part is Part.END:
                     is_whole = True
         if summary is None or not is_whole or not decompressor.eof:
@@ -177,5 +181,7 @@ def _read(compressed: bytes) -> Aside:
         if had_collector:
             gc.enable()
     learn(summary.accounts)
-    configuration = replace(summary.configuration, virtual_routers=tuple(routers))
+    configuration = replace(
+        with_servers(summary.configuration, tuple(servers)), virtual_routers=tuple(routers)
+    )
     return Aside(configuration, digests, summary.has_errors)

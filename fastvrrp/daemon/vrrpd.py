@@ -267,7 +267,13 @@ class Vrrpd:
             self._followers,
         )
         self._reloads = Reloads(
-            self._loop, str(path), config_id, self._running, options, self._keep_snapshot
+            self._loop,
+            str(path),
+            config_id,
+            self._running,
+            options,
+            self._keep_snapshot,
+            read.process,
         )
         self._reload_times.reload = self._reloads.request
         requests.register_reload(parent.orders, self._reloads)

@@ -28,6 +28,7 @@ from fastvrrp.daemon.parent import Parent
 from fastvrrp.daemon.pid_files import PidFiles, of_launch
 from fastvrrp.daemon.privileges import VRRPD
 from fastvrrp.daemon.reading import Aside, ReaderError, read_aside
+from fastvrrp.daemon.sealing import servers_of
 from fastvrrp.daemon.snapshot import Origin, load, path_beside
 from fastvrrp.kernel.capabilities import keep_only
 from fastvrrp.model import SECOND, GlobalDefinitions
@@ -85,7 +86,7 @@ class Start:
         if not launch.stays:
             os.chdir("/")
         configuration = read.configuration
-        runs = configuration.virtual_routers or configuration.virtual_servers
+        runs = configuration.virtual_routers or servers_of(configuration)
         if read.has_errors and not runs:
             self._complain("fastvrrp: no virtual router and no virtual server is left to run")
             return NOTHING_TO_RUN

@@ -19,6 +19,24 @@ def is_loaded(name: str) -> bool:
     return Path("/sys/module", name).is_dir()
 
 
+def are_listed() -> bool:
+    """Whether this machine has a list of its kernel's modules; a container may have none."""
+    return Path("/lib/modules", os.uname().release).is_dir()
+
+
+def is_available(name: str) -> bool:
+    """Whether a module is loaded or could be; nothing is changed for that."""
+    if is_loaded(name):
+        return True
+    try:
+        asked = subprocess.run(
+            [_program(), "-n", "-q", name], capture_output=True, check=False, env={}, timeout=LIMIT
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.returncode == 0
+
+
 def load(name: str) -> str | None:
     """Has a module loaded; None, or why it could not be, for a person. Blocks while it loads."""
     program = _program()

@@ -48,6 +48,8 @@ class Work:
         self.model = model
         self.group = group
         self.pool = pool
+        self.mark: int | None = None
+        """That of its group, by nftables."""
         self.services: tuple[IpvsService, ...] = ()
         self.watches: dict[WatchKey, Watch] = {}
         self.is_suspended = False
@@ -171,7 +173,8 @@ class Balancer:
         pool = Pool(model, notifies_at_start=definitions.lvs.notifies_at_start)
         work = Work(model, group, pool)
         self._works[identity_of(model)] = work
-        self._serve(work, services_of(model, group, self._services.mark_of(model)))
+        work.mark = self._services.mark_of(model)
+        self._serve(work, services_of(model, group, work.mark))
         self._telling.know(model)
         found = [adopted[each.key] for each in work.services if adopted and each.key in adopted]
         if found:
@@ -183,8 +186,13 @@ class Balancer:
 
     def _go_on(self, work: Work, model: VirtualServer, group: VirtualServerGroup | None) -> None:
         """One that was there before: it is changed where something is different."""
-        services = services_of(model, group, self._services.mark_of(model))
+        mark = self._services.mark_of(model)
+        if work.model is model and (work.group, work.mark) == (group, mark):
+            return  # as thousands of them are
+        services = services_of(model, group, mark)
+        work.mark = mark
         if (work.model, work.group, work.services) == (model, group, services):
+            work.model = model
             return
         before, work.model, work.group = work.model, model, group
         self._serve(work, services)

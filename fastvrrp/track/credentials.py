@@ -11,10 +11,17 @@ import grp
 import os
 import pwd
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import NamedTuple
 
-from fastvrrp.model import Command, Configuration, Fifo, VirtualRouter
+from fastvrrp.model import (
+    Command,
+    Configuration,
+    Fifo,
+    MiscCheck,
+    VirtualRouter,
+    VirtualServer,
+)
 from fastvrrp.model import Scripts as Settings
 from fastvrrp.track import script
 
@@ -108,12 +115,23 @@ def _unknown(account: Account) -> str:
 
 
 def _commands(configuration: Configuration, routers: Iterable[VirtualRouter]) -> Iterator[Command]:
-    yield from _within(configuration)
+    yield from _within(replace(configuration, virtual_servers=()))
+    for server in configuration.virtual_servers:  # there may be thousands
+        yield from _of_server(server)
     seen: set[int] = set()  # equal ones are one object
     for router in routers:
         if id(router.notifications) not in seen:
             seen.add(id(router.notifications))
             yield from router.notifications.commands
+
+
+def _of_server(server: VirtualServer) -> Iterator[Command]:
+    yield from filter(None, (server.quorum_up, server.quorum_down))
+    for real in server.real_servers:
+        yield from filter(None, (real.notify_up, real.notify_down))
+        for checker in real.checkers:
+            if isinstance(checker, MiscCheck):
+                yield checker.command
 
 
 def _within(value: object) -> Iterator[Command]:

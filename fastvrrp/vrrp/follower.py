@@ -4,12 +4,13 @@ state or goes, besides what every virtual router does."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from fastvrrp._engine import Note
-from fastvrrp.model import Configuration, State, VirtualRouter
-from fastvrrp.vrrp.instance import Instance
-from fastvrrp.vrrp.place import Place
+if TYPE_CHECKING:  # processes without virtual routers have followers, too
+    from fastvrrp._engine import Note
+    from fastvrrp.model import Configuration, State, VirtualRouter
+    from fastvrrp.vrrp.instance import Instance
+    from fastvrrp.vrrp.place import Place
 
 
 class Rival(NamedTuple):

@@ -20,7 +20,8 @@ BOOT = Path(__file__).parent / "boot.sh"
 MODULES = (
     *("dummy", "8021q", "bonding", "vrf", "ipvlan", "macvlan", "veth", "bridge", "sch_netem"),
     *("mpls_iptunnel", "ila"),
-    *("nf_tables", "ipip", "fou", "ip_gre", "ip_vs", "ip_vs_pe_sip"),
+    *("nf_tables", "ipip", "ip6_tunnel", "fou", "ip_gre", "ip_vs", "ip_vs_pe_sip"),
+    *("sctp", "sch_ingress", "cls_flower", "act_skbedit"),
     *(f"ip_vs_{name}" for name in ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh")),
     *(f"ip_vs_{name}" for name in ("fo", "ovf", "sed", "nq")),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,3 +66,34 @@ def test_modules_are_loaded_when_they_are_needed(
     modprobe('exec /sbin/modprobe -d /run/modules "$@"')
     asyncio.run(found())
     assert not caplog.text
+
+
+def test_a_check_names_the_modules_that_there_are_not(
+    modprobe: Callable[[str], None], tmp_path: Path
+) -> None:
+    file = tmp_path / "lvs.conf"
+    file.write_text(
+        SERVER
+        + SERVER.replace("10.1.0.1", "10.1.0.2").replace("rr", "twos")
+        + SERVER.replace("10.1.0.1", "10.1.0.3").replace("rr", "twos")
+    )
+    check = [sys.executable, "-m", "fastvrrp", "check", str(file)]
+
+    def said() -> str:
+        checked = subprocess.run(check, capture_output=True, text=True, check=True)
+        return checked.stderr.replace(f"{file}:", "")
+
+    modprobe('exec /sbin/modprobe -d /run/modules "$@"')
+    line = (
+        "12:15: warning: the kernel of this machine has no lvs_sched twos; install or load the"
+        " module ip_vs_twos\n"
+    )
+    assert said() == line
+    # keepalived does not ask: the status of a test is the same.
+    for program in (["fastvrrp", "run"], ["keepalived"]):
+        command = [*([sys.executable, "-m"] if program[0] == "fastvrrp" else []), *program]
+        tested = subprocess.run([*command, "-t", "-f", str(file)], capture_output=True, check=False)
+        assert tested.returncode == 0
+    # Where no modules can be listed, and none is found, nobody knows.
+    modprobe("exit 1")
+    assert said() == ""
