@@ -68,6 +68,28 @@ def test_each_script_is_tracked_by_one_router(tmp_path: Path, scripts: int) -> N
     assert sorted(tracked) == sorted(f"S{number}" for number in range(scripts))
 
 
+def test_a_change_is_one_router_less_and_another_one_more(tmp_path: Path) -> None:
+    case = Case(6, 2)
+    routers = []
+    for number, text in enumerate((case.configuration(100), case.changed_configuration(100))):
+        path = tmp_path / f"{number}.conf"
+        path.write_text(text)
+        found = read(str(path))
+        assert not found.has_errors
+        routers.append(
+            {(each.interface, each.vrid) for each in found.configuration.virtual_routers}
+        )
+    assert routers[0] - routers[1] == {("eth1", 3)}
+    assert routers[1] - routers[0] == {("eth2", 1)}
+
+
+def test_what_disturbs_a_daemon_is_said_by_name() -> None:
+    running = bench("lab", "--disturb", "change,fire")
+    output, _ = running.communicate(timeout=30)
+    assert running.returncode == 2
+    assert "'fire' is none of change, upgrade, crash, none" in output
+
+
 def test_master_down_interval_is_the_rfcs() -> None:
     assert Case(1, 1).master_down_interval(100) == 3 + 156 / 256
     assert Case(1, 1, version=3, interval=0.1).master_down_interval(100) == pytest.approx(
@@ -226,7 +248,8 @@ def test_every_router_lives_and_is_taken_over(case: tuple[str, ...], tmp_path: P
     file, picture = tmp_path / "figures.json", tmp_path / "failover.svg"
     with turn(alone="1020" in case):
         running = bench(
-            "lab", *case, "--duration", "2", "--json", str(file), "--plot", str(picture)
+            *("lab", *case, "--duration", "2", "--disturb", "none"),
+            *("--json", str(file), "--plot", str(picture)),
         )
         output, _ = running.communicate(timeout=120)
     assert running.returncode == 0, output
@@ -239,6 +262,28 @@ def test_every_router_lives_and_is_taken_over(case: tuple[str, ...], tmp_path: P
     assert found["sent_cost"]
     assert found["received_cost"]
     assert picture.read_text().startswith("<?xml")
+
+
+@needs_root
+@pytest.mark.parametrize("disturbance", ["change"])
+def test_no_router_is_lost_when_the_daemon_is_disturbed(disturbance: str, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    case = Case(64, 4)
+    with turn(alone=True):
+        running = bench(
+            *("lab", "--routers", str(case.routers), "--interfaces", str(case.interfaces)),
+            *("--duration", "1", "--disturb", disturbance, "--json", str(file)),
+        )
+        output, _ = running.communicate(timeout=180)
+    assert running.returncode == 0, output
+    found = figures_of(file)
+    for name in ("reload", disturbance):
+        gap, lost = found[f"{name}_gap"], found[f"{name}_lost"]
+        assert lost == 0, output
+        assert gap is not None
+        # Else the backup would have lost its patience, and nobody would have been there to hear it.
+        assert 0.9 * case.interval < gap / 1000 < case.master_down_interval(100), output
+        assert found[f"{name}_recovery"], output
 
 
 @needs_root

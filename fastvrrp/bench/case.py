@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -109,8 +109,24 @@ class Case:
             return len(address) == 16 and address[:2] == b"\xfe\x80" and address[12:14] == b"\0\1"
         return len(address) == 4 and address[0] == 10 and address[1] >= 64
 
+    @property
+    def added_name(self) -> str:
+        """What the virtual router is called that a change adds."""
+        return f"VI_{self.interfaces}_1"
+
     def configuration(self, priority: int) -> str:
         """A keepalived.conf for one side."""
+        return self._written(priority, self._numbers())
+
+    def changed_configuration(self, priority: int) -> str:
+        """The same without the last virtual router, and with another one on the next interface."""
+        return self._written(priority, [*self._numbers()[:-1], (self.interfaces, 1)])
+
+    def _numbers(self) -> list[tuple[int, int]]:
+        """Interface and VRID of every virtual router, in order."""
+        return [(number, vrid) for number in range(self.interfaces) for vrid in self.vrids(number)]
+
+    def _written(self, priority: int, routers: Sequence[tuple[int, int]]) -> str:
         settings = (
             f"    version {self.version}\n    priority {priority}\n"
             f"    advert_int {self.interval:g}\n"
@@ -126,8 +142,7 @@ class Case:
             f"    virtual_router_id {vrid}\n{settings}{tracked(next(numbers))}"
             "    virtual_ipaddress {\n"
             f"        {self.virtual_address(interface, vrid)}\n    }}\n}}\n"
-            for interface in range(self.interfaces)
-            for vrid in self.vrids(interface)
+            for interface, vrid in routers
         )
 
     def _scripts(self) -> tuple[str, Callable[[int], str]]:

@@ -20,7 +20,6 @@ from fastvrrp.bench.flood import Flooded, flood
 from fastvrrp.bench.goals import FLOOD_RATE, FLOOD_SECONDS, FLOODED, PLANS, PROFILED, Plan
 from fastvrrp.bench.growth import is_plain, panels
 from fastvrrp.bench.kinds import KINDS, DaemonError
-from fastvrrp.bench.lab import Say
 from fastvrrp.bench.machine import describe
 from fastvrrp.bench.network import NetworkError
 from fastvrrp.bench.page import Extra, page
@@ -29,6 +28,7 @@ from fastvrrp.bench.profile import Profile, profile
 from fastvrrp.bench.reading import CASES as READING_CASES
 from fastvrrp.bench.reading import MeasuredCase
 from fastvrrp.bench.reading import measure as measure_reading
+from fastvrrp.bench.setting import Say
 from fastvrrp.bench.store import Measured
 
 GROWTH = ("sent_cost", "received_cost", "overshoot_p99", "masters")
@@ -81,7 +81,7 @@ def _measure(plan: Plan, say: Say) -> Measured:
     case = plan.case
     machine = describe()
     kinds = ["fastvrrp", *(["keepalived"] if plan.beside_keepalived else [])]
-    runs = measure(case, kinds, plan.runs, plan.duration, say, crashes=plan.crashes)
+    runs = measure(case, kinds, plan.runs, plan.duration, say, disturbances=plan.disturbances)
     floor = None
     if is_plain(case):
         say(f"{case.name}: the same packets in C")

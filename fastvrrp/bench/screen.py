@@ -12,10 +12,10 @@ from rich.table import Table
 from fastvrrp.bench.case import Case
 from fastvrrp.bench.figures import METRICS, Figures
 from fastvrrp.bench.flood import Flooded, flood_rows
-from fastvrrp.bench.lab import Say
 from fastvrrp.bench.load import Load
 from fastvrrp.bench.reading import METRICS as READING_METRICS
 from fastvrrp.bench.reading import MeasuredCase, ratio_text
+from fastvrrp.bench.setting import Say
 
 console = Console(highlight=False)
 

@@ -69,12 +69,33 @@ def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     lab.add_argument(
         "--versus", choices=("keepalived",), help="measure this one in the same way, too"
     )
+    lab.add_argument(
+        "--disturb",
+        type=_disturbances,
+        default="change,upgrade,crash",
+        metavar="HOW",
+        help="what two daemons more live through, each: change (a reload with one virtual router"
+        " added and one removed), upgrade, crash (of the process that speaks VRRP), or none"
+        " (%(default)s)",
+    )
     lab.add_argument("--runs", type=int, default=1, help="show medians of so many (%(default)s)")
     lab.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     lab.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the failover there (.png or .svg)"
     )
     lab.set_defaults(run=lambda arguments: guarded(_lab, arguments, ["rich"], needs_root=True))
+
+
+def _disturbances(written: str) -> tuple[str, ...]:
+    """Names with commas between them. Raises argparse.ArgumentTypeError."""
+    from fastvrrp.bench.disturbances import DISTURBANCES
+
+    names = () if written == "none" else tuple(written.split(","))
+    for name in names:
+        if name not in DISTURBANCES:
+            known = ", ".join([*DISTURBANCES, "none"])
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {known}")
+    return names
 
 
 def _register_micro(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -149,7 +170,7 @@ def _lab(arguments: argparse.Namespace) -> int:
     machine = describe()
     kinds = ["fastvrrp", *([arguments.versus] if arguments.versus else [])]
     with screen.progress() as say:
-        measured = compare(case, kinds, arguments.runs, arguments.duration, say)
+        measured = compare(case, kinds, arguments.runs, arguments.duration, say, arguments.disturb)
     screen.show(case, machine, measured)
     if arguments.json is not None:
         write_json(arguments.json, case, machine, measured)
