@@ -23,6 +23,7 @@ from fastvrrp.bench.profile import readable
 from fastvrrp.bench.reading import MANUAL, MeasuredCase, ReadingCase, ReadingGoal, Readings
 from fastvrrp.bench.reading import measure as measure_reading
 from fastvrrp.bench.recording import gaps, percentile
+from fastvrrp.bench.soak import Soaked
 from fastvrrp.bench.store import Measured
 from fastvrrp.bench.workspace import workspace
 from fastvrrp.config import read
@@ -284,6 +285,43 @@ def test_no_router_is_lost_when_the_daemon_is_disturbed(disturbance: str, tmp_pa
         # Else the backup would have lost its patience, and nobody would have been there to hear it.
         assert 0.9 * case.interval < gap / 1000 < case.master_down_interval(100), output
         assert found[f"{name}_recovery"], output
+
+
+@needs_root
+def test_nothing_but_what_flaps_changes_in_a_long_time(tmp_path: Path) -> None:
+    file = tmp_path / "soak.json"
+    with turn(alone=True):
+        running = bench(
+            *("soak", "--routers", "64", "--interfaces", "4", "--duration", "30"),
+            *("--json", str(file)),
+        )
+        output, _ = running.communicate(timeout=180)
+    found = json.loads(file.read_text())
+    machine = found.pop("machine")
+    assert machine["kernel"]
+    soaked = Soaked.from_json(found)
+    assert soaked.scrapes == 7, output
+    assert soaked.reloads == 1, output
+    assert soaked.script_flaps == 1, output
+    assert soaked.link_flaps == 1, output
+    # Four virtual routers leave MASTER and come back, for a script and for a link, on both sides.
+    assert soaked.flapped >= 24, output
+    assert (soaked.false_transitions, soaked.lost, soaked.unreloaded) == (0, 0, 0), output
+    assert soaked.errors == [], output
+    assert set(soaked.memory) == {"master", "backup"}
+
+
+def test_a_soak_is_judged_by_memory_transitions_and_the_log() -> None:
+    soaked = Soaked("1", 64, 4, 600.0, flapped=24, memory={"master": (100.0, 101.9)})
+    assert soaked.faults() == []
+    soaked.memory["master"] = (100.0, 102.1)
+    soaked.false_transitions = 2
+    soaked.errors = ["{}"]
+    assert soaked.faults() == [
+        "the memory of the master was 100.00 MB and then 102.10 MB",
+        "2 false transitions",
+        "1 errors in the log",
+    ]
 
 
 @needs_root

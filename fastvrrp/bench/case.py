@@ -127,22 +127,28 @@ class Case:
         return [(number, vrid) for number in range(self.interfaces) for vrid in self.vrids(number)]
 
     def _written(self, priority: int, routers: Sequence[tuple[int, int]]) -> str:
+        head, tracked = self._scripts()
+        numbers = count()
+        return head + "".join(
+            self.instance(interface, vrid, priority, tracked(next(numbers)))
+            for interface, vrid in routers
+        )
+
+    def instance(self, interface: int, vrid: int, priority: int, more: str = "") -> str:
+        """The block of one virtual router, with `more` lines in it."""
         settings = (
             f"    version {self.version}\n    priority {priority}\n"
             f"    advert_int {self.interval:g}\n"
         )
         if self.has_vmac:
             settings += "    use_vmac\n"
-        head, tracked = self._scripts()
-        numbers = count()
         if self.refuses:
             settings += "    no_accept\n"
-        return head + "".join(
+        return (
             f"vrrp_instance VI_{interface}_{vrid} {{\n    interface eth{interface}\n"
-            f"    virtual_router_id {vrid}\n{settings}{tracked(next(numbers))}"
+            f"    virtual_router_id {vrid}\n{settings}{more}"
             "    virtual_ipaddress {\n"
             f"        {self.virtual_address(interface, vrid)}\n    }}\n}}\n"
-            for interface, vrid in routers
         )
 
     def _scripts(self) -> tuple[str, Callable[[int], str]]:

@@ -37,7 +37,7 @@ def change(now: Setting) -> None:
     """Reloads a configuration that has one virtual router less and another one more, on a cable of
     its own: elsewhere every VRID may be taken. What is measured is what becomes of the others."""
     now.say("reloading with one virtual router added and one removed")
-    now.network.lay_spare_cable()
+    now.network.lay_spare_cables()
     now.a.configuration.write_text(now.case.changed_configuration(MASTER_PRIORITY))
     case = now.case
     removed = (

@@ -46,13 +46,13 @@ def run(
     Nothing is left behind in any case.
     """
     figures = Figures(kind.kind, kind.version())
-    life: list[Stage] = [_read, _start, _measure_processes, _measure_gaps, reload, _fail_over]
+    life: list[Stage] = [_read, begin, _measure_processes, _measure_gaps, reload, _fail_over]
     stages = [[*life, _stop]]
     for name, disturb in DISTURBANCES.items():
         if name not in disturbances:
             not_measured(figures, name, "not part of this run")
         elif is_possible(kind, name):
-            stages.append([_start, disturb])
+            stages.append([begin, disturb])
         else:
             not_measured(figures, name, "not supported")
     for each in stages:
@@ -84,7 +84,7 @@ def observed(
     the next so many seconds."""
     with ExitStack() as stack:
         now = prepare(case, kind, Figures(kind.kind, kind.version()), 0.0, say, stack)
-        _start(now)
+        begin(now)
 
         def watch(seconds: float) -> list[int]:
             start = now.recording.count
@@ -114,7 +114,7 @@ def _read(now: Setting) -> None:
     now.figures.values["reading"] = time.monotonic() - began
 
 
-def _start(now: Setting) -> None:
+def begin(now: Setting) -> None:
     """Starts a, and b when a is master of all, and waits until both are quiet."""
     routers = now.case.routers
     now.recording.look(True)

@@ -107,16 +107,16 @@ class Network:
         self._lay(range(self.case.interfaces))
         self.last_ifindex = max(link.ifindex for link in self._channel.dump_links())
 
-    def lay_spare_cable(self) -> None:
-        """One more, with the next number. The observer sees nothing of it: its interface on side b
-        has an index above `last_ifindex`."""
-        self._lay([self.case.interfaces])
+    def lay_spare_cables(self, count: int = 1) -> None:
+        """So many more, with the next numbers. The observer sees nothing of them: their interfaces
+        on side b have an index above `last_ifindex`."""
+        self._lay(range(self.case.interfaces, self.case.interfaces + count))
 
     def _lay(self, numbers: Sequence[int]) -> None:
         names = [f"eth{number}" for number in numbers]
-        _batch(self.a, (f"link add {n} type veth peer name {n} netns {self.b.path}" for n in names))
+        batch(self.a, (f"link add {n} type veth peer name {n} netns {self.b.path}" for n in names))
         for host, side in enumerate((self.a, self.b), 1):
-            _batch(
+            batch(
                 side,
                 (
                     line
@@ -176,7 +176,8 @@ def _notice_carriers(names: Iterable[str]) -> None:
             fcntl.ioctl(asking, SIOCETHTOOL, request)
 
 
-def _batch(side: Namespace, commands: Iterable[str]) -> None:
+def batch(side: Namespace, commands: Iterable[str]) -> None:
+    """Has ip(8) carry out commands on one side. Raises NetworkError."""
     with side.entered():
         finished = subprocess.run(
             ["ip", "-batch", "-"],

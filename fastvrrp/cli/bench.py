@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fastvrrp.cli import bench_balancing, bench_config, bench_flood, bench_load, bench_profile
+from fastvrrp.cli import (
+    bench_balancing,
+    bench_config,
+    bench_flood,
+    bench_load,
+    bench_profile,
+    bench_soak,
+)
 from fastvrrp.cli.bench_guard import guarded, refuse
 
 
@@ -24,6 +31,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     bench_load.register(kinds)
     bench_profile.register(kinds)
     bench_flood.register(kinds)
+    bench_soak.register(kinds)
 
 
 def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -115,7 +123,7 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         "document",
         help="measure everything that docs/performance.md shows, and write it",
         description="Measure all cases with goals, beside keepalived and the limit of the machine"
-        " (bench/floor.c, in a checkout of the source), and write a document. Takes about half"
+        " (bench/floor.c, in a checkout of the source), and write a document. Takes more than"
         " an hour. Needs root.",
     )
     document.add_argument(
@@ -130,8 +138,8 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         metavar="TEXT",
         action="append",
         default=[],
-        help="only the cases with this in their name, 'reading', 'balancing', 'flood' or 'profile';"
-        " may be repeated. The others stay as they were measured before",
+        help="only the cases with this in their name, 'reading', 'balancing', 'flood', 'soak' or"
+        " 'profile'; may be repeated. The others stay as they were measured before",
     )
     again = document.add_mutually_exclusive_group()
     again.add_argument(
