@@ -19,7 +19,6 @@ from fastvrrp import __version__
 from fastvrrp.cli.getopt_long import Option, OptionError, Value, read_options
 from fastvrrp.cli.run import DEFAULT_FILE, MACHINE_FAILED, OWN_DEFAULTS, config_test
 from fastvrrp.cli.run import run as run_daemon
-from fastvrrp.model import GlobalDefinitions
 
 VERSION = "2.2.7"
 """keepalived's, whose options and files these are."""
@@ -223,22 +222,12 @@ class _Arguments:
         own.umask = self._umask()
         own.dump_conf = self._has("dump-conf")
         own.network_namespace = self._values.get("namespace")
-        own.pid_files = self._pid_files
+        own.pid_files = tuple(map(self._path, ("pid", "vrrp_pid", "checkers_pid")))
         own.remarks = [
             f"keepalived's option --{name} has no meaning here: {why}"
             for name, why in self._remarks.items()
         ]
         return own
-
-    def _pid_files(self, definitions: GlobalDefinitions) -> object:
-        from fastvrrp.daemon.pid_files import PidFiles, keepalived_pid_files
-
-        usual = keepalived_pid_files(definitions, self._values.get("namespace"))
-        return PidFiles(
-            self._path("pid") or usual.main,
-            self._path("vrrp_pid") or usual.vrrp,
-            self._path("checkers_pid") or usual.checkers,
-        )
 
 
 def _allow_core_dumps() -> None:

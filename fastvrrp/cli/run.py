@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import errno
-import logging
-import signal
 import socket
 import sys
-from contextlib import ExitStack
 from logging.handlers import SysLogHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fastvrrp import __version__
-from fastvrrp.model import Configuration, DynamicInterfaces, GlobalDefinitions, Tracker
+from fastvrrp.model import Configuration, DynamicInterfaces, Tracker
 from fastvrrp.observe.files import DEFAULT_PID_FILE
 
 if TYPE_CHECKING:
     from fastvrrp.config import Reading
-    from fastvrrp.daemon.background import Caller
-    from fastvrrp.daemon.options import Half, Options
-    from fastvrrp.daemon.pid_files import PidFiles
-    from fastvrrp.daemon.reading import Aside
+    from fastvrrp.daemon.launch import Launch
+    from fastvrrp.daemon.options import Half
 
 DEFAULT_FILE = Path("/etc/keepalived/keepalived.conf")
-NAMED_PID_FILE = "/run/fastvrrp-{}.pid"
-"""In a network namespace of that name (`net_namespace` of `global_defs`)."""
 DEFAULT_METRICS = ":9165"
 """The port of keepalived-exporter, so that who asked that one goes on."""
 CONFIG_TEST_FAILED = 5  # this and the next as keepalived -t
 CONFIG_TEST_DOUBTFUL = 6
-NOTHING_TO_RUN = 2  # as keepalived
 MACHINE_FAILED = 1
 ANY_INTERFACE = "*"
-RIGHTS = "run it as root, or with the capabilities CAP_NET_RAW and CAP_NET_ADMIN"
-SIGNALS = (
-    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2),
-    *(signal.SIGRTMIN + 2, signal.SIGRTMAX - 1),
-)
-"""What the daemon's event loop takes, once it runs."""
 OWN_DEFAULTS: dict[str, Any] = {
     "check": False,
     "config_test": False,
@@ -53,6 +38,7 @@ OWN_DEFAULTS: dict[str, Any] = {
     "metrics": None,
     "network_namespace": None,
     "no_syslog": False,
+    "pid_files": None,
     "remarks": (),
     "umask": None,
     "version": False,
@@ -60,8 +46,6 @@ OWN_DEFAULTS: dict[str, Any] = {
 }
 """What the options of keepalived choose and those of `fastvrrp run` do not, or the other way."""
 FACILITIES = ("user", "daemon", *(f"local{number}" for number in range(8)))
-
-log = logging.getLogger(__name__)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -102,7 +86,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         type=Path,
         metavar="FILE",
         help=f"where to write the process id (default: {DEFAULT_PID_FILE}, and with net_namespace"
-        f" {NAMED_PID_FILE.format('NAME')})",
+        f" {DEFAULT_PID_FILE.with_stem('fastvrrp-NAME')})",
     )
     parser.add_argument("-P", "--vrrp", action="store_true", help="run virtual routers alone")
     parser.add_argument(
@@ -164,8 +148,9 @@ def listen_address(word: str) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit status: 0 after a clean stop, that of config_test_status or NOTHING_TO_RUN where the
-    configuration is to blame, MACHINE_FAILED where the machine is.
+    """Exit status of a check, or of what keeps the daemon from starting here and now. Otherwise
+    this process becomes the daemon's parent, and the status is 0 after a clean stop, NOTHING_TO_RUN
+    where the configuration is to blame and MACHINE_FAILED where the machine is (daemon/failures).
 
     Without -n the caller's process returns it too, when the daemon has started or could not.
 
@@ -176,24 +161,47 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.config_test:
         return config_test(arguments, sys.stderr)
-    # Only now, and what follows later still: a check needs none of this, and it takes its time.
-    from fastvrrp.daemon.reading import ReaderError, read_aside
+    # Only now: a check needs none of this, and it takes its time.
+    from fastvrrp.daemon.launch import become_parent
 
     try:
-        aside = read_aside(
-            str(arguments.use_file),
-            arguments.config_id,
-            lambda complaint: print(complaint, file=sys.stderr),
-            _half(arguments),
-        )
-    except ReaderError as error:
-        print(f"fastvrrp: {arguments.use_file}: {error}", file=sys.stderr)
+        become_parent(launch(arguments))
+    except OSError as error:
+        print(f"fastvrrp: {error}", file=sys.stderr)
         return MACHINE_FAILED
-    configuration = aside.configuration
-    if aside.has_errors and not (configuration.virtual_routers or configuration.virtual_servers):
-        print("fastvrrp: no virtual router and no virtual server is left to run", file=sys.stderr)
-        return NOTHING_TO_RUN
-    return _serve(arguments, aside)
+
+
+def launch(arguments: argparse.Namespace) -> Launch:
+    """What the command line says, for the daemon."""
+    from fastvrrp.daemon.launch import Launch
+
+    main, vrrp, checkers = arguments.pid_files or (arguments.pid, None, None)
+    return Launch(
+        file=str(arguments.use_file),
+        config_id=arguments.config_id,
+        folder=str(Path.cwd()),
+        words=tuple(sys.argv[1:]),
+        half=_half(arguments).value,
+        is_keepalived=arguments.is_keepalived,
+        stays=arguments.dont_fork,
+        console=arguments.log_console,
+        no_syslog=arguments.no_syslog,
+        detail=arguments.log_detail,
+        facility=arguments.log_facility,
+        log_file=arguments.log_file and str(arguments.log_file.absolute()),
+        flushes=arguments.flush_log_file,
+        is_json=arguments.log_format == "json",
+        metrics=arguments.metrics,
+        releases_ipvs=not arguments.dont_release_ipvs,
+        releases_addresses=not arguments.keeps_addresses,
+        umask=arguments.umask,
+        dumps_configuration=arguments.dump_conf,
+        network_namespace=arguments.network_namespace,
+        pid_file=main and str(main),
+        vrrp_pid_file=vrrp and str(vrrp),
+        checkers_pid_file=checkers and str(checkers),
+        remarks=tuple(arguments.remarks),
+    )
 
 
 def config_test(arguments: argparse.Namespace, output: TextIO) -> int:
@@ -300,144 +308,3 @@ def config_test_status(reading: Reading) -> int:
     if reading.has_insecure_scripts or reading.misses_files:
         return CONFIG_TEST_DOUBTFUL
     return 0 if reading.satisfies_keepalived else CONFIG_TEST_FAILED
-
-
-def _serve(arguments: argparse.Namespace, reading: Aside) -> int:
-    # Only now: a check needs none of this, and it takes a tenth of a second to import.
-    from fastvrrp.daemon.background import AlreadyRunning, PidFile, leave_terminal
-
-    arguments.use_file = arguments.use_file.absolute()  # the daemon goes to another folder
-    namespace = reading.configuration.definitions.namespaces.network
-    files = _pid_files(arguments, reading.configuration.definitions)
-    caller: Caller | None = None
-    try:
-        if namespace is not None:
-            enter(namespace)
-        if not arguments.dont_fork:
-            caller = leave_terminal()
-        # uvloop delivers no signal that came before it ran: until then they wait in the kernel.
-        # The threads inherit the mask, so it is always the loop's thread that a signal wakes.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        with ExitStack() as held:
-            for path in filter(None, (files.main, files.vrrp)):
-                held.enter_context(PidFile(path))
-            _run_daemon(arguments, reading, files, caller)
-    except (AlreadyRunning, OSError) as error:
-        print(f"fastvrrp: {_explain(error)}", file=sys.stderr)
-        if caller is not None:
-            caller.tell(MACHINE_FAILED)
-        return MACHINE_FAILED
-    return 0
-
-
-def default_pid_file(namespace: str | None) -> Path:
-    """Each network namespace may have a daemon of its own."""
-    return DEFAULT_PID_FILE if namespace is None else Path(NAMED_PID_FILE.format(namespace))
-
-
-def enter(name: str) -> None:
-    """Has this process be in a network namespace from now on. Raises OSError."""
-    from fastvrrp.kernel.netns import Namespace
-
-    try:
-        namespace = Namespace(name)
-    except FileNotFoundError as error:
-        raise OSError(
-            error.errno, f"net_namespace {name} does not exist: make it with ip netns add {name}"
-        ) from None
-    try:
-        namespace.enter()
-    finally:
-        namespace.close()
-
-
-def _pid_files(arguments: argparse.Namespace, definitions: GlobalDefinitions) -> PidFiles:
-    from fastvrrp.daemon.pid_files import FOLDER, PidFiles
-
-    if not arguments.is_keepalived:
-        pid_file = arguments.pid or default_pid_file(definitions.namespaces.network)
-        return PidFiles(pid_file.absolute())
-    files = PidFiles(*(path and path.absolute() for path in arguments.pid_files(definitions)))
-    for path in filter(None, files):
-        if path.is_relative_to(FOLDER):
-            path.parent.mkdir(parents=True, exist_ok=True)
-    return files
-
-
-def _options(
-    arguments: argparse.Namespace, files: PidFiles, definitions: GlobalDefinitions
-) -> Options:
-    from fastvrrp.daemon.logs import Destination, Idents
-    from fastvrrp.daemon.options import Options
-
-    to_console = arguments.log_console
-    namespace = arguments.network_namespace or definitions.namespaces.network
-    is_keepalived = arguments.is_keepalived
-    return Options(
-        log=Destination(
-            to_console,
-            # keepalived logs to syslog too; ours does where there is no console.
-            not arguments.no_syslog and (is_keepalived or not to_console),
-            arguments.log_detail,
-            arguments.log_facility,
-            arguments.log_file and str(arguments.log_file.absolute()),
-            arguments.flush_log_file,
-            arguments.log_format == "json",
-            Idents.of_keepalived(namespace, definitions.processes.instance)
-            if is_keepalived
-            else Idents.of_namespace(namespace),
-        ),
-        metrics=arguments.metrics,
-        half=_half(arguments),
-        releases_ipvs=not arguments.dont_release_ipvs,
-        releases_addresses=not arguments.keeps_addresses,
-        umask=arguments.umask,
-        checkers_pid=files.checkers,
-        dumps_configuration=arguments.dump_conf,
-        process_name="keepalived" if is_keepalived else None,
-        network_namespace=arguments.network_namespace,
-    )
-
-
-def _run_daemon(
-    arguments: argparse.Namespace, reading: Aside, files: PidFiles, caller: Caller | None
-) -> None:
-    from fastvrrp.daemon.background import segment_path
-    from fastvrrp.daemon.logs import set_up
-    from fastvrrp.daemon.vrrpd import Vrrpd
-
-    def on_started() -> None:
-        if caller is not None:
-            caller.tell(0)
-
-    options = _options(arguments, files, reading.configuration.definitions)
-    segment = segment_path(files.main)
-    with set_up(options.log):
-        for remark in arguments.remarks:
-            log.info("%s", remark)
-        try:
-            Vrrpd(reading, arguments.use_file, arguments.config_id, segment, options).run(
-                on_started
-            )
-        except OSError as error:
-            if not arguments.log_console:  # which reads it as our last word on stderr
-                log.error("%s", _explain(error))
-            raise
-        finally:
-            # The loop is closed, so one more would kill us before the rest is tidied up.
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-
-
-def _explain(error: Exception) -> str:
-    """What went wrong, with what, and what to do about it."""
-    if not isinstance(error, OSError) or error.strerror is None:
-        return str(error)
-    if error.errno == errno.EPERM:
-        thing = "cannot open raw sockets and netlink" if error.filename is None else error.filename
-        return f"{thing}: {error.strerror}: {RIGHTS}"
-    if error.filename is None:
-        return str(error)
-    remedy = ": run it as root, or name a file elsewhere with --pid"
-    return (
-        f"{error.filename}: {error.strerror}{remedy if isinstance(error, PermissionError) else ''}"
-    )

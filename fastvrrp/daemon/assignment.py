@@ -42,6 +42,8 @@ class Begin(NamedTuple):
     """Another process was here before, and was not to end: what it had in the kernel goes on."""
     notes: Path | None = None
     """File of what is ours in IPVS."""
+    releases: bool = True
+    """At the end what is in the kernel's IPVS goes, where nobody says anything else."""
 
 
 class Files(NamedTuple):
@@ -85,10 +87,16 @@ Message = Part | Stop
 
 
 def parts(
-    configuration: Configuration, log: Destination, *, adopts: bool, notes: Path | None = None
+    configuration: Configuration,
+    log: Destination,
+    *,
+    adopts: bool,
+    notes: Path | None = None,
+    releases: bool = True,
 ) -> Iterator[Part]:
     """A configuration as it is told."""
-    yield Begin(configuration.definitions, configuration.tls_client, log, adopts, notes)
+    definitions = configuration.definitions
+    yield Begin(definitions, configuration.tls_client, log, adopts, notes, releases)
     yield Files((), configuration.bfd_instances)
     for start in range(0, len(configuration.track_files), PART_FILES):
         yield Files(configuration.track_files[start : start + PART_FILES], ())

@@ -4,15 +4,14 @@ It is run as `python -m fastvrrp.daemon.checkd FD`. FD is a socket on which it i
 configuration, at the start and at each reload, by whoever started it (`assignment`, in
 `track/frames`). It never reads a file of configuration itself.
 
-It ends when it is told to stop: then what is in the kernel's IPVS goes too. When whoever started it
-goes away without a word, or on SIGTERM, it ends at once and leaves IPVS as it is: connections go
-on, and a successor takes over what it finds.
+It ends when it is told to stop, on SIGTERM, and when whoever started it goes away: then what is in
+the kernel's IPVS goes too, unless it was told to leave it. When it is killed IPVS stays as it is:
+connections go on, and a successor takes over what it finds.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import pickle
@@ -25,6 +24,7 @@ from dataclasses import replace
 import uvloop
 
 from fastvrrp.daemon.assignment import Assignment, Begin, Done, Message, Stop
+from fastvrrp.daemon.beat import BEAT, LOOK
 from fastvrrp.daemon.logs import Logs, Process, set_up
 from fastvrrp.daemon.scheduling import Role, Scheduling
 from fastvrrp.kernel.ipvs import Ipvs, Table, namespace_of
@@ -36,11 +36,11 @@ from fastvrrp.lvs.services import Services
 from fastvrrp.lvs.telling import Telling
 from fastvrrp.model import FlushOnStop, Namespaces
 from fastvrrp.track.frames import Closed, Frames
+from fastvrrp.track.interpreter import end_with_starter
 from fastvrrp.track.scripts import Scripts
 
 log = logging.getLogger("fastvrrp.daemon.checkd")  # it runs as __main__
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 NAME = "fastvrrp_checkd"
 """What ps calls it; 15 letters have room."""
 
@@ -64,6 +64,8 @@ class Checkd:
         """What was told and is not carried out yet."""
         self._flush_on_stop = FlushOnStop.EACH
         self._ending: Stop | None = None
+        self._releases = False
+        """As it was told at last: what is in the kernel goes where nobody says how to end."""
         self._is_ended = False
         self._news = asyncio.Event()
         """There is something to do."""
@@ -80,7 +82,12 @@ class Checkd:
                 signal.signal(number, signal.SIG_IGN)  # they are for the daemon
             self._loop.add_signal_handler(signal.SIGTERM, self._leave)
             self._loop.add_reader(self._told.socket.fileno(), self._on_readable)
+            self._beat()
             self._loop.run_until_complete(self._serve())
+
+    def _beat(self) -> None:
+        self._told.send(BEAT)
+        self._loop.call_later(LOOK, self._beat)
 
     async def _serve(self) -> None:
         while not self._is_ended:
@@ -172,10 +179,13 @@ class Checkd:
 
     def _begin(self, begin: Begin) -> None:
         self._coming = Assignment(begin)
+        self._releases = begin.releases
         if self._logs is None:
             self._logs = set_up(begin.log, Process.CHECKERS)
 
     def _leave(self) -> None:
+        if self._ending is None:
+            self._ending = Stop(self._releases)
         self._is_ended = True
         self._news.set()
 
@@ -197,9 +207,7 @@ def _table(namespaces: Namespaces) -> Table | None:
 
 def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
-    libc = ctypes.CDLL(None)
-    # Whoever started us is told of its end by the socket, but a loop that hangs would not hear it.
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    end_with_starter(signal.SIGTERM)
     with socket.socket(fileno=int(sys.argv[1])) as told:
         told.set_inheritable(False)
         Checkd(told).run()

@@ -1,7 +1,8 @@
-"""The process of health checkers, as the daemon has it: started with the first virtual server, told
-of every configuration, started again when it dies, ended at the stop.
+"""The process of health checkers, as vrrpd has it: started with the first virtual server, told of
+every configuration, ended at the stop.
 
-Nothing of it is there for a configuration without virtual servers.
+It is a ward of the parent, and goes on when vrrpd dies: the next vrrpd tells it everything, and
+what is as it was stays. Nothing of it is there for a configuration without virtual servers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from fastvrrp.vrrp.follower import Follower
 
 if TYPE_CHECKING:
     from fastvrrp.daemon.assignment import Part
-    from fastvrrp.track.companion import Companion
+    from fastvrrp.daemon.parent import Parent
+    from fastvrrp.daemon.ward import Ward
 
 log = logging.getLogger(__name__)
 
@@ -31,27 +33,28 @@ LAST_MOMENTS = 60.0
 servers take the kernel seconds."""
 
 
-class Checking(Follower):
-    """The daemon's end."""
+NAME = "checkd"
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, options: Options, segment: Path) -> None:
+
+class Checking(Follower):
+    """Vrrpd's end."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, options: Options, segment: Path, parent: Parent
+    ) -> None:
         """`segment` is the path of the state segment."""
         self._loop = loop
+        self._parent = parent
         self._notes = segment.with_suffix(".ipvs")
         self._log = options.log
         self._releases = options.releases_ipvs
         self._pid_file = options.checkers_pid
         self._configuration = Configuration()
-        self._companion: Companion | None = None
+        self._ward: Ward | None = None
         self._parts: Iterator[Part] = iter(())
         self._next_slice: asyncio.Handle | None = None
         self._has_told = False
-        """A process was told everything once: the next one goes on where it ended."""
-
-    @property
-    def pid(self) -> int | None:
-        """The process; None where none runs."""
-        return self._companion.pid if self._companion is not None else None
+        """A process was told everything once."""
 
     def configure(self, configuration: Configuration) -> None:
         before = self._configuration.definitions.namespaces.ipvs
@@ -66,69 +69,79 @@ class Checking(Follower):
 
     def settle(self) -> Iterator[None]:
         """Has the process told what is different now; it hears everything and finds out itself."""
-        if self._companion is not None:
+        if self._ward is not None:
             self._tell()
-        elif self._configuration.virtual_servers:
+        elif self._configuration.virtual_servers or NAME in self._parent.running_wards:
             self._begin()
         return iter(())
 
     def stop(self) -> None:
-        if self._companion is None:
+        if self._ward is None:
             return
         if self._next_slice is not None:
             self._next_slice.cancel()
-        self._end(self._companion)
+        if self._parent.keeps_wards:
+            return
+        self._end(self._ward)
         if self._has_told and self._releases and self._notes.exists():
             # It died, and what it left in the kernel is for another one to remove.
-            successor = self._begin()
-            for part in self._parts:
-                successor.send(part)
-            self._end(successor)
+            self._ward.start()
+            for part in self._all_parts():
+                self._ward.send(part)
+            self._end(self._ward)
         if self._pid_file is not None:
             self._pid_file.unlink(missing_ok=True)
 
-    def _begin(self) -> Companion:
-        from fastvrrp.track.companion import Companion  # noqa: PLC0415 - only where wanted
+    def _begin(self) -> None:
+        from fastvrrp.daemon.ward import Ward  # noqa: PLC0415 - only where wanted
 
-        self._companion = Companion(
-            self._loop,
+        self._ward = Ward(
+            self._parent,
+            NAME,
             "fastvrrp.daemon.checkd",
-            "checks real servers",
+            "Healthcheck",
             lambda _: None,
             self._tell,
             shares_stderr=self._log.console,
         )
-        self._companion.start()
-        return self._companion
+        self._ward.start()
 
-    def _end(self, companion: Companion) -> None:
+    def _end(self, ward: Ward) -> None:
         from fastvrrp.daemon.assignment import Stop  # noqa: PLC0415 - only where wanted
 
-        companion.send(Stop(self._releases))
-        companion.close()
+        ward.send(Stop(self._releases))
         waits = self._configuration.definitions.processes.child_wait / SECOND
-        companion.wait(max(waits, LAST_MOMENTS))
+        ward.close(max(waits, LAST_MOMENTS))
+        ward.wait()
 
     def _tell(self) -> None:
         """Begins to tell the configuration, and leaves undone what was being told."""
-        from fastvrrp.daemon.assignment import parts  # noqa: PLC0415 - only where wanted
-
         self._write_pid()
-        self._parts = parts(
-            self._configuration, self._log, adopts=self._has_told, notes=self._notes
-        )
+        self._parts = self._all_parts()
         if self._next_slice is None:
             self._next_slice = self._loop.call_soon(self._tell_some)
 
+    def _all_parts(self) -> Iterator[Part]:
+        from fastvrrp.daemon.assignment import parts  # noqa: PLC0415 - only where wanted
+
+        adopts = self._has_told or self._parent.is_restart
+        return parts(
+            self._configuration,
+            self._log,
+            adopts=adopts,
+            notes=self._notes,
+            releases=self._releases,
+        )
+
     def _write_pid(self) -> None:
-        if self._pid_file is not None:
+        if self._pid_file is not None and self._ward is not None and self._ward.pid is not None:
             try:
-                self._pid_file.write_text(f"{self.pid}\n")
+                self._pid_file.write_text(f"{self._ward.pid}\n")
             except OSError as error:
                 log.error("%s: %s", self._pid_file, error.strerror)
 
     def _tell_some(self) -> None:
-        assert self._companion is not None
+        assert self._ward is not None
         self._next_slice = None
         until = monotonic_ns() + SLICE
         while monotonic_ns() < until:
@@ -136,5 +149,5 @@ class Checking(Follower):
             if part is None:
                 self._has_told = True
                 return
-            self._companion.send(part)
+            self._ward.send(part)
         self._next_slice = self._loop.call_soon(self._tell_some)

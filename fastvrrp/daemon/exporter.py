@@ -12,9 +12,11 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from fastvrrp.daemon.beat import BEAT, LOOK
 from fastvrrp.daemon.confinement import confine
 from fastvrrp.daemon.export_task import Task, address_of
 from fastvrrp.observe.exposition import pages
@@ -89,8 +91,11 @@ def main() -> None:
         exporter.serve()
         host, port = exporter.listening.getsockname()[:2]
         frames.send(f"{f'[{host}]' if ':' in host else host}:{port}".encode())
+        frames.socket.settimeout(LOOK)
         while True:
-            frames.receive()
+            with suppress(TimeoutError):
+                frames.receive()
+            frames.send(BEAT)
     except Closed:
         os._exit(0)
     except (OSError, ValueError, WebConfigError) as error:

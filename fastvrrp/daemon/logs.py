@@ -24,6 +24,8 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from fastvrrp.daemon.launch import Launch
+
 LINE = "%(asctime)s: %(message)s"
 """As keepalived writes it, so that what reads its log reads ours."""
 TIME = "%a %b %d %H:%M:%S %Y"
@@ -43,10 +45,19 @@ FLUSH_TIMEOUT = 1.0
 """Seconds that `Logs.close` gives to what is still to be written."""
 
 
-class Idents(NamedTuple):
-    """What each process calls itself in syslog."""
+class Process(StrEnum):
+    """Whose log it is; the value is in the name of its file."""
 
-    vrrp: str = "fastvrrp"
+    PARENT = ""
+    VRRP = "vrrp"
+    CHECKERS = "healthcheckers"
+
+
+class Idents(NamedTuple):
+    """What each process calls itself in syslog, in the order of `Process`."""
+
+    parent: str = "fastvrrp"
+    vrrp: str = "fastvrrp_vrrpd"
     checkers: str = "fastvrrp_checkd"
 
     @classmethod
@@ -54,23 +65,21 @@ class Idents(NamedTuple):
         """Ours, with the name of a network namespace behind."""
         if namespace is None:
             return cls()
-        return cls(f"fastvrrp_{namespace}", f"fastvrrp_checkd_{namespace}")
+        return cls(*(f"{ident}_{namespace}" for ident in cls()))
 
     @classmethod
     def of_keepalived(cls, namespace: str | None, instance: str | None) -> Idents:
         """keepalived's, with the names of a network namespace and of an instance behind."""
         end = "".join(f"_{name}" for name in (namespace, instance) if name)
-        return cls(f"Keepalived_vrrp{end}", f"Keepalived_healthcheckers{end}")
+        names = ("Keepalived", "Keepalived_vrrp", "Keepalived_healthcheckers")
+        return cls(*(name + end for name in names))
+
+    def of(self, process: Process) -> str:
+        """That of one process."""
+        return self[tuple(Process).index(process)]
 
 
 FASTVRRP = Idents()
-
-
-class Process(StrEnum):
-    """Whose log it is."""
-
-    VRRP = "vrrp"
-    CHECKERS = "healthcheckers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,9 +316,25 @@ def _console_format(*, is_json: bool) -> logging.Formatter:
 
 
 def _own_file(path: str, process: Process) -> Path:
-    """keepalived's name for the file of one process: a word before the last dot."""
+    """keepalived's name for the file of one process: a word before the last dot, or none for the
+    parent's."""
     whole = Path(path)
-    return whole.with_name(f"{whole.stem}_{process}{whole.suffix}")
+    return whole if not process else whole.with_name(f"{whole.stem}_{process}{whole.suffix}")
+
+
+def destination(launch: Launch, idents: Idents) -> Destination:
+    """Where the command line wants the log."""
+    return Destination(
+        launch.console,
+        # keepalived logs to syslog too; ours does where there is no console.
+        not launch.no_syslog and (launch.is_keepalived or not launch.console),
+        launch.detail,
+        launch.facility,
+        launch.log_file,
+        launch.flushes,
+        launch.is_json,
+        idents,
+    )
 
 
 def set_up(to: Destination, process: Process = Process.VRRP) -> Logs:
@@ -325,8 +350,7 @@ def set_up(to: Destination, process: Process = Process.VRRP) -> Logs:
         handlers.append(handler)
     if to.syslog and SYSLOG.exists():
         to_syslog = _Syslog(str(SYSLOG), facility=to.facility)
-        ident = to.idents.vrrp if process is Process.VRRP else to.idents.checkers
-        to_syslog.ident = f"{ident}[{os.getpid()}]: "
+        to_syslog.ident = f"{to.idents.of(process)}[{os.getpid()}]: "
         handlers.append(to_syslog)
     if to.file is not None:
         to_file = _File(_own_file(to.file, process), flushes=to.flushes)

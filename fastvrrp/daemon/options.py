@@ -40,6 +40,8 @@ class Options:
     """It is written into the log at the start."""
     process_name: str | None = None
     """For `ps`, where the configuration says nothing; None leaves the interpreter's."""
+    parent_name: str = "fastvrrp"
+    """The parent's, where the configuration says nothing."""
     network_namespace: str | None = None
     """In which the daemon was started, by its options."""
 

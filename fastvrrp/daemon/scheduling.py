@@ -40,6 +40,7 @@ FROM_NANOSECONDS = 1000
 class Role(StrEnum):
     """Which of keepalived's processes it is; the value is its usual name."""
 
+    PARENT = "keepalived"
     VRRP = "keepalived_vrrp"
     CHECKERS = "keepalived_lvs"
 
@@ -47,6 +48,7 @@ class Role(StrEnum):
 def name_of(processes: Processes, role: Role, fallback: str) -> str:
     """The name that a process is to have; `fallback` where the configuration gives none."""
     own = {
+        Role.PARENT: processes.parent_name,
         Role.VRRP: processes.vrrp.name,
         Role.CHECKERS: processes.checker.name,
     }
@@ -78,10 +80,7 @@ class Scheduling:
         before, self._processes = self._processes, processes
         if before == processes:
             return
-        fallback = self._name
-        if self._role is Role.VRRP:
-            fallback = processes.parent_name or fallback  # there is no other parent
-        self._set_name(name_of(processes, self._role, fallback))
+        self._set_name(name_of(processes, self._role, self._name))
         old, new = self._of(before), self._of(processes)
         if _nice(old) != _nice(new):
             self._try("priority", lambda: self._set_nice(_nice(new) or self._nice))

@@ -32,6 +32,7 @@ from fastvrrp.daemon.checking import Checking
 from fastvrrp.daemon.dumping import Dumping
 from fastvrrp.daemon.exporting import Exporting
 from fastvrrp.daemon.options import Options
+from fastvrrp.daemon.parent import Parent, ParentSettings
 from fastvrrp.daemon.places import Places, claim_namespace
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
@@ -68,6 +69,8 @@ SWITCH_INTERVAL = 0.0002
 ENDING = (signal.SIGTERM, signal.SIGINT)
 SIGNALS = {*ENDING, signal.SIGHUP, *dumping.SIGNALS}
 """Every signal that means something to the daemon."""
+STOP_LIMIT = 600.0
+"""Seconds for the stop: 18,000 real servers or 65,280 virtual routers take the kernel some ten."""
 ROOM = 262_144
 """Virtual routers that reloads can bring it to. What is not used of the state segment takes no
 memory."""
@@ -87,10 +90,12 @@ class Vrrpd:
         path: Path,
         config_id: str | None,
         segment: Path,
-        options: Options = Options(),  # noqa: B008 - it is frozen
+        options: Options,
+        parent: Parent,
     ) -> None:
         self._segment = segment
         self._options = options
+        self._parent = parent
         models = read.configuration.virtual_routers
         self._read = read
         self._loop = uvloop.new_event_loop()
@@ -211,10 +216,11 @@ class Vrrpd:
             ),
             GroupNews(self._groups),
             self._showing,
-            Exporting(self._loop, shown, options.metrics),
-            Checking(self._loop, options, segment),
+            Exporting(parent, shown, options.metrics),
+            Checking(self._loop, options, segment, parent),
             self._dumping,
             ProcessSettings(Scheduling(self._loop, Role.VRRP, options.process_name)),
+            ParentSettings(parent, options.parent_name),
             self._reload_times,
         )
         self._roster.follow(self._followers)
@@ -249,6 +255,8 @@ class Vrrpd:
             self._loop.add_signal_handler(number, self._end, number)
         with ExitStack() as ending:
             ending.callback(self._loop.close)
+            # The loop is closed before the rest is tidied up: one more would kill us.
+            ending.callback(signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
             ending.callback(self._segment.unlink, missing_ok=True)
             ending.callback(self._showing.close)
             claim = claim_namespace()
@@ -266,7 +274,10 @@ class Vrrpd:
         self._loop.add_signal_handler(signal.SIGHUP, self._reloads.request)
         self._dumping.watch()
         self._loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGNALS)
+        self._parent.attach(self._loop, lambda: self._end(signal.SIGTERM))
+        ending.callback(self._leave_parent)
         self._start(ending)
+        ending.callback(self._leave_parent)
         on_started()
         self._loop.run_forever()
         log.info("Stopping")
@@ -312,6 +323,10 @@ class Vrrpd:
         # The kernel thread must not keep the loop from the interpreter for long.
         sys.setswitchinterval(SWITCH_INTERVAL)
         log.info("Startup complete")
+
+    def _leave_parent(self) -> None:
+        scripts = self._running.configuration.definitions.scripts
+        self._parent.leave(STOP_LIMIT + scripts.shutdown_timeout / SECOND)
 
     def _settle_what_stays(self) -> None:
         """Says what those that stop now leave in the kernel."""

@@ -6,6 +6,7 @@ It is never a fork of the daemon, which would copy page by page what the daemon 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import fastvrrp
 CALLERS_PATH = "FASTVRRP_CALLERS_PYTHONPATH"
 """Environment variable of such a process: the PYTHONPATH that the daemon was started with, which is
 that of a script."""
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LONGEST_WORDS = 1024
 """Bytes of what was said last."""
 
@@ -48,13 +50,11 @@ def start_interpreter(
     last_words: LastWords | None = None,
     pass_fds: Sequence[int] = (),
     cwd: str | None = None,
+    umask: int = -1,
 ) -> subprocess.Popen[bytes]:
     """Starts `python -m module arguments`, from wherever this version of fastvrrp is. Without
-    `last_words` its stderr is the daemon's. It begins with the signals blocked that the daemon
-    blocks, and is to unblock them. Raises OSError."""
-    callers = os.environ.get("PYTHONPATH", "")
-    home = str(Path(fastvrrp.__file__).parent.parent)
-    paths = {"PYTHONPATH": os.pathsep.join(filter(None, [home, callers])), CALLERS_PATH: callers}
+    `last_words` its stderr is the daemon's, and without `umask` that is. It begins with the signals
+    blocked that the daemon blocks, and is to unblock them. Raises OSError."""
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module, *arguments],
         stdin=stdin,
@@ -62,5 +62,23 @@ def start_interpreter(
         stderr=None if last_words is None else last_words.descriptor,
         pass_fds=pass_fds,
         cwd=cwd,
-        env=os.environ | paths,
+        umask=umask,
+        env=environment(),
     )
+
+
+def environment() -> dict[str, str]:
+    """In which an interpreter finds this version of fastvrrp; one that was started in it may start
+    others."""
+    callers = os.environ.get(CALLERS_PATH, os.environ.get("PYTHONPATH", ""))
+    home = str(Path(fastvrrp.__file__).parent.parent)
+    path = os.pathsep.join(filter(None, [home, callers]))
+    return os.environ | {"PYTHONPATH": path, CALLERS_PATH: callers}
+
+
+def end_with_starter(number: signal.Signals = signal.SIGTERM) -> None:
+    """Has the kernel send us a signal when whoever started us ends, however it ends. Whoever hangs
+    does not hear of it by a socket. It is forgotten when this process changes its user."""
+    import ctypes  # noqa: PLC0415 - not for those that only start others
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)

@@ -1,0 +1,243 @@
+"""A child of the parent: started, heard, killed when it hangs, started again when it has died.
+
+Whatever it says is a sign of life. What it may be silent for is counted in the parent's own looks,
+not by the clock: a machine that stood still for a minute, or a parent that did, has heard nobody in
+that time, and kills nobody for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+from fastvrrp.daemon.beat import BEAT, LIMIT, LOOK
+from fastvrrp.track.companion import LONG_LIFE, PAUSES
+from fastvrrp.track.conversation import Conversation
+from fastvrrp.track.frames import Frames
+from fastvrrp.track.interpreter import LastWords, start_interpreter
+
+log = logging.getLogger(__name__)
+
+TAKEN = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2),
+    *(signal.SIGRTMIN + 2, signal.SIGRTMAX - 1),
+)
+"""Signals that the daemon takes. A child begins with them blocked."""
+
+
+class Stderr(Enum):
+    """Where a child's stderr goes."""
+
+    SHARED = "shared"
+    """To ours."""
+    KEPT = "kept"
+    """Into memory: its last line is logged when it has died."""
+    KEPT_LATER = "kept later"
+    """To ours, until it takes the descriptor that is its second argument instead."""
+
+
+class Child:
+    """One such process, and its successors."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        module: str,
+        title: str,
+        on_messages: Callable[[Sequence[bytes]], object],
+        on_start: Callable[[], object],
+        on_end: Callable[[int, int], object],
+    ) -> None:
+        """`module` is run with the number of its socket as argument; `title` is its name in the
+        log. `on_start` is called whenever it was started, `on_end` with its process id and exit
+        status (that of `subprocess`) whenever it has ended and all that it has said was heard."""
+        self.title = title
+        self.stderr = Stderr.SHARED
+        self.umask = -1
+        """Its umask; -1 is ours."""
+        self.limit = LIMIT
+        """Seconds that it may be silent for, where it says nothing else."""
+        self.folder: str | None = "/"
+        """Its current directory; None is ours."""
+        self._loop = loop
+        self._module = module
+        self._on_messages = on_messages
+        self._on_start = on_start
+        self._on_end = on_end
+        self._process: subprocess.Popen[bytes] | None = None
+        self._conversation: Conversation | None = None
+        self._last_words: LastWords | None = None
+        self._descriptor: int | None = None
+        """A pidfd of the process."""
+        self._began = 0.0
+        self._deaths = 0
+        self._next_start: asyncio.TimerHandle | None = None
+        self._limit = LIMIT
+        self._is_ending = False
+        """It has so many seconds, whatever it says."""
+        self._silence = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """None where it does not run."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it runs, or will again by itself."""
+        return self._process is not None or self._next_start is not None
+
+    def start(self) -> None:
+        """Starts it, where it does not run. Raises OSError."""
+        if self.is_started:
+            return
+        self._spawn()
+        log.info("Starting %s child process, pid=%d", self.title, self.pid)
+        self._on_start()
+
+    def start_later(self) -> None:
+        """Starts it again: at once after one death, later and later after more of them."""
+        if time.monotonic() - self._began >= LONG_LIFE:
+            self._deaths = 0
+        self._deaths += 1
+        pause = PAUSES[min(self._deaths, len(PAUSES)) - 1]
+        log.info(
+            "Restart of %s process delayed %d seconds to limit respawn rate", self.title, pause
+        )
+        self._next_start = self._loop.call_later(pause, self._start_again)
+
+    def send(self, message: bytes) -> None:
+        """Says something, where it runs."""
+        if self._conversation is not None:
+            self._conversation.send(message)
+
+    def signal(self, number: signal.Signals | int) -> None:
+        """Sends a signal, where it runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def expect(self, limit: float) -> None:
+        """From now on it may be silent for `limit` seconds."""
+        self._limit = limit
+        self._silence = 0.0
+
+    def look(self) -> None:
+        """Kills it where it was silent for too long; to be called every LOOK seconds."""
+        if self._process is None:
+            return
+        self._silence += LOOK
+        if self._silence > self._limit:
+            log.error(
+                "%s child process(%d) has shown no sign of life for %g seconds and is killed",
+                self.title,
+                self._process.pid,
+                self._limit,
+            )
+            self._silence = 0.0
+            self._process.kill()
+
+    def end(self, limit: float) -> None:
+        """Lets it end by itself, when it has heard what was said, and kills it where it has not in
+        `limit` seconds. It is not started again by itself."""
+        if self._next_start is not None:
+            self._next_start.cancel()
+            self._next_start = None
+        if self._conversation is not None:
+            self._conversation.end()
+            self.expect(limit)
+            self._is_ending = True
+
+    def _start_again(self) -> None:
+        self._next_start = None
+        try:
+            self.start()
+        except OSError as error:
+            log.error("%s child process cannot be started: %s", self.title, error.strerror)
+            self.start_later()
+
+    def _spawn(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        words = None if self.stderr is Stderr.SHARED else LastWords()
+        # A signal that comes before the child takes it must not kill it, or be lost.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
+        try:
+            self._process = self._spawn_with(theirs.fileno(), words)
+            self._descriptor = os.pidfd_open(self._process.pid)
+        except OSError:
+            ours.close()
+            if words is not None:
+                words.close()
+            raise
+        finally:
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._last_words = words
+        self._began = time.monotonic()
+        self._loop.add_reader(self._descriptor, self._on_exit)
+        self._conversation = Conversation(
+            self._loop, Frames(ours), self._on_heard, self._on_conversation_closed
+        )
+        self._is_ending = False
+        self.expect(self.limit)
+
+    def _spawn_with(self, descriptor: int, words: LastWords | None) -> subprocess.Popen[bytes]:
+        passed = [descriptor]
+        if words is not None and self.stderr is Stderr.KEPT_LATER:
+            passed.append(words.descriptor)
+        return start_interpreter(
+            self._module,
+            *map(str, passed),
+            pass_fds=passed,
+            last_words=words if self.stderr is Stderr.KEPT else None,
+            cwd=self.folder,
+            umask=self.umask,
+        )
+
+    def _on_heard(self, messages: Sequence[bytes]) -> None:
+        if not self._is_ending:
+            self._silence = 0.0
+        said = [message for message in messages if message != BEAT]
+        if said:
+            self._on_messages(said)
+
+    def _on_conversation_closed(self) -> None:
+        """It ends; what is not over soon is killed as what hangs."""
+
+    def _on_exit(self) -> None:
+        assert self._process is not None
+        assert self._descriptor is not None
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        status = self._process.wait()
+        if self._conversation is not None:
+            self._conversation.drain()
+            self._conversation.close()
+        pid, self._process, self._conversation = self._process.pid, None, None
+        words = self._words()
+        if status < 0:
+            log.error("pid %d exited due to %s%s", pid, _cause(-status), words and f": {words}")
+        elif status:
+            log.error("pid %d exited with status %d%s", pid, status, words and f": {words}")
+        self._on_end(pid, status)
+
+    def _words(self) -> str:
+        """What it has said last."""
+        if self._last_words is None:
+            return ""
+        words = self._last_words.read()
+        self._last_words.close()
+        self._last_words = None
+        return words
+
+
+def _cause(number: int) -> str:
+    if number == signal.SIGSEGV:
+        return "segmentation fault (SIGSEGV)."
+    return f"signal {number} ({signal.strsignal(number)})"

@@ -1,0 +1,252 @@
+"""What the parent and the process that speaks VRRP say to each other.
+
+    parent                                  vrrpd
+      | Begin(launch, is_restart)  ------->   | reads the configuration
+      |   <-------  Read(pid_file, namespace, ...)
+      | takes the pid file                    | waits
+      | Go()  --------------------------->    | begins every virtual router
+      |   <-------  Started(), then Beat(limit) again and again
+      | Order(number, kind, arguments) --->   | looks into its `Orders`
+      |   <-------  Answer(number, is_ok, lines, value)
+      | Stop(), and SIGTERM  ------------->   |
+      |   <-------  Stopping(limit), Ended(status)
+
+Wards are the parent's other children (checkd, the exporter): they go on when vrrpd dies. vrrpd says
+which there are to be and what they are told (`StartWard`, `ToWard`, `CloseWard`); the parent starts
+them, starts them again, and passes on what they say (`WardStarted`, `WardSaid`, `WardEnded`).
+
+A message is a pickle in a frame (`track/frames`). Both ends are of the same version, since the
+parent starts vrrpd from the files that it runs from itself. The parent imports this file: it
+imports no model, and what is said to the parent holds none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from fastvrrp.daemon.launch import Launch
+from fastvrrp.daemon.logs import Idents
+
+# --- said by the parent ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The first message: read the configuration, and say `Read`."""
+
+    launch: Launch
+    idents: Idents | None = None
+    """As the first vrrpd has said them; None for the first."""
+    is_restart: bool = False
+    """A predecessor has died: what it left is to be taken back."""
+    wards: tuple[str, ...] = ()
+    """Names of those that run already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """The pid file is ours: begin every virtual router."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Somebody asks for something to be done; `Answer` has the same number."""
+
+    number: int
+    kind: str
+    """As registered at `Orders`."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The whole daemon ends, wards too. SIGTERM comes with it, for a vrrpd that does not listen
+    yet; SIGTERM alone ends nothing but vrrpd, which is then started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class WardStarted:
+    """A ward runs, and has to be told everything: it was started, or ran before vrrpd did."""
+
+    name: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WardSaid:
+    """A message of a ward, as it came."""
+
+    name: str
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WardEnded:
+    """A ward that was closed has ended."""
+
+    name: str
+    status: int
+
+
+ToVrrpd = Begin | Go | Order | Stop | WardStarted | WardSaid | WardEnded
+
+# --- said by vrrpd --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The configuration was read, and there is something to run. Nothing is in the kernel yet."""
+
+    pid_file: str
+    """Absolute path of the file that the parent takes."""
+    namespace: str | None
+    """`net_namespace`, where the parent starts wards."""
+    idents: Idents
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What `ps` is to call the parent."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Every virtual router has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A sign of life; the next one, of whatever kind, comes within `limit` seconds, or else vrrpd
+    hangs and is to be killed."""
+
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reloading:
+    """A reload has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A reload has ended."""
+
+    is_done: bool
+    """False where it was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The stop has begun; it takes `limit` seconds at most."""
+
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last message of a vrrpd that ends because it wants to: it was told to, or cannot start,
+    and has said why."""
+
+    status: int
+    """That of the whole daemon, where vrrpd is not started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartWard:
+    """There is to be this ward, from now on and however often it dies; one that runs goes on.
+    `WardStarted` answers."""
+
+    name: str
+    module: str
+    """Run with the number of its socket as argument."""
+    title: str
+    """What it is called in the log: `Starting TITLE child process`."""
+    shares_stderr: bool
+    umask: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToWard:
+    """A message for a ward."""
+
+    name: str
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CloseWard:
+    """A ward is to end; one that has not in `limit` seconds is killed. `WardEnded` answers."""
+
+    name: str
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of an order."""
+
+    number: int
+    is_ok: bool
+    lines: tuple[str, ...] = ()
+    """For a person: one complaint each, or what was done."""
+    value: object = None
+    """For a program: whatever JSON can say."""
+
+
+ToParent = (
+    Read
+    | Named
+    | Started
+    | Beat
+    | Reloading
+    | Reloaded
+    | Stopping
+    | Ended
+    | StartWard
+    | ToWard
+    | CloseWard
+    | Answer
+)
+
+
+class Reply:
+    """Called once, now or later, with what became of an order."""
+
+    def __init__(self, send: Callable[[Answer], object], number: int) -> None:
+        self._send = send
+        self._number = number
+
+    def __call__(self, is_ok: bool, lines: Sequence[str] = (), value: object = None) -> None:
+        self._send(Answer(self._number, is_ok, tuple(lines), value))
+
+
+Carrier = Callable[[Mapping[str, Any], Reply], object]
+"""Carries one order out: it is called in vrrpd's loop, and must not wait."""
+
+
+class Orders:
+    """Who carries out what, in vrrpd."""
+
+    def __init__(self, send: Callable[[Answer], object]) -> None:
+        self._reply_to = partial(Reply, send)
+        self._carriers: dict[str, Carrier] = {}
+
+    def register(self, kind: str, carrier: Carrier) -> None:
+        """Raises ValueError where somebody else carries out this kind already."""
+        if kind in self._carriers:
+            raise ValueError(f"{kind} is carried out by somebody else")
+        self._carriers[kind] = carrier
+
+    def carry_out(self, order: Order) -> None:
+        """Has an order carried out; one that nobody knows is answered so."""
+        reply = self._reply_to(order.number)
+        carrier = self._carriers.get(order.kind)
+        if carrier is None:
+            reply(False, (f"the daemon knows no order {order.kind}",))
+        else:
+            carrier(order.arguments, reply)

@@ -1,0 +1,356 @@
+"""The parent of all processes of the daemon: `python -m fastvrrp.daemon.supervisor FD ...`.
+
+FD is a file with a pickled `Launch`; the words behind it are the command line, for whoever looks at
+`ps`. It is a new interpreter, without the modules of a person's packages (-S) and without what it
+took to read the command line. It speaks no protocol and holds no model: what it knows of the
+configuration is `orders.Read`. Its children do the work:
+
+    vrrpd     always, and first: it reads the configuration (daemon/vrrpd_main)
+    wards     whatever vrrpd wants to outlive it: checkd, the exporter
+
+Whoever dies is started again. The parent ends when it is told to by a signal, or when the first
+vrrpd ends before it has started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastvrrp.daemon.background import AlreadyRunning, PidFile, leave_terminal
+from fastvrrp.daemon.beat import LOOK
+from fastvrrp.daemon.child import TAKEN, Child, Stderr
+from fastvrrp.daemon.failures import MACHINE_FAILED, explain
+from fastvrrp.daemon.launch import Launch
+from fastvrrp.daemon.logs import Process, destination, set_up
+from fastvrrp.daemon.orders import (
+    Answer,
+    Beat,
+    Begin,
+    CloseWard,
+    Ended,
+    Go,
+    Named,
+    Order,
+    Read,
+    Started,
+    StartWard,
+    Stop,
+    Stopping,
+    ToParent,
+    ToVrrpd,
+    ToWard,
+    WardEnded,
+    WardSaid,
+    WardStarted,
+)
+
+if TYPE_CHECKING:
+    from fastvrrp.daemon.background import Caller
+
+log = logging.getLogger("fastvrrp.daemon.supervisor")  # it runs as __main__
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
+READ_LIMIT = 900.0
+"""Seconds for reading a configuration; that of 65,280 virtual routers takes some ten."""
+WARD_LIMIT = 60.0
+"""Seconds that a ward may be silent for: it carries out a configuration as a whole, and no advert
+waits for it."""
+LAST_MOMENTS = 60.0
+"""Seconds for the end of a ward that nobody has closed."""
+
+
+class Supervisor:
+    """One daemon, from its start to its end."""
+
+    def __init__(self, launch: Launch, caller: Caller | None) -> None:
+        """`caller` waits to hear how the start went."""
+        self._launch = launch
+        self._caller = caller
+        self.loop = asyncio.new_event_loop()
+        self._vrrpd = vrrpd = Child(
+            self.loop,
+            "fastvrrp.daemon.vrrpd_main",
+            "VRRP",
+            self._on_messages,
+            self._on_vrrpd_start,
+            self._on_vrrpd_end,
+        )
+        vrrpd.folder = None
+        vrrpd.stderr = Stderr.SHARED if launch.stays else Stderr.KEPT_LATER
+        self._wards: dict[str, Child] = {}
+        self._closing: dict[str, StartWard | None] = {}
+        """Wards that were closed and have not ended; and with what they are to be there again."""
+        self._orders: dict[int, Callable[[Answer], object]] = {}
+        self._number = 0
+        self._read: Read | None = None
+        """What the first vrrpd has said; None until then."""
+        self._may_go = False
+        """This vrrpd was told to go."""
+        self._has_started = False
+        """Some vrrpd has, once."""
+        self._is_stopping = False
+        self._is_over = False
+        """There will be no vrrpd any more."""
+        self._farewell: Ended | None = None
+        """Of this vrrpd."""
+        self._status = 0
+        self._held = ExitStack()
+        self.on_state: Callable[[ToParent], object] = lambda _: None
+        """Hears `Started`, `Reloading`, `Reloaded`, `Stopping`, for who starts us."""
+
+    def run(self) -> int:
+        """Runs until everything has ended; the exit status of the daemon."""
+        with self._held:
+            self._held.callback(self.loop.close)
+            for number in TAKEN:
+                self.loop.add_signal_handler(number, self._on_signal, number)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
+            # The loop is closed before the rest is tidied up: one more signal would kill us.
+            self._held.callback(signal.pthread_sigmask, signal.SIG_BLOCK, TAKEN)
+            self._vrrpd.start()
+            self.loop.call_later(LOOK, self._look)
+            self.loop.run_forever()
+        if self._caller is not None and self._status:
+            self._caller.tell(self._status)
+        return self._status
+
+    @property
+    def vrrpd_pid(self) -> int | None:
+        """None while it does not run."""
+        return self._vrrpd.pid
+
+    def ask(
+        self, kind: str, arguments: Mapping[str, Any], on_answer: Callable[[Answer], object]
+    ) -> None:
+        """Has vrrpd do something; `on_answer` is called once, also where it cannot or dies."""
+        self._number += 1
+        if not self._may_go:
+            on_answer(Answer(self._number, False, ("the daemon is not ready",)))
+            return
+        self._orders[self._number] = on_answer
+        self._say(Order(self._number, kind, dict(arguments)))
+
+    # --- vrrpd ------------------------------------------------------------------------------------
+
+    def _say(self, message: ToVrrpd) -> None:
+        self._vrrpd.send(pickle.dumps(message))
+
+    def _on_vrrpd_start(self) -> None:
+        self._may_go = False
+        self._farewell = None
+        self._vrrpd.expect(READ_LIMIT)
+        running = tuple(name for name, ward in self._wards.items() if ward.is_started)
+        if self._read is None:
+            self._say(Begin(self._launch))
+        else:
+            self._say(Begin(self._launch.from_anywhere(), self._read.idents, True, running))
+
+    def _on_messages(self, messages: Sequence[bytes]) -> None:
+        for message in messages:
+            self._take(pickle.loads(message))
+
+    def _take(self, message: ToParent) -> None:
+        match message:
+            case Beat(limit):
+                self._vrrpd.expect(limit)
+            case ToWard(name, words):
+                if name in self._wards:
+                    self._wards[name].send(words)
+            case StartWard():
+                self._start_ward(message)
+            case CloseWard(name, limit):
+                self._close_ward(name, limit)
+            case Answer(number):
+                on_answer = self._orders.pop(number, None)
+                if on_answer is not None:
+                    on_answer(message)
+            case _:
+                self._take_news(message)
+
+    def _take_news(self, message: ToParent) -> None:
+        """Of vrrpd's own way from its start to its end."""
+        match message:
+            case Read():
+                self._on_read(message)
+            case Started():
+                self._has_started = True
+                if self._caller is not None:
+                    self._caller.tell(0)
+            case Stopping(limit):
+                self._vrrpd.expect(limit)
+            case Named(name):
+                _rename(name)
+            case Ended():
+                self._farewell = message
+        self.on_state(message)
+
+    def _on_read(self, read: Read) -> None:
+        if self._is_stopping:
+            return
+        if self._read is None:
+            try:
+                self._settle(read)
+            except (AlreadyRunning, OSError) as error:
+                print(f"fastvrrp: {explain(error)}", file=sys.stderr)
+                self._farewell = Ended(MACHINE_FAILED)
+                self._stop()
+                return
+            self._read = read
+        self._may_go = True
+        self._say(Go())
+
+    def _settle(self, read: Read) -> None:
+        """Makes of this process what the configuration wants it to be. Raises AlreadyRunning and
+        OSError."""
+        if read.namespace is not None:
+            from fastvrrp.daemon.namespace import enter  # noqa: PLC0415 - only where wanted
+
+            enter(read.namespace)
+        self._held.enter_context(PidFile(Path(read.pid_file)))
+        self._held.enter_context(set_up(destination(self._launch, read.idents), Process.PARENT))
+        # It could not be said when it was so: there was no log.
+        log.info("Starting %s child process, pid=%d", self._vrrpd.title, self._vrrpd.pid)
+
+    def _on_vrrpd_end(self, pid: int, status: int) -> None:
+        was_going, self._may_go = self._may_go, False
+        orders, self._orders = self._orders, {}
+        for number, on_answer in orders.items():
+            on_answer(Answer(number, False, ("the daemon ended before it could answer",)))
+        if self._has_started and not self._is_stopping:
+            log.error("%s child process(%d) died: Respawning", self._vrrpd.title, pid)
+            self._vrrpd.start_later()
+            return
+        if self._farewell is not None:
+            self._finish(self._farewell.status)
+            return
+        if not self._is_stopping:
+            print("fastvrrp: the daemon ended before it had started", file=sys.stderr)
+            self._finish(MACHINE_FAILED)
+        else:
+            self._finish(MACHINE_FAILED if was_going else 0)
+
+    # --- wards ------------------------------------------------------------------------------------
+
+    def _start_ward(self, order: StartWard) -> None:
+        name = order.name
+        if name in self._closing:
+            self._closing[name] = order
+            return
+        ward = self._wards.get(name)
+        if ward is None:
+            ward = self._wards[name] = self._new_ward(order)
+        ward.stderr = Stderr.SHARED if order.shares_stderr else Stderr.KEPT
+        ward.umask = order.umask
+        if ward.pid is not None:
+            self._say(WardStarted(name, ward.pid))
+        elif not ward.is_started:
+            try:
+                ward.start()
+            except OSError as error:
+                log.error("%s child process cannot be started: %s", ward.title, error.strerror)
+                ward.start_later()
+
+    def _new_ward(self, order: StartWard) -> Child:
+        name = order.name
+
+        def on_messages(messages: Sequence[bytes]) -> None:
+            for message in messages:
+                self._say(WardSaid(name, message))
+
+        ward = Child(
+            self.loop,
+            order.module,
+            order.title,
+            on_messages,
+            lambda: self._say(WardStarted(name, ward.pid or 0)),
+            lambda pid, status: self._on_ward_end(name, pid, status),
+        )
+        ward.limit = WARD_LIMIT
+        return ward
+
+    def _close_ward(self, name: str, limit: float) -> None:
+        ward = self._wards.get(name)
+        if ward is not None:
+            ward.end(limit)
+        if ward is not None and ward.is_started:
+            self._closing[name] = None
+        else:
+            self._say(WardEnded(name, 0))
+
+    def _on_ward_end(self, name: str, pid: int, status: int) -> None:
+        if name in self._closing:
+            again = self._closing.pop(name)
+            self._say(WardEnded(name, status))
+            if again is not None and not self._is_stopping:
+                self._start_ward(again)
+        elif not self._is_stopping:
+            ward = self._wards[name]
+            log.error("%s child process(%d) died: Respawning", ward.title, pid)
+            ward.start_later()
+        self._stop_if_alone()
+
+    # --- all --------------------------------------------------------------------------------------
+
+    def _on_signal(self, number: signal.Signals | int) -> None:
+        if number in ENDING:
+            self._stop()
+        else:
+            self._vrrpd.signal(number)
+
+    def _stop(self) -> None:
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        if self._vrrpd.pid is None:  # it died, and waits for its next start
+            self._vrrpd.end(0)
+            self._finish(0)
+        elif self._may_go:
+            self._say(Stop())
+            self._vrrpd.signal(signal.SIGTERM)
+        else:  # nothing is in the kernel yet
+            self._vrrpd.signal(signal.SIGKILL)
+
+    def _finish(self, status: int) -> None:
+        """Ends with all that is left."""
+        self._is_stopping = self._is_over = True
+        self._status = status
+        for ward in self._wards.values():
+            ward.end(LAST_MOMENTS)
+        self._stop_if_alone()
+
+    def _stop_if_alone(self) -> None:
+        if self._is_over and not any(ward.is_started for ward in self._wards.values()):
+            self.loop.stop()
+
+    def _look(self) -> None:
+        for child in (self._vrrpd, *self._wards.values()):
+            child.look()
+        self.loop.call_later(LOOK, self._look)
+
+
+def _rename(name: str) -> None:
+    Path("/proc/self/comm").write_text(name)  # the kernel keeps what has room
+
+
+def main() -> None:
+    """Runs the daemon that the argument describes, and exits."""
+    with os.fdopen(int(sys.argv[1]), "rb") as file:
+        launch: Launch = pickle.load(file)
+    _rename(launch.name)
+    # Nobody but the loop takes these, and they wait in the kernel until it does.
+    signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
+    caller = None if launch.stays else leave_terminal()
+    sys.exit(Supervisor(launch, caller).run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The process that speaks VRRP, as the parent starts it: `python -m fastvrrp.daemon.vrrpd_main FD`.
+
+FD is a socket to the parent (`orders`). The process reads the configuration, tells the parent what
+that one has to know, and runs when the parent lets it. A second argument is a descriptor that it
+takes as its stderr when it has started: until then that is the one of whoever started the daemon.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from fastvrrp.daemon.background import AlreadyRunning, PidFile, segment_path
+from fastvrrp.daemon.failures import MACHINE_FAILED, NOTHING_TO_RUN, explain
+from fastvrrp.daemon.launch import Launch
+from fastvrrp.daemon.logs import Destination, Idents, destination, set_up
+from fastvrrp.daemon.namespace import enter
+from fastvrrp.daemon.options import Half, Options
+from fastvrrp.daemon.orders import Beat, Begin, Ended, Read, Started
+from fastvrrp.daemon.parent import Parent
+from fastvrrp.daemon.pid_files import PidFiles, of_launch
+from fastvrrp.daemon.reading import Aside, ReaderError, read_aside
+from fastvrrp.model import SECOND, GlobalDefinitions
+from fastvrrp.track.frames import Closed
+from fastvrrp.track.interpreter import end_with_starter
+
+log = logging.getLogger("fastvrrp.daemon.vrrpd_main")  # it runs as __main__
+
+START_LIMIT = 600.0
+"""Seconds for the start, which is one step of the loop: 65,280 virtual routers take some ten."""
+NAME = "fastvrrp_vrrpd"
+"""What ps calls it, where nobody says anything else; 15 letters have room."""
+
+
+class Start:
+    """One start of it, and all that follows."""
+
+    def __init__(self, parent: Parent, begin: Begin, stderr: int | None) -> None:
+        self._parent = parent
+        self._launch = begin.launch
+        self._is_restart = begin.is_restart
+        self._idents = begin.idents
+        self._stderr = stderr
+        self._held = ExitStack()
+
+    def run(self) -> int:
+        """Runs until the end; the daemon's exit status. Raises Closed where the parent is gone."""
+        with self._held:
+            if self._idents is not None:
+                # Nobody reads our stderr any more.
+                self._held.enter_context(set_up(destination(self._launch, self._idents)))
+            read = self._read()
+            if isinstance(read, int):
+                return read
+            return self._serve(read)
+
+    def _read(self) -> Aside | int:
+        """The configuration, or the exit status where there is nothing to run."""
+        launch = self._launch
+        if not launch.stays and not self._is_restart:
+            os.chdir(launch.folder)
+        try:
+            read = read_aside(launch.file, launch.config_id, self._complain, Half(launch.half))
+        except ReaderError as error:
+            self._complain(f"fastvrrp: {launch.file}: {error}")
+            return MACHINE_FAILED
+        if not launch.stays:
+            os.chdir("/")
+        configuration = read.configuration
+        runs = configuration.virtual_routers or configuration.virtual_servers
+        if read.has_errors and not runs:
+            self._complain("fastvrrp: no virtual router and no virtual server is left to run")
+            return NOTHING_TO_RUN
+        return read
+
+    def _serve(self, read: Aside) -> int:
+        launch = self._launch
+        definitions = read.configuration.definitions
+        namespace = definitions.namespaces.network
+        idents = _idents(launch, definitions)
+        try:
+            files = of_launch(launch, definitions)
+            self._parent.say(Read(str(files.main), namespace, idents))
+            self._parent.wait_go()
+            startup = definitions.scripts.startup_timeout / SECOND
+            self._parent.say(Beat(START_LIMIT + startup))
+            if namespace is not None:
+                enter(namespace)
+            if files.vrrp is not None:
+                self._held.enter_context(PidFile(files.vrrp))
+            to = destination(launch, idents)
+            if self._idents is None:
+                self._held.enter_context(set_up(to))
+            self._run(read, files, to)
+        except (AlreadyRunning, OSError) as error:
+            self._complain(f"fastvrrp: {explain(error)}")
+            return MACHINE_FAILED
+        return 0
+
+    def _run(self, read: Aside, files: PidFiles, to: Destination) -> None:
+        # Only now: it takes a tenth of a second to import.
+        from fastvrrp.daemon.vrrpd import Vrrpd  # noqa: PLC0415
+
+        launch = self._launch
+        if not self._is_restart:
+            for remark in launch.remarks:
+                log.info("%s", remark)
+        path = Path(launch.from_anywhere().file)
+        segment = segment_path(files.main)
+        options = _options(launch, to, files.checkers)
+        try:
+            Vrrpd(read, path, launch.config_id, segment, options, self._parent).run(
+                self._on_started
+            )
+        except OSError as error:
+            if not launch.console and not self._is_restart:  # which reads it anyway
+                log.error("%s", explain(error))
+            raise
+
+    def _on_started(self) -> None:
+        if self._stderr is not None:
+            os.dup2(self._stderr, sys.stderr.fileno())
+            os.close(self._stderr)
+            self._stderr = None
+        self._parent.say(Started())
+
+    def _complain(self, line: str) -> None:
+        if self._is_restart:
+            log.error("%s", line)
+        else:
+            print(line, file=sys.stderr)
+
+
+def _idents(launch: Launch, definitions: GlobalDefinitions) -> Idents:
+    namespace = launch.network_namespace or definitions.namespaces.network
+    if launch.is_keepalived:
+        return Idents.of_keepalived(namespace, definitions.processes.instance)
+    return Idents.of_namespace(namespace)
+
+
+def _options(launch: Launch, to: Destination, checkers: Path | None) -> Options:
+    return Options(
+        log=to,
+        metrics=launch.metrics,
+        half=Half(launch.half),
+        releases_ipvs=launch.releases_ipvs,
+        releases_addresses=launch.releases_addresses,
+        umask=launch.umask,
+        checkers_pid=checkers,
+        dumps_configuration=launch.dumps_configuration,
+        process_name=launch.name if launch.is_keepalived else NAME,
+        parent_name=launch.name,
+        network_namespace=launch.network_namespace,
+    )
+
+
+def main() -> None:
+    """Does what the parent says, and exits."""
+    end_with_starter(signal.SIGTERM)
+    end, *rest = (int(word) for word in sys.argv[1:])
+    for descriptor in (end, *rest):
+        os.set_inheritable(descriptor, False)
+    parent = Parent(socket.socket(fileno=end))
+    try:
+        status = Start(parent, parent.wait_begin(), rest[0] if rest else None).run()
+    except Closed:
+        sys.exit(MACHINE_FAILED)
+    parent.say(Ended(status))
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
