@@ -41,9 +41,9 @@ from fastvrrp._ah cimport AH_SIZE, ah_icv, encode_ah
 from fastvrrp._clock cimport monotonic
 from fastvrrp._contest cimport NO_NEWS, SPLIT
 from fastvrrp._fsm cimport (
-    ACQUIRE, ADVERT, BACKUP, CHANGE, DEMOTE, DISCARD, FAIL, MASTER, NEVER, PRIORITY_RESIGN, PROMOTE,
-    REANNOUNCE, RELEASE, RESIGN, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, WANT,
-    heard_t, machine_t, master_down_interval, step)
+    ACQUIRE, ADVERT, BACKUP, CHANGE, DEMOTE, DISCARD, FAIL, FAULT, MASTER, NEVER,
+    PRIORITY_RESIGN, PROMOTE, REANNOUNCE, RELEASE, RESIGN, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, WANT,
+    heard_t, machine_t, master_down_interval, may_go_on, step)
 from fastvrrp._judge cimport is_for, judge
 from fastvrrp._packet cimport (
     ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AUTH_AH, AUTH_TYPE, DESTINATION, GARP_SIZE,
@@ -53,7 +53,7 @@ from fastvrrp._packet cimport (
 from fastvrrp._plan cimport ALWAYS_OLD, DETECTED_OLD, auth_t, peer_t, target_t
 from fastvrrp._rivals cimport changed, concerns, heard, spoke
 from fastvrrp._sockets cimport SEND_BATCH
-from fastvrrp._table cimport NOBODY, begin_write, end_write, observe, router_t
+from fastvrrp._table cimport NOBODY, Segment, begin_write, end_write, observe, router_t, spoke_at
 from fastvrrp._trailer cimport Authenticator
 
 
@@ -259,6 +259,7 @@ cdef class Engine:
                            ETHERTYPE_IPV4 if router.family == 4 else ETHERTYPE_IPV6)
         self.build(index, router.machine.priority)
         plan.ready = True
+        self.set_timer(index)           # of one that has resumed before it could send
 
     def authenticate(self, uint32_t index, Authenticator authenticator) -> None:
         """Lets it sign the adverts of a configured router, and judge those that the router hears;
@@ -347,6 +348,56 @@ cdef class Engine:
         if not self.plan_of(index).ready:
             raise ValueError(f"the virtual router at {index} is not attached")
         self.feed(index, START, NULL, now)
+
+    def resume(self, uint32_t index, Segment before not None, uint32_t at, int64_t now,
+               bint as_master=True) -> int:
+        """Goes on as the virtual router at `at` of a segment whose writer has died, or stands
+        still; nobody is told. Returns the state in which it does.
+
+        A MASTER is one still, and its next advert leaves when it was due, where the rule allows it
+        (`may_go_on` of fsm.pyx) and `as_master` too; otherwise, and from INIT, it is to be started.
+        A BACKUP waits for a whole Master_Down_Interval. What is configured stays as it is.
+        `before.left` must have been asked, and its timers run when it is attached.
+        """
+        cdef router_t *router = &self.table.routers[index]
+        cdef machine_t *machine = &router.machine
+        cdef router_t old
+        cdef bint was_master
+        self.check(index)
+        if at >= before.header.capacity or not before.copy(at, &old):
+            raise IndexError(f"nothing was left at {at}")
+        begin_write(router)
+        take_counters(router, &old)
+        was_master = old.machine.state == MASTER
+        machine.uses_old_checksum = old.machine.uses_old_checksum
+        if self.plans[index] != NULL and self.plans[index].old_checksum == DETECTED_OLD:
+            self.plans[index].checksum_for_group = old.machine.uses_old_checksum
+        if was_master and not (as_master and may_go_on(
+                &old.machine, spoke_at(&old, before.last_tick), now)):
+            router.released_master += 1
+        elif old.machine.state in (BACKUP, MASTER, FAULT):
+            machine.state = old.machine.state
+            machine.changed_at = old.machine.changed_at
+            machine.preempt_at = old.machine.preempt_at
+            machine.master_priority = old.machine.master_priority
+            memcpy(machine.master_address, old.machine.master_address, 16)
+        if machine.state == MASTER:
+            machine.master_interval = machine.advert_interval
+            machine.deadline = old.machine.deadline
+            # It may have been on its way to the kernel when its sender died.
+            if old.sent_at >= before.last_tick or machine.deadline > now + machine.advert_interval:
+                machine.deadline = now
+        elif machine.state == BACKUP:
+            if machine.version == 3 and old.machine.version == 3 and old.machine.master_interval > 0:
+                machine.master_interval = old.machine.master_interval
+            machine.deadline = max(now, self.opens_at) + master_down_interval(machine)
+        end_write(router)
+        return machine.state
+
+    def send_due(self, int64_t now) -> None:
+        """Sends the adverts that are due, and does nothing else: those who have begun need not wait
+        for those who are still to begin."""
+        self.run_due(now, 0, False)
 
     def fail(self, uint32_t index, int64_t now) -> None:
         """Something the router needs is gone."""
@@ -511,7 +562,8 @@ cdef class Engine:
             if first > self.shared_until or self.places == 0:
                 if first == NEVER or first + self.slack > now:
                     break
-                self.shared_until = first + self.slack
+                # The wheel never goes back: who has resumed may be due since before its last turn.
+                self.shared_until = max(self.shared_until, first + self.slack)
                 self.places = min(DUE_BATCH, max(CROWD, self.adverts.scheduled // WAKES))
             count = self.adverts.expire(self.shared_until, due, self.places)
             self.places -= count
@@ -717,7 +769,7 @@ cdef class Engine:
                 or plan.old_checksum != DETECTED_OLD or machine.state != BACKUP
                 or advert.version != 3 or advert.priority < machine.priority):
             return
-        plan.checksum_for_group = advert.checksum_for_group
+        plan.checksum_for_group = machine.uses_old_checksum = advert.checksum_for_group
         if plan.ready:
             self.flush_frames()         # the sender may still point into what is built anew
             self.build(index, machine.priority)
@@ -818,6 +870,25 @@ cdef class Engine:
         self.flushes += 1
         self.table.header.frames_sent = self.sender.sent
         self.table.header.frames_unsent = self.sender.unsent
+
+
+cdef void take_counters(router_t *router, const router_t *before) noexcept nogil:
+    """Goes on counting where somebody else has stopped."""
+    router.changed_by = before.changed_by
+    router.changed_from = before.changed_from
+    router.changes = before.changes
+    router.became_master = before.became_master
+    router.released_master = before.released_master
+    router.heard_at = before.heard_at
+    router.sent_at = before.sent_at
+    router.adverts_received = before.adverts_received
+    router.adverts_sent = before.adverts_sent
+    router.announcements_sent = before.announcements_sent
+    router.resigns_received = before.resigns_received
+    router.resigns_sent = before.resigns_sent
+    router.discarded = before.discarded
+    memcpy(router.refused, before.refused, sizeof(router.refused))
+    router.split_brains = before.split_brains
 
 
 cdef auth_t *auth_of(plan_t *plan) except NULL:

@@ -36,6 +36,10 @@ keepalived's extensions have rows here too:
   another one may have taken over by now must not push that one aside with its next advert.
 * A MASTER that has lost a route or a rule that it tracks resigns, and waits in BACKUP for whoever
   is there.
+
+And one rule that is in no row, because it is about no event of a life but about its end: when the
+process of a MASTER has died, its successor may go on as MASTER (`may_go_on`) as long as no backup
+can have missed a Master_Down_Interval. For the others on the link nothing has happened then.
 """
 
 from libc.string cimport memcmp, memcpy
@@ -55,6 +59,11 @@ cdef enum Guard:
     EARLY_OWNER = 512       # OWNER, but for the startup delay
     EXPIRED = 1024          # another one has had time to become master since our last advert
     DEAF = 2048             # `vrrp_strict`: an owner ignores adverts
+
+cdef enum:
+    # What of a backup's patience must be left for our next advert to get there.
+    MARGIN_PART = 10        # of an advert interval,
+    LONGEST_MARGIN = 100_000_000
 
 # What happens to the deadline.
 cdef enum Timer:
@@ -173,6 +182,17 @@ cdef bint has_expired(const machine_t *machine, int64_t now) noexcept nogil:
     other.priority = machine.expired_priority
     other.master_interval = machine.advert_interval
     return silence > master_down_interval(&other)
+
+
+cdef bint may_go_on(const machine_t *machine, int64_t spoke_at, int64_t now) noexcept nogil:
+    """The rule of a crash. The least patient backup has the highest priority of all that are not an
+    owner, and waits for as many of our intervals as we would."""
+    cdef machine_t other = machine[0]
+    other.priority = PRIORITY_OWNER - 1
+    other.master_interval = machine.advert_interval
+    cdef int64_t margin = min(machine.advert_interval // MARGIN_PART, LONGEST_MARGIN)
+    return (machine.state == MASTER and spoke_at <= now
+            and now - spoke_at < master_down_interval(&other) - margin)
 
 
 cdef uint32_t look(
@@ -349,6 +369,11 @@ cdef class Machine:
     def deadline(self) -> int | None:
         """When TIMER is due, None for never."""
         return None if self.machine.deadline == NEVER else self.machine.deadline
+
+    def may_go_on(self, int64_t spoke_at, int64_t now) -> bool:
+        """Whether it may go on as master at `now` although its process has died since its last
+        advert, at `spoke_at`."""
+        return may_go_on(&self.machine, spoke_at, now)
 
     @property
     def wants_master(self) -> bool:

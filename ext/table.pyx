@@ -11,18 +11,32 @@ or unicast peers differ; they stand in a chain, and the engine asks each.
 
 import mmap
 import os
+import struct
 import time
+import uuid
+from typing import NamedTuple
 
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from fastvrrp._fsm cimport ADVERT, EVENT_COUNT, INIT, NEVER, master_down_interval
+from fastvrrp._fsm cimport (
+    ADVERT, EVENT_COUNT, INIT, NEVER, machine_t, master_down_interval, may_go_on)
 
 MAGIC = b"FASTVRRP"
 LATENESS_BOUNDS = tuple([bounds[i] for i in range(BOUNDS)])
 """Upper bounds of the histograms' buckets, in nanoseconds."""
 RING = EVENTS
 """How many events are remembered."""
+
+
+class Left(NamedTuple):
+    """A virtual router as the process that wrote a segment has left it."""
+
+    at: int
+    identity: int
+    name: str           # cut to fit
+    state: int
+    may_go_on: bool     # as MASTER
 
 cdef enum:
     SPLIT_BRAIN = EVENT_COUNT           # as in _engine.pxd
@@ -76,6 +90,41 @@ cdef class Segment:
     def pid(self) -> int:
         """Of the process that writes (or wrote) the segment."""
         return self.header.pid
+
+    @property
+    def boot(self) -> bytes:
+        """Which start of a machine its times are of: 16 bytes, as `this_boot`."""
+        return (<const char *> self.header.boot)[:16]
+
+    @property
+    def network(self) -> int:
+        """Inode of the network namespace that its writer is (or was) in."""
+        return self.header.network
+
+    @property
+    def attempts(self) -> tuple:
+        """When successors began to take it over, the last one first; at most as many as are
+        remembered."""
+        return tuple([self.header.taken_at[i] for i in range(ATTEMPTS)
+                      if self.header.taken_at[i]])
+
+    def left(self, int64_t now) -> list:
+        """Every virtual router as it was left (Left), by a writer that has died or stands still."""
+        cdef uint32_t index
+        cdef router_t copy
+        found = []
+        self.last_tick = 0
+        for index in range(self.extent):
+            if self.routers[index].in_use:
+                self.last_tick = max(self.last_tick, self.routers[index].sent_at)
+        for index in range(self.extent):
+            if self.copy(index, &copy):
+                found.append(Left(
+                    index, copy.identity,
+                    text_of(copy.name, NAME_SIZE).decode("utf-8", "replace"),
+                    copy.machine.state,
+                    may_go_on(&copy.machine, spoke_at(&copy, self.last_tick), now)))
+        return found
 
     def totals(self) -> dict:
         """What holds for the whole daemon: its version and start, counters of packets, refusals (a
@@ -226,24 +275,24 @@ cdef class Table(Segment):
     """A table for `capacity` virtual routers, written by this process, that can `grow` to `room`
     (`capacity` where that is more).
 
-    `path` is created, or replaced as a whole; None keeps the table in private memory, for tests and
+    `path` is created, or replaced as a whole, now or, of a draft, by `publish`; None keeps the table in private memory, for tests and
     simulations. What will be written is taken from the file system at once, so that one that is
     full is an OSError here and in `grow`, and no SIGBUS later.
     """
 
-    def __cinit__(self, path, uint32_t capacity, uint32_t room=0):
+    def __cinit__(self, path, uint32_t capacity, uint32_t room=0, bint is_draft=False):
         self.descriptor = -1
         self.free = []
         self.make_index(capacity)
 
-    def __init__(self, path, uint32_t capacity, uint32_t room=0):
+    def __init__(self, path, uint32_t capacity, uint32_t room=0, bint is_draft=False):
         room = max(room, capacity)
         total = size_of(room)
         if path is None:
             self.mapping = mmap.mmap(-1, total)
         else:
             # Readers of an older file keep it; nobody ever maps a half-made one.
-            draft = f"{path}.{os.getpid()}"
+            draft = self.draft = f"{path}.{os.getpid()}"
             self.descriptor = os.open(
                 draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
             try:
@@ -263,8 +312,66 @@ cdef class Table(Segment):
         self.header.pid = os.getpid()
         self.header.started_at = time.monotonic_ns()
         self.events = <event_t *> (self.routers + room)
-        if path is not None:
-            os.replace(draft, path)
+        boot = this_boot()
+        memcpy(self.header.boot, <const char *> boot, 16)
+        self.header.network = this_network()
+        self.path = path
+        if not is_draft:
+            self.publish()
+
+    def publish(self) -> None:
+        """Puts a draft at its place, where readers find it from now on. Raises OSError."""
+        if self.draft is not None:
+            os.replace(self.draft, self.path)
+            self.draft = None
+
+    def withdraw(self) -> None:
+        """Removes the file, or the draft."""
+        if self.path is not None:
+            try:
+                os.unlink(self.path if self.draft is None else self.draft)
+            except FileNotFoundError:
+                pass
+
+    def inherit(self, Segment before not None, indexes) -> None:
+        """Goes on with the counters and the events of another segment. `indexes` has our index of
+        each of its virtual routers that there still is."""
+        cdef header_t *ours = self.header
+        cdef header_t *theirs = before.header
+        cdef uint32_t *known
+        cdef uint32_t i
+        ours.packets = theirs.packets
+        memcpy(ours.refused, theirs.refused, sizeof(ours.refused))
+        ours.frames_sent = theirs.frames_sent
+        ours.frames_unsent = theirs.frames_unsent
+        ours.dropped = theirs.dropped
+        ours.changes = theirs.changes
+        ours.split_brains = theirs.split_brains
+        ours.announcements_sent = theirs.announcements_sent
+        ours.lateness = theirs.lateness
+        ours.overshoot = theirs.overshoot
+        ours.netlink_errors = theirs.netlink_errors
+        ours.netlink_overruns = theirs.netlink_overruns
+        ours.reloads_done = theirs.reloads_done
+        ours.reloads_refused = theirs.reloads_refused
+        ours.reloaded_at = theirs.reloaded_at
+        ours.reload_done_at = theirs.reload_done_at
+        ours.reload_time = theirs.reload_time
+        memcpy(ours.taken_at, theirs.taken_at, sizeof(ours.taken_at))
+        memcpy(self.events, before.events, EVENTS * sizeof(event_t))
+        ours.events = theirs.events
+        known = <uint32_t *> malloc((before.header.capacity or 1) * sizeof(uint32_t))
+        if known == NULL:
+            raise MemoryError()
+        memset(known, 0xFF, before.header.capacity * sizeof(uint32_t))
+        for theirs_index, ours_index in indexes.items():
+            known[<uint32_t> theirs_index] = ours_index
+        for i in range(EVENTS):
+            if self.events[i].number:
+                self.events[i].index = (
+                    known[self.events[i].index]
+                    if self.events[i].index < before.header.capacity else NO_INDEX)
+        free(known)
 
     def __dealloc__(self):
         if self.descriptor >= 0:
@@ -386,6 +493,12 @@ cdef class Table(Segment):
         end_write(&self.routers[index])
         self.enter(index)
 
+    def set_identity(self, uint32_t index, uint64_t identity) -> None:
+        """Says by what a successor knows a virtual router again (Left.identity)."""
+        if index >= self.top or not self.routers[index].in_use:
+            raise IndexError(f"no virtual router at {index}")
+        self.routers[index].identity = identity
+
     def set_version(self, str version) -> None:
         """Says which version writes."""
         write_text(self.header.version, version, VERSION_SIZE)
@@ -458,6 +571,12 @@ cdef class Table(Segment):
             index = self.following[index]
         return found
 
+    def changed_at(self, uint32_t index) -> int:
+        """When the state of a virtual router of this process last changed, in nanoseconds."""
+        if index >= self.top:
+            raise IndexError(f"no virtual router at {index}")
+        return self.routers[index].machine.changed_at
+
     def state(self, uint32_t index) -> int:
         """The state of a virtual router of this process (fsm.State)."""
         if index >= self.top:
@@ -522,6 +641,39 @@ cdef class Table(Segment):
             self.keys[place] = self.keys[probe]
             self.heads[place] = self.heads[probe]
             place = probe
+
+
+cdef int64_t spoke_at(const router_t *router, int64_t last_tick) noexcept nogil:
+    """When its last advert left for sure. Those of a writer's last tick may have been on their way
+    to the kernel still when it died."""
+    if router.sent_at < last_tick:
+        return router.sent_at
+    return router.sent_at - router.machine.advert_interval
+
+
+def this_boot() -> bytes:
+    """What tells this start of the machine from all others: 16 bytes."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return uuid.UUID(file.read().strip()).bytes
+
+
+def this_network() -> int:
+    """Inode of the network namespace of the calling thread."""
+    return os.stat("/proc/thread-self/ns/net").st_ino
+
+
+def count_attempt(path, int64_t now) -> None:
+    """Notes in the file of a segment whose writer has died that it is about to be taken over.
+    Raises OSError."""
+    cdef header_t header
+    cdef size_t place = <size_t> (<uint8_t *> &header.taken_at - <uint8_t *> &header)
+    size = ATTEMPTS * sizeof(int64_t)
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        known = os.pread(descriptor, size, place)
+        os.pwrite(descriptor, (struct.pack("=q", now) + known)[:size], place)
+    finally:
+        os.close(descriptor)
 
 
 def kept_name(str name) -> str:

@@ -65,7 +65,8 @@ cdef struct machine_t:
     uint8_t wants_master            # BACKUP: the master is silent, and the sync group is waited for
     uint8_t expired_priority        # `timer_expired_backup`, 0: not written
     uint8_t ignores_adverts         # an owner that is strict: nobody can be better
-    uint8_t padding[2]
+    uint8_t uses_old_checksum       # in unicast VRRPv3, because its master did (engine.pyx)
+    uint8_t padding[1]
     int64_t master_interval         # Active_Adver_Interval: learned in VRRPv3
     int64_t deadline                # MASTER: next advert; BACKUP: Master_Down; else NEVER
     int64_t preempt_at              # when a running preempt delay ends, NEVER when none runs
@@ -81,6 +82,10 @@ cdef struct heard_t:
 
 cdef int64_t skew_time(const machine_t *machine) noexcept nogil
 cdef int64_t master_down_interval(const machine_t *machine) noexcept nogil
+
+# Whether a master whose last advert left at `spoke_at`, and whose process has died since, may go on
+# as master: no backup's patience is over.
+cdef bint may_go_on(const machine_t *machine, int64_t spoke_at, int64_t now) noexcept nogil
 
 # Feeds one event. `heard` is NULL but for ADVERT. Nobody becomes master by silence before
 # `opens_at` (`vrrp_startup_delay`). Returns Action bits.

@@ -30,6 +30,7 @@ class Machine:
         ignores_adverts: bool = False,
         source: bytes = b"\x0a\x00\x00\x01",
     ) -> None: ...
+    def may_go_on(self, spoke_at: int, now: int) -> bool: ...
     def step(
         self,
         event: EventName,

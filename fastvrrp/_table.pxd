@@ -16,7 +16,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastvrrp._fsm cimport machine_t
 
 cdef enum:
-    LAYOUT = 5              # changes with every change of what follows
+    LAYOUT = 6              # changes with every change of what follows
     HEADER_SIZE = 4096
     REASONS = 24            # room for packet.Reason
     NAME_SIZE = 64
@@ -24,7 +24,9 @@ cdef enum:
     BOUNDS = 14             # of a histogram; above the last is one bucket more
     EVENTS = 16384          # that the ring remembers
     INTERFACE_SIZE = 16     # IFNAMSIZ
+    ATTEMPTS = 3            # to take a table over, of which the time is remembered
     NOBODY = -1
+    NO_INDEX = 0xFFFFFFFF   # of an event: the virtual router is no more
 
 # How often something took so long: `counts` are for each bucket alone, in the order of `bounds`.
 cdef struct histogram_t:
@@ -58,6 +60,9 @@ cdef struct header_t:
     int64_t reloaded_at     # the last reload, of either outcome; 0: there was none
     int64_t reload_done_at  # the last one that was carried out
     int64_t reload_time     # how long the last one took
+    uint8_t boot[16]        # of the machine on whose clock all times are (proc(5), boot_id)
+    uint64_t network        # inode of the writer's own network namespace
+    int64_t taken_at[ATTEMPTS]  # when successors began to take the table over; the last one first
 
 cdef struct router_t:
     machine_t machine
@@ -84,6 +89,7 @@ cdef struct router_t:
     uint32_t refused[REASONS]
     uint32_t split_brains   # how often another master was found that did not yield
     int64_t split_since     # since when there is one; 0: there is none
+    uint64_t identity       # by which a successor knows it again; 0: it is not told
     uint8_t name[NAME_SIZE]             # UTF-8, cut to fit, zero padded
     uint8_t interface[INTERFACE_SIZE]
 
@@ -103,6 +109,9 @@ cdef class Segment:
     cdef header_t *header
     cdef router_t *routers
     cdef event_t *events
+    # When its writer last sent anything, once `left` has looked: what left together has the same
+    # `sent_at`.
+    cdef int64_t last_tick
 
     # False where there is none; otherwise it is as it was at one instant.
     cdef bint copy(self, uint32_t index, router_t *into) noexcept nogil
@@ -118,6 +127,8 @@ cdef class Table(Segment):
     cdef uint32_t mask
     cdef list free
     cdef int descriptor                 # of the file; -1 is none
+    cdef object path                    # of the file, or where it is to be
+    cdef object draft                   # where it is until `publish`
 
     # The first router of (interface, family, VRID), or NOBODY; `following` has the others (they
     # differ in multicast group or unicast peers).
@@ -128,6 +139,9 @@ cdef class Table(Segment):
     cdef int make_index(self, uint32_t capacity) except -1
     cdef void enter(self, uint32_t index) noexcept nogil
     cdef void leave(self, uint32_t index) noexcept nogil
+
+# When the last advert of a router left for sure, given the last tick of its writer.
+cdef int64_t spoke_at(const router_t *router, int64_t last_tick) noexcept nogil
 
 # Around every change that a reader must see whole.
 cdef inline void begin_write(router_t *router) noexcept nogil:

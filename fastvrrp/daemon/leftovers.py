@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from fastvrrp.kernel.addresses import Placed, leftovers
+from fastvrrp.kernel.addresses import Placed, found_in, leftovers
 from fastvrrp.model import VirtualAddress, VirtualRouter
-from fastvrrp.vrrp.instance import PRIORITY_OWNER
+from fastvrrp.vrrp.adoption import Predecessor
+from fastvrrp.vrrp.instance import PRIORITY_OWNER, link_of
 from fastvrrp.vrrp.place import Place
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,14 @@ class Notes:
             pass  # there is none, or it was cut short
         self.write(place)
 
+    def inode(self, name: str) -> int | None:
+        """What tells the namespace of that name, in which we were, from others; None where that is
+        not known."""
+        try:
+            return int(json.loads((self._others / name).read_text())["namespace"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def forget(self, place: Place) -> None:
         """Nothing of ours is left there."""
         if place.name is None:
@@ -82,23 +91,34 @@ class Notes:
 
 
 def remove_addresses(
-    place: Place, models: Iterable[VirtualRouter], static_addresses: Iterable[VirtualAddress]
-) -> None:
-    """Removes virtual addresses that an earlier daemon, ours or keepalived, has left behind."""
-    unmarked = {
-        placed
-        for model in models
-        if model.priority != PRIORITY_OWNER  # whose addresses may be the interface's own
-        for placed in _placed(place, model.all_addresses, model.interface)
-    }
+    place: Place,
+    models: Iterable[VirtualRouter],
+    static_addresses: Iterable[VirtualAddress],
+    before: Predecessor | None = None,
+) -> dict[Placed, bool]:
+    """Removes virtual addresses that an earlier daemon, ours or keepalived, has left behind, but
+    those of masters that go on; returns all there were, and whether each has our mark."""
+    unmarked: set[Placed] = set()
     wanted = set(_placed(place, static_addresses, ""))
+    for model in models:
+        if before is not None and before.goes_on_as_master(model):
+            for address in model.all_addresses:
+                link = place.links.by_name(link_of(model, address))
+                if link is not None:
+                    wanted.add(
+                        Placed(link.index, address.family, address.address, address.prefixlen)
+                    )
+        elif model.priority != PRIORITY_OWNER:  # whose addresses may be the interface's own
+            unmarked.update(_placed(place, model.all_addresses, model.interface))
     channel = place.channel
     assert channel is not None
-    requests = leftovers(wanted, channel.dump_addresses(), unmarked)
+    dump = channel.dump_addresses()
+    requests = leftovers(wanted, dump, unmarked)
     if requests:
         log.info("removing %d virtual addresses that were left behind", len(requests))
         channel.apply(requests, 0, LIMIT)
         channel.take_errors()
+    return found_in(dump) if before is not None else {}
 
 
 def _placed(place: Place, addresses: Iterable[VirtualAddress], interface: str) -> Iterator[Placed]:

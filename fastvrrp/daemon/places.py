@@ -19,19 +19,22 @@ import logging
 import resource
 import socket
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from fastvrrp._driver import Driver
 from fastvrrp._sockets import Receiver, SocketSender, place_and_ifindex
 from fastvrrp.daemon.leftovers import Notes, remove_addresses
+from fastvrrp.kernel.addresses import Placed
 from fastvrrp.kernel.closing import close_all
 from fastvrrp.kernel.namespaces import Change, Namespaces
 from fastvrrp.kernel.nftables import PacketFilter, our_tables
 from fastvrrp.model import Authentication, VirtualAddress, VirtualRouter
+from fastvrrp.vrrp.adoption import Predecessor
 from fastvrrp.vrrp.apart import Apart
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.place import Place, RunElsewhere
@@ -46,6 +49,8 @@ ATTEMPT = 2.0
 """Seconds between two attempts to open a namespace that cannot be used."""
 REST = 0.01
 """Seconds between two looks at whether what is to be removed in a namespace has been."""
+LAST_MOMENTS = 1.0
+"""Seconds that a process which was killed has until the kernel has closed all that it had open."""
 DESCRIPTORS = 16
 """That a namespace takes at most, in the ordinary case."""
 
@@ -110,6 +115,10 @@ class Places:
         """Those of the followers that are one for each place."""
         self.is_running = False
         """The virtual routers of the start have begun, and the daemon does not end yet."""
+        self._before: Predecessor | None = None
+        self.found: dict[Place, Mapping[Placed, bool]] = {}
+        """Addresses that stood at the start, where a predecessor has left something, and whether
+        each has our mark; until `settle`."""
 
     def __iter__(self) -> Iterator[Place]:
         """Every place in use, open or not."""
@@ -221,10 +230,15 @@ class Places:
     # --- the start and the end --------------------------------------------------------------------
 
     def start(
-        self, models: Iterable[VirtualRouter], static_addresses: Iterable[VirtualAddress]
+        self,
+        models: Iterable[VirtualRouter],
+        static_addresses: Iterable[VirtualAddress],
+        before: Predecessor | None = None,
     ) -> None:
         """Opens the daemon's own namespace and all others in which virtual routers are to be, and
-        removes what a crash has left there. Raises OSError for the daemon's own."""
+        removes what a crash has left there, but for the masters that go on as `before` has left
+        them. Raises OSError for the daemon's own."""
+        self._before = before
         self._connect(self.own)
         by_name: dict[str | None, list[VirtualRouter]] = {None: []}
         for model in models:
@@ -245,6 +259,14 @@ class Places:
                 if room.phase is _Phase.ABSENT:
                     self._notes.forget(room.place)
                 self._leave_unused(room)
+
+    def settle(self) -> None:
+        """All that a predecessor has left is taken over."""
+        self._before = None
+        self.found.clear()
+        self.is_running = True
+        for place in self:
+            self.note(place)
 
     def stop(self) -> None:
         """The daemon ends: none is left by itself any more."""
@@ -323,7 +345,7 @@ class Places:
         place.open()
         with place.inside():
             if not place.is_own:
-                room.claim = claim_namespace()
+                room.claim = claim_namespace(0.0 if self._before is None else LAST_MOMENTS)
                 self._sender.open(place.number)
             self._notes.recall(place)
             place.links.open()
@@ -335,7 +357,7 @@ class Places:
             follower.arrive(place)
         place.links.begin()
         self._loop.add_reader(place.links.fileno(), self.on_links, place)
-        remove_addresses(place, models, static_addresses)
+        self.found[place] = remove_addresses(place, models, static_addresses, self._before)
 
     def _open_again(self, room: _Room) -> None:
         room.attempt = None
@@ -506,17 +528,23 @@ def _have_descriptors(needed: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def claim_namespace() -> socket.socket:
+def claim_namespace(patience: float = 0.0) -> socket.socket:
     """Holds the network namespace of this thread until it is closed: two daemons would take each
-    other's VMACs and addresses for what a crash has left. Raises OSError where another one holds
-    it."""
+    other's VMACs and addresses for what a crash has left. Raises OSError where another one holds it
+    for longer than `patience` (seconds)."""
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        claim.bind("\0fastvrrp")  # an abstract name is one of the network namespace
-    except OSError as error:
-        claim.close()
-        raise OSError(
-            error.errno,
-            "another fastvrrp runs in this network namespace: stop it, or run this one in another",
-        ) from None
-    return claim
+    until = monotonic() + patience
+    while True:
+        try:
+            claim.bind("\0fastvrrp")  # an abstract name is one of the network namespace
+        except OSError as error:
+            if monotonic() < until:
+                sleep(REST)
+                continue
+            claim.close()
+            raise OSError(
+                error.errno,
+                "another fastvrrp runs in this network namespace: stop it, or run this one in"
+                " another",
+            ) from None
+        return claim

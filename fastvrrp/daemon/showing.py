@@ -56,8 +56,9 @@ class Showing(Follower):
         self._instances = instances
         self._trackers = trackers
         self._details = Details(configuration=str(configuration))
-        self._details_file = _create(files.details)
-        self._catalogue_file = _create(files.routers)
+        self._drafts = {path: _draft_of(path) for path in (files.details, files.routers)}
+        self._details_file = _create(self._drafts[files.details])
+        self._catalogue_file = _create(self._drafts[files.routers])
         self._pending = bytearray()
         self._written = 0
         self._needed = 0
@@ -144,13 +145,20 @@ class Showing(Follower):
             if handle is not None:
                 handle.cancel()
 
+    def publish(self) -> None:
+        """Puts the files at their places; whoever has those before them open does not see it.
+        Raises OSError."""
+        for path, draft in self._drafts.items():
+            draft.replace(path)
+        self._drafts.clear()
+
     def close(self) -> None:
         """Removes the files."""
         for path, descriptor in (
             (self._files.details, self._details_file),
             (self._files.routers, self._catalogue_file),
         ):
-            path.unlink(missing_ok=True)
+            self._drafts.get(path, path).unlink(missing_ok=True)
             os.close(descriptor)
 
     # --- the catalogue ----------------------------------------------------------------------------
@@ -215,7 +223,10 @@ class Showing(Follower):
         self._is_writing = False
 
 
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}")
+
+
 def _create(path: Path) -> int:
-    """A new file, which whoever has the one before it open does not see."""
     path.unlink(missing_ok=True)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)

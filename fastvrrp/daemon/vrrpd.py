@@ -13,7 +13,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -28,6 +28,7 @@ from fastvrrp._rtnetlink import count_in
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import Table
 from fastvrrp.daemon import dumping
+from fastvrrp.daemon.adoption import Inheritance
 from fastvrrp.daemon.checking import Checking
 from fastvrrp.daemon.dumping import Dumping
 from fastvrrp.daemon.exporting import Exporting
@@ -40,15 +41,17 @@ from fastvrrp.daemon.reload_files import ReloadTimes
 from fastvrrp.daemon.scheduling import ProcessSettings, Role, Scheduling
 from fastvrrp.daemon.showing import Showing
 from fastvrrp.daemon.umask import Umask
-from fastvrrp.model import SECOND, Configuration, State, Vrrp
+from fastvrrp.model import SECOND, Configuration, State, VirtualRouter, Vrrp
 from fastvrrp.notify.daemon_scripts import DaemonScripts
 from fastvrrp.notify.notifier import Notifier
 from fastvrrp.observe.files import Files
 from fastvrrp.track.scripts import Scripts
+from fastvrrp.vrrp.adoption import Predecessor
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.apart import Apart
 from fastvrrp.vrrp.filtering import Filter
 from fastvrrp.vrrp.follower import Follower
+from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.keys import Keys
 from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
@@ -64,6 +67,8 @@ from fastvrrp.vrrp.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
+LAST_MOMENTS = 2.0
+"""Seconds that a process which was killed has until the kernel has closed all that it had open."""
 SWITCH_INTERVAL = 0.0002
 """Seconds: a fiftieth of the shortest advert interval."""
 ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -99,7 +104,7 @@ class Vrrpd:
         models = read.configuration.virtual_routers
         self._read = read
         self._loop = uvloop.new_event_loop()
-        self._table = Table(segment, len(models), max(ROOM, len(models)))
+        self._table = Table(segment, len(models), max(ROOM, len(models)), is_draft=True)
         self._table.set_version(__version__)
         count_in(self._table)
         self._sender = SocketSender()
@@ -149,7 +154,7 @@ class Vrrpd:
         self._groups = SyncGroups(self._engine, self._table, self._roster, clock)
         self._scripts = Scripts(self._loop)
         self._umask = Umask(self._scripts, options.umask)
-        tracking = Tracking(
+        self._tracking = tracking = Tracking(
             self._loop,
             self._roster,
             places.use,
@@ -241,25 +246,33 @@ class Vrrpd:
         )
         self._reloads = Reloads(self._loop, str(path), config_id, self._running, options)
         self._reload_times.reload = self._reloads.request
+        self._find: Callable[[], Inheritance | None] = lambda: None
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None
 
-    def run(self, on_started: Callable[[], None] = lambda: None) -> None:
+    def run(
+        self,
+        on_started: Callable[[], None] = lambda: None,
+        find: Callable[[], Inheritance | None] = lambda: None,
+    ) -> None:
         """Runs until SIGTERM or SIGINT; afterwards nothing of ours is left in the kernel.
 
         `on_started` is called when every virtual router has begun. SIGNALS may be blocked until
-        then: they are unblocked when the loop can take them.
+        then: they are unblocked when the loop can take them. `find` is called once, right before
+        anything is begun, and gives what another process has left, which is taken over then. Until
+        that is done nothing of the other's is touched, neither its files nor what is in the kernel.
         """
+        self._find = find
         for number in ENDING:
             self._loop.add_signal_handler(number, self._end, number)
         with ExitStack() as ending:
             ending.callback(self._loop.close)
             # The loop is closed before the rest is tidied up: one more would kill us.
             ending.callback(signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
-            ending.callback(self._segment.unlink, missing_ok=True)
+            ending.callback(self._table.withdraw)
             ending.callback(self._showing.close)
-            claim = claim_namespace()
+            claim = claim_namespace(LAST_MOMENTS if self._segment.exists() else 0)
             ending.callback(claim.close)
             self._umask.configure(self._running.configuration)
             if not self._daemon_scripts.run_startup():
@@ -287,10 +300,9 @@ class Vrrpd:
         another one fails. What is begun last ends first: the adverts that say that we leave."""
         ending.callback(self._places.close)
         ending.callback(self._driver.close)
-        self._places.start(
-            self._read.configuration.virtual_routers,
-            self._read.configuration.static_addresses,
-        )
+        models = self._read.configuration.virtual_routers
+        before = self._find_predecessor(models)
+        self._places.start(models, self._read.configuration.static_addresses, before)
         self._loop.add_reader(self._driver.alarm.descriptor, self._driver.on_alarm)
         ending.callback(self._places.clear)
         for follower in self._followers:
@@ -303,18 +315,21 @@ class Vrrpd:
         ending.callback(self._places.stop)
         ending.callback(self._reloads.close)
         ending.callback(self._settle_what_stays)
-        self._delay_masters(self._running.configuration.definitions.vrrp)
+        if before is None:
+            self._delay_masters(self._running.configuration.definitions.vrrp)
         for follower in self._followers:
             follower.configure(self._running.configuration)
-        self._roster.add(self._read.configuration.virtual_routers)
+        masters = self._roster.add(models, before)
+        if before is not None:
+            self._take_over(before, masters)
+        self._table.publish()
+        self._showing.publish()
         for follower in self._followers:
             for _ in follower.settle():
                 pass
         # Reloads change what there is: nobody must keep what there was.
         self._read.configuration = Configuration()
-        self._places.is_running = True
-        for place in self._places:
-            self._places.note(place)
+        self._places.settle()
         self._driver.settle()
         # What was made until now lives as long as the process: the collector need not look at it
         # again, least of all while an advert is due.
@@ -327,6 +342,36 @@ class Vrrpd:
     def _leave_parent(self) -> None:
         scripts = self._running.configuration.definitions.scripts
         self._parent.leave(STOP_LIMIT + scripts.shutdown_timeout / SECOND)
+
+    def _find_predecessor(self, models: Collection[VirtualRouter]) -> Predecessor | None:
+        """What a daemon that has died has left, and who is to go on where it was."""
+        found = self._find()
+        if found is None:
+            return None
+        found.predecessor.choose(
+            models, self._running.configuration.sync_groups, self._driver.now()
+        )
+        self._tracking.presume(found.trackers)
+        return found.predecessor
+
+    def _take_over(self, before: Predecessor, masters: Iterable[Instance]) -> None:
+        """Takes over what masters have in the kernel, and the counters of the daemon."""
+        self._engine.send_due(self._driver.now())
+        for instance in masters:
+            self._transitions.resume(
+                instance,
+                self._table.changed_at(instance.index),
+                self._places.found.get(instance.place, {}),
+            )
+        indexes: dict[int, int] = {}
+        for instance in self._roster.instances.values():
+            left = before.left(instance.model)
+            if left is not None:
+                indexes[left.at] = instance.index
+            if instance.model.name in before.too_late:
+                self._transitions.remove_left(instance)
+        self._table.inherit(before.segment, indexes)
+        log.info("Process %d has died: %s", before.segment.pid, before.describe())
 
     def _settle_what_stays(self) -> None:
         """Says what those that stop now leave in the kernel."""

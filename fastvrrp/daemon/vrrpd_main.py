@@ -15,6 +15,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from fastvrrp.daemon.adoption import find
 from fastvrrp.daemon.background import AlreadyRunning, PidFile, segment_path
 from fastvrrp.daemon.failures import MACHINE_FAILED, NOTHING_TO_RUN, explain
 from fastvrrp.daemon.launch import Launch
@@ -115,7 +116,7 @@ class Start:
         options = _options(launch, to, files.checkers)
         try:
             Vrrpd(read, path, launch.config_id, segment, options, self._parent).run(
-                self._on_started
+                self._on_started, lambda: find(segment)
             )
         except OSError as error:
             if not launch.console and not self._is_restart:  # which reads it anyway

@@ -315,6 +315,15 @@ class AddressQueue:
         return bool(self._entries)
 
 
+def found_in(dump: Iterable[AddressEvent]) -> dict[Placed, bool]:
+    """Every address, and whether it has our mark."""
+    return {
+        Placed(event.ifindex, event.family, event.address, event.prefixlen): event.protocol
+        == PROTOCOL
+        for event in dump
+    }
+
+
 def leftovers(
     wanted: Collection[Placed], dump: Iterable[AddressEvent], unmarked: Collection[Placed] = ()
 ) -> list[bytes]:

@@ -145,6 +145,10 @@ class Notifier(Follower):
         elif notifications.says_priority_changes:
             self._told[instance.index] = note.after
 
+    def resume(self, instance: Instance, state: State) -> None:
+        if instance.model.notifications.says_priority_changes:
+            self._told[instance.index] = state
+
     def moved(self, instance: Instance, before: int) -> None:
         state = self._told.get(instance.index)
         if (

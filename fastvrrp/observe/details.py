@@ -92,9 +92,9 @@ def _text(said: object) -> bytes:
     return json.dumps(said, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def read(descriptor: int) -> Details:
+def read(descriptor: int, attempts: int = ATTEMPTS) -> Details:
     """What an open file says. Raises ValueError where it says nothing whole."""
-    for _ in range(ATTEMPTS):
+    for _ in range(attempts):
         data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
         head, _, body = data.partition(b"\n")
         words = head.split()

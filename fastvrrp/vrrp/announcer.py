@@ -91,10 +91,20 @@ class Announcer:
             self._wait(
                 now + settings.master_delay, instance, Kind.SECOND_SET, settings.master_repeat
             )
-        if settings.master_refresh:
-            self._wait(now + settings.master_refresh, instance, Kind.REFRESH)
-        if settings.extra_interface_interval and instance.extra_targets:
-            self._wait(now + settings.extra_interface_interval, instance, Kind.EXTRA_INTERFACE)
+        self._wait_regularly(instance, now)
+
+    def resumed(self, instance: Instance, since: int) -> None:
+        """It is master since then, in another process before this one. Hosts and switches know
+        that, unless the second round was still to come: then it announces as if it had just become
+        master."""
+        settings = instance.model.announcements
+        now = self._clock()
+        if now - since < settings.master_delay:
+            self.became_master(instance)
+            return
+        instance.term = next(self._terms)
+        instance.quiet_until = 0
+        self._wait_regularly(instance, now)
 
     def heard_lower_priority(self, instance: Instance) -> bool:
         """Somebody of lower priority spoke as master: hosts may believe it.
@@ -153,6 +163,14 @@ class Announcer:
 
     def _wait(self, at: int, instance: Instance, kind: Kind, repeats: int = 0) -> None:
         heappush(self._later, _Waiting(at, instance.index, kind, instance.term, repeats))
+
+    def _wait_regularly(self, instance: Instance, now: int) -> None:
+        """Begins what a master says again and again."""
+        settings = instance.model.announcements
+        if settings.master_refresh:
+            self._wait(now + settings.master_refresh, instance, Kind.REFRESH)
+        if settings.extra_interface_interval and instance.extra_targets:
+            self._wait(now + settings.extra_interface_interval, instance, Kind.EXTRA_INTERFACE)
 
     def _take_due(self, until: int) -> None:
         """Begins what has waited for its time; what is still left at `until` waits on."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from fastvrrp._engine import Note
-from fastvrrp.model import Configuration, VirtualRouter
+from fastvrrp.model import Configuration, State, VirtualRouter
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.place import Place
@@ -95,6 +95,9 @@ class Apart(Follower, Generic[Kind]):
 
     def take(self, instance: Instance, note: Note) -> None:
         self._of[instance.place].take(instance, note)
+
+    def resume(self, instance: Instance, state: State) -> None:
+        self._of[instance.place].resume(instance, state)
 
     def applied(self, instance: Instance, added: bool) -> None:
         self._of[instance.place].applied(instance, added)

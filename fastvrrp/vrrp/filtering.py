@@ -149,6 +149,11 @@ class Filter(Local):
             if self._made is not None:
                 self._ask()
 
+    def resume(self, instance: Instance, state: State) -> None:
+        if state == State.MASTER:
+            for vmac in instance.model.vmac_names:
+                self._shut(vmac, False)
+
     def _watch(self) -> None:
         """Hears of changes of the ruleset, where the kernel says."""
         self._unwatch()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from fastvrrp._engine import Note
-from fastvrrp.model import Configuration, VirtualRouter
+from fastvrrp.model import Configuration, State, VirtualRouter
 from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.place import Place
 
@@ -74,6 +74,10 @@ class Follower:
 
     def take(self, instance: Instance, note: Note) -> None:
         """Its state has changed. The log says so already; its addresses are as they were before."""
+
+    def resume(self, instance: Instance, state: State) -> None:
+        """It has entered, and goes on in the state in which a process that has died has left it
+        (vrrp/adoption.py). No note says so; the addresses of a MASTER are `applied` afterwards."""
 
     def applied(self, instance: Instance, added: bool) -> None:
         """The kernel has added, or removed, its addresses."""

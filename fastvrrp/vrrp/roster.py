@@ -20,12 +20,16 @@ from fastvrrp._engine import Engine
 from fastvrrp._table import Table
 from fastvrrp.kernel.links import IFF_UP, Change, Link
 from fastvrrp.model import HmacMode, State, VirtualRouter
+from fastvrrp.vrrp.adoption import Predecessor, identity_of
 from fastvrrp.vrrp.branch import Branch, made_of
 from fastvrrp.vrrp.follower import Follower, hearers
 from fastvrrp.vrrp.instance import NO_FAULTS, PRIORITY_OWNER, VMAC_IS_COMING, Instance, Lack
 from fastvrrp.vrrp.place import Place
 
 log = logging.getLogger(__name__)
+
+STRIDE = 200
+"""Instances that begin before adverts of those that have begun are sent."""
 
 
 class Roster:
@@ -62,20 +66,48 @@ class Roster:
     def follow(self, followers: Sequence[Follower]) -> None:
         """Tells these, in this order, of instances that come, change and go."""
         self._hear_enter = hearers(followers, "enter")
+        self._hear_resume = hearers(followers, "resume")
         self._hear_change = hearers(followers, "change")
         self._hear_lacks = hearers(followers, "lacks")
         self._hear_leave = hearers(followers, "leave")
         self._hear_moved = hearers(followers, "moved")
 
-    def add(self, models: Collection[VirtualRouter]) -> None:
-        """Adds virtual routers: afterwards each is BACKUP, MASTER or FAULT."""
+    def add(
+        self, models: Collection[VirtualRouter], before: Predecessor | None = None
+    ) -> list[Instance]:
+        """Adds virtual routers: afterwards each is BACKUP, MASTER or FAULT. Those that `before` has
+        left go on; those of them that went on as MASTER are given back, what they are by now
+        aside."""
         added = [self._enter(model) for model in models]
         for branch in self._branches.values():
             branch.make_vmacs()
         for instance in added:
             self._look_around(instance)
-        for instance in added:
+        masters = [] if before is None else self._resume(added, before)
+        for number, instance in enumerate(added, 1):
             self.begin(instance)
+            if masters and number % STRIDE == 0:
+                self._engine.send_due(self._clock())
+        return masters
+
+    def _resume(self, added: list[Instance], before: Predecessor) -> list[Instance]:
+        """Has instances go on as they were left; gives back the masters."""
+        now = self._clock()
+        before.choose_again(now)
+        masters: list[Instance] = []
+        for instance in added:
+            left = before.left(instance.model)
+            if left is None:
+                continue
+            as_master = before.goes_on_as_master(instance.model)
+            state = State(
+                self._engine.resume(instance.index, before.segment, left.at, now, as_master)
+            )
+            for resume in self._hear_resume:
+                resume(instance, state)
+            if state == State.MASTER:
+                masters.append(instance)
+        return masters
 
     def enter(self, model: VirtualRouter) -> Instance:
         """Adds one more while the others run, which is to `begin` when all have entered that come
@@ -307,6 +339,7 @@ class Roster:
         index = self._table.add(
             model.name, model.interface, 0, 6 if is_ipv6 else 4, model.vrid, model.priority
         )
+        self._table.set_identity(index, identity_of(model))
         place = self._use(model.namespace)
         instance = Instance(model, index, place)
         self.instances[index] = instance

@@ -22,7 +22,7 @@ from fastvrrp._engine import Note
 from fastvrrp.kernel.links import Change, Link
 from fastvrrp.kernel.rtsockets import Watch
 from fastvrrp.kernel.sysctl import path_of
-from fastvrrp.model import Configuration, TrackGroup, VirtualAddress, VirtualRouter
+from fastvrrp.model import Configuration, State, TrackGroup, VirtualAddress, VirtualRouter
 from fastvrrp.vrrp.apart import Local
 from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.place import Place
@@ -94,6 +94,9 @@ class Routing(Local):
         """By instance: the interfaces without which it fails, but for its own."""
         self._promotes: dict[int, str] = {}
         """By instance: the interface whose secondary addresses are kept."""
+        self._left: dict[int, tuple[Thing, ...]] = {}
+        """At the start, by instance that does not go on as master: what an earlier process may have
+        left of it."""
         self._owned: dict[int, tuple[Thing, ...]] = {}
         """By instance: what was added for it."""
         self._stale: dict[int, bool] = {}
@@ -140,7 +143,7 @@ class Routing(Local):
     def enter(self, instance: Instance) -> None:
         self._join(instance)
         if self._is_starting and _has_own(instance.model):
-            self._upkeep.clear(_own(instance.model))
+            self._left[instance.index] = _own(instance.model)
 
     def change(self, instance: Instance, old: VirtualRouter) -> None:
         self._join(instance)
@@ -156,6 +159,9 @@ class Routing(Local):
     def settle(self) -> Iterator[None]:
         if self._is_starting:
             self._is_starting = False
+            for things in self._left.values():
+                self._upkeep.clear(things)
+            self._left.clear()
             self._upkeep.begin()
             return
         if self._coming is not None:
@@ -172,6 +178,10 @@ class Routing(Local):
         if note.releases and instance.index in self._owned:
             _tell(instance, "removing")
             self._upkeep.remove(instance.index, reversed(self._owned.pop(instance.index)))
+
+    def resume(self, instance: Instance, state: State) -> None:
+        if state == State.MASTER:
+            self._left.pop(instance.index, None)
 
     def applied(self, instance: Instance, added: bool) -> None:
         if added and (_has_own(instance.model) or instance.index in self._owned):

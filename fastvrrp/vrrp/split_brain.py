@@ -83,6 +83,8 @@ class SplitBrains(Follower):
         self._hearing: dict[Place, Hearing] = {}
         """In places where there are masters, or were."""
         self._tick: asyncio.Handle | None = None
+        self._resumed: list[Instance] = []
+        """Masters from the start, for whom nothing is heard yet."""
 
     def follow(self, followers: Sequence[Follower]) -> None:
         """Tells these, in this order."""
@@ -110,6 +112,11 @@ class SplitBrains(Follower):
             if not hearing.masters:
                 hearing.rest()
 
+    def resume(self, instance: Instance, state: State) -> None:
+        if state == State.MASTER:
+            self._hearing_in(instance.place).masters += 1
+            self._resumed.append(instance)
+
     def change(self, instance: Instance, old: VirtualRouter) -> None:
         hearing = self._hearing.get(instance.place)
         if hearing is not None and self._table.state(instance.index) == State.MASTER:
@@ -133,6 +140,10 @@ class SplitBrains(Follower):
         """Lets the kernel hear claims of all addresses that there are now."""
         for hearing in list(self._hearing.values()):
             yield from hearing.settle()
+        resumed, self._resumed = self._resumed, []
+        for instance in resumed:
+            # The kernel's filter is known only now.
+            self._hearing_in(instance.place).listen(instance.model)
 
     def stop(self) -> None:
         close_all(opened for hearing in self._hearing.values() for opened in hearing.stop())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 
-from fastvrrp.kernel.addresses import AddressBatch, AddressQueue, Applied, Span
+from fastvrrp.kernel.addresses import AddressBatch, AddressQueue, Applied, Placed, Span
 from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.place import Place
 
@@ -55,12 +55,36 @@ class Standing:
 
     def stand(self, instance: Instance) -> None:
         """Adds a master's addresses, and knows them from now on."""
+        self._know(instance)
+        self.put(instance.index, instance.batch, add=True)
+
+    def take_over(self, instance: Instance, found: Mapping[Placed, bool]) -> bool:
+        """Knows the addresses of a master whom another process has left, and adds them all if any
+        is missing; True where none is. `found` are those that stood at the start, and whether each
+        has our mark."""
+        batch = instance.batch
+        placed = [
+            Placed(ifindex, address.family, address.address, address.prefixlen)
+            for address, ifindex in batch.placed
+        ]
+        if batch.found is not None:
+            # Without our mark it is the machine's own.
+            batch.found.update(
+                (i, not found[place]) for i, place in enumerate(placed) if place in found
+            )
+        if not all(place in found for place in placed):
+            self.stand(instance)
+            return False
+        self._know(instance)
+        return True
+
+    def _know(self, instance: Instance) -> None:
+        """Knows where a master's addresses are to be as those that stand."""
         self.forget(instance.index, instance.standing)
         instance.standing = instance.batch
         for address, ifindex in instance.standing.placed:
             index = instance.index if address.is_tracked else ~instance.index
             self._owners.setdefault(ifindex, {})[address.address] = index
-        self.put(instance.index, instance.batch, add=True)
 
     def forget(self, index: int, batch: AddressBatch) -> None:
         """Knows the addresses of a batch no more as those of a master."""

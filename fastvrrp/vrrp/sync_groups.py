@@ -310,6 +310,11 @@ class SyncGroups(Follower):
             self.changes.append((group.model, group.state, after))
             group.state = after
 
+    def resume(self, instance: Instance, state: State) -> None:
+        group = self._of.get(instance.index)
+        if group is not None:
+            group.tell(instance, state)
+
     def states(self) -> Iterator[tuple[SyncGroup, State]]:
         """Every group, in the order of the configuration, and the state that others know."""
         for group in self._groups.values():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -89,6 +89,8 @@ class Trackers:
         self._processes = Processes(
             loop, lambda name, _: self._on_change(Key(Tracker.PROCESS, name))
         )
+        self._is_resumed = False
+        """A process that has died had begun them."""
         self._is_running = False
         """The first ones have begun, and nobody waits for others."""
         scripts.on_news = lambda name, _: self._on_change(Key(Tracker.SCRIPT, name))
@@ -103,6 +105,14 @@ class Trackers:
         }
         if not self._is_running and configuration.track_processes:
             self._processes.count(configuration.track_processes)
+
+    def presume(self, states: Iterable[TrackerState]) -> None:
+        """The results of scripts are these, and files are not given their first value, since that
+        was done by a process that has died; to be called before the first `configure`."""
+        self._is_resumed = True
+        for each in states:
+            if each.kind == Tracker.SCRIPT.name.lower() and each.state is not None:
+                self._scripts.presume(each.name, bool(each.state))
 
     def begin(self, key: Key) -> None:
         """Somebody tracks it. When the daemon starts its state is known afterwards, but for what a
@@ -284,7 +294,7 @@ class Trackers:
         if files is None:
             return
         self._paths[file.name] = file.path
-        if file.initial_value is not None:
+        if file.initial_value is not None and (self._is_running or not self._is_resumed):
             try:
                 initialise(file.path, file.initial_value, overwrites=file.overwrites)
             except OSError as error:

@@ -25,6 +25,7 @@ from fastvrrp.model import (
     Tracker,
     VirtualRouter,
 )
+from fastvrrp.observe.details import TrackerState
 from fastvrrp.track.priority import effective
 from fastvrrp.track.scripts import Scripts
 from fastvrrp.vrrp.carrier import Carrier
@@ -103,6 +104,11 @@ class Tracking(Follower):
         self._configuration = Configuration()
         self._polling: dict[int, Instance] = {}
         """Instances with `linkbeat_use_polling`, by their index."""
+
+    def presume(self, states: Iterable[TrackerState]) -> None:
+        """Takes what is tracked to be as it was under a process that has died, until it is known
+        otherwise. To be called before the first `configure`."""
+        self._trackers.presume(states)
 
     def arrive(self, place: Place) -> None:
         self._carrier(place).resume()

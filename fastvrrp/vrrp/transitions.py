@@ -11,14 +11,14 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from itertools import count
 from socket import AF_INET
 from typing import NamedTuple
 
 from fastvrrp._engine import Engine, Note
-from fastvrrp.kernel.addresses import Applied
+from fastvrrp.kernel.addresses import Applied, Placed
 from fastvrrp.model import GarpGroup, State
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower, hearers
@@ -101,6 +101,20 @@ class Transitions:
     def take(self, notes: list[Note]) -> None:
         """Queues the engine's notes."""
         self._notes.extend(notes)
+        self._wake()
+
+    def resume(self, instance: Instance, since: int, found: Mapping[Placed, bool]) -> None:
+        """Takes over the addresses of an instance that goes on as master, which it is since then
+        (nanoseconds); `found` are those that stood at the start, and whether they have our mark.
+        They are not touched, and announced no more than they would have been."""
+        if self.standing(instance.place).take_over(instance, found):
+            self._announcer.resumed(instance, since)
+            _tell(self._hear_applied, instance, True)
+        self._wake()
+
+    def remove_left(self, instance: Instance) -> None:
+        """Removes the addresses of an instance that was to go on as master, and does not."""
+        self.standing(instance.place).put(instance.index, instance.batch, add=False)
         self._wake()
 
     def end(self, instance: Instance, then: Callable[[int], None]) -> None:

@@ -1,0 +1,136 @@
+"""What a vrrpd that died has left for the next one, and whether it can be trusted.
+
+The state segment says who was master, and since when and until when; the details, beside it, how
+everything was that is tracked. Both are left alone until the successor has taken over what is in
+them, and puts its own in their place: a successor that dies before that leaves them to the next
+one. What its own process makes fail again and again must not be taken over for ever: each attempt
+is noted in the segment first, and after ATTEMPTS in a short time the daemon begins anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastvrrp._table import Segment, count_attempt, this_boot, this_network
+from fastvrrp.daemon.leftovers import Notes
+from fastvrrp.kernel.netns import NAMESPACES
+from fastvrrp.model import SECOND
+from fastvrrp.observe import details
+from fastvrrp.observe.details import TrackerState
+from fastvrrp.observe.files import Files
+from fastvrrp.vrrp.adoption import Predecessor
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+"""After so many in RECENTLY nothing is taken over."""
+RECENTLY = 60 * SECOND
+PF_EXITING = 0x4
+"""Of the flags of a process (linux/sched.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What there is to take over."""
+
+    predecessor: Predecessor
+    trackers: tuple[TrackerState, ...] = ()
+    """How everything was that is tracked."""
+
+
+def find(segment: Path) -> Inheritance | None:
+    """What a daemon that died has left in its segment, and beside it; None where there is nothing,
+    or nothing that is good for us, which the log says then."""
+    _remove_drafts(segment)
+    try:
+        left = Segment(segment)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s: %s. Nothing is taken over from it", segment, error)
+        return None
+    if left.boot != this_boot():
+        return None  # it is of another life of this machine
+    objection = _objection(left)
+    if objection is not None:
+        log.warning("Nothing is taken over from the process %d: %s", left.pid, objection)
+        return None
+    try:
+        count_attempt(segment, time.monotonic_ns())
+    except OSError as error:
+        log.warning("Nothing is taken over: %s: %s", segment, error.strerror)
+        return None
+    return inherit(left, segment)
+
+
+def inherit(left: Segment, path: Path) -> Inheritance:
+    """What a writer that has died, or stands still, has left in its segment and beside it."""
+    notes = Notes(path)
+    known = {name: notes.inode(name) for name in notes.names()}
+
+    def is_there(name: str | None) -> bool:
+        return name not in known or known[name] == _inode(name)
+
+    return Inheritance(Predecessor(left, is_there), _trackers(path))
+
+
+def _objection(left: Segment) -> str | None:
+    """Why what was left is not taken over."""
+    if left.network != this_network():
+        return "it was in another network namespace"
+    if left.pid != os.getpid() and _lives(left.pid):
+        return "it lives"
+    now = time.monotonic_ns()
+    recent = [at for at in left.attempts if 0 <= now - at < RECENTLY]
+    if len(recent) >= ATTEMPTS:
+        return (
+            f"{len(recent)} others have died of it in {RECENTLY // SECOND} seconds. The daemon"
+            " begins anew"
+        )
+    return None
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process does anything still. One that was killed is there until all that it had
+    open is closed."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    fields = status.rpartition(")")[2].split()
+    return fields[0] not in "ZX" and not int(fields[6]) & PF_EXITING
+
+
+def _trackers(segment: Path) -> tuple[TrackerState, ...]:
+    try:
+        descriptor = os.open(Files.of_segment(segment).details, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ()
+    try:
+        return tuple(details.read(descriptor, attempts=1).trackers)
+    except (ValueError, TypeError):
+        log.warning("The states of what is tracked are not known: their file is damaged")
+        return ()
+    finally:
+        os.close(descriptor)
+
+
+def _inode(name: str | None) -> int | None:
+    try:
+        return None if name is None else (NAMESPACES / name).stat().st_ino
+    except OSError:
+        return None
+
+
+def _remove_drafts(segment: Path) -> None:
+    """Removes segments that were never finished."""
+    for path in segment.parent.glob(f"{segment.name}.*"):
+        pid = path.suffix[1:]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            with suppress(OSError):
+                path.unlink()

@@ -1,0 +1,114 @@
+"""Which virtual routers go on where a process that has died has left them, and how.
+
+The rule, for each of them:
+
+- A MASTER goes on as MASTER as long as none of its backups can have become one, which is for the
+  shortest Master_Down_Interval that a backup can have since its last advert, less a margin
+  (`may_go_on` of ext/fsm.pyx). After that it begins anew, as a BACKUP. An advert of the last tick
+  may never have left, and does not count.
+- Members of a sync group go on as MASTER when every one that is known may; otherwise none does.
+- A BACKUP goes on as BACKUP, and waits for a whole Master_Down_Interval from now: it has not heard
+  what was said meanwhile.
+- What was in FAULT is in FAULT until it is known to lack nothing, and INIT is INIT.
+
+A virtual router is the same as before by what config/diff.py says. Nobody is told of one that goes
+on in its state: for those around nothing has happened.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+
+from fastvrrp._table import Left, Segment, kept_name
+from fastvrrp.model import State, SyncGroup, VirtualRouter
+
+IDENTITY_SIZE = 8
+"""Bytes of an identity."""
+
+
+def identity_of(model: VirtualRouter) -> int:
+    """A number that stays where a virtual router stays the same (config/diff.py), and is hardly
+    ever another one's. Unicast ones of one VRID on an interface share it."""
+    parts = (
+        model.namespace,
+        model.interface,
+        model.family,
+        model.vrid,
+        bool(model.unicast_peers),
+        b"" if model.unicast_peers else model.multicast_group,
+    )
+    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=IDENTITY_SIZE).digest())
+
+
+class Predecessor:
+    """What the writer of a segment has left, which has died or stands still."""
+
+    def __init__(
+        self, segment: Segment, is_there: Callable[[str | None], bool] = lambda _: True
+    ) -> None:
+        """`is_there` says of a network namespace whether it is the one of that name in which the
+        predecessor was."""
+        self.segment = segment
+        self._is_there = is_there
+        self._left: dict[str, Left] = {}
+        """By the name of the virtual router as it is now."""
+        self.too_late: set[str] = set()
+        """Names of those that were to go on as master when `choose` looked, and do not."""
+        self._groups: tuple[SyncGroup, ...] = ()
+        self._masters: set[str] = set()
+
+    def choose(
+        self, models: Iterable[VirtualRouter], groups: Iterable[SyncGroup], now: int
+    ) -> None:
+        """Finds out who goes on at `now` (nanoseconds of the segment's clock), and how."""
+        by_identity: defaultdict[int, list[Left]] = defaultdict(list)
+        for left in self.segment.left(now):
+            by_identity[left.identity].append(left)
+        self._left = {}
+        for model in models:
+            candidates = by_identity.get(identity_of(model))
+            if candidates and self._is_there(model.namespace):
+                if len(candidates) > 1:
+                    name = kept_name(model.name)
+                    candidates = [each for each in candidates if each.name == name]
+                if len(candidates) == 1:
+                    self._left[model.name] = candidates[0]
+        self._groups = tuple(groups)
+        self._judge()
+
+    def choose_again(self, now: int) -> None:
+        """Looks whether the time is over for some of those who were to go on as master."""
+        before = self._masters
+        by_index = {left.at: left for left in self.segment.left(now)}
+        self._left = {name: by_index[left.at] for name, left in self._left.items()}
+        self._judge()
+        self.too_late = before - self._masters
+
+    def _judge(self) -> None:
+        self._masters = {name for name, left in self._left.items() if left.may_go_on}
+        for group in self._groups:
+            known = [self._left[name] for name in group.members if name in self._left]
+            if not all(left.may_go_on for left in known):
+                self._masters.difference_update(group.members)
+
+    def left(self, model: VirtualRouter) -> Left | None:
+        """What was left of a virtual router; None where it is a new one."""
+        return self._left.get(model.name)
+
+    def goes_on_as_master(self, model: VirtualRouter) -> bool:
+        """Whether it is master still."""
+        return model.name in self._masters
+
+    def describe(self) -> str:
+        """What was found, for a person."""
+        masters = sum(left.state == State.MASTER for left in self._left.values())
+        late = masters - len(self._masters)
+        said = (
+            f"{len(self._left)} virtual routers go on as they were left, {len(self._masters)} of"
+            " them as MASTER"
+        )
+        if late:
+            said += f"; {late} were MASTER, and for too long without an advert, and begin anew"
+        return said
