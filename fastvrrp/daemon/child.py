@@ -64,6 +64,8 @@ class Child:
         """Its umask; -1 is ours."""
         self.limit = LIMIT
         """Seconds that it may be silent for, where it says nothing else."""
+        self.python: str | None = None
+        """The interpreter that has the code that it runs; None is ours, with our code."""
         self.folder: str | None = "/"
         """Its current directory; None is ours."""
         self._loop = loop
@@ -117,6 +119,22 @@ class Child:
         """Says something, where it runs."""
         if self._conversation is not None:
             self._conversation.send(message)
+
+    def kill(self) -> None:
+        """Ends it at once, where it runs."""
+        if self._process is not None:
+            self._process.kill()
+
+    def retarget(
+        self,
+        on_messages: Callable[[Sequence[bytes]], object],
+        on_start: Callable[[], object],
+        on_end: Callable[[int, int], object],
+    ) -> None:
+        """Has others hear of it from now on."""
+        self._on_messages = on_messages
+        self._on_start = on_start
+        self._on_end = on_end
 
     def signal(self, number: signal.Signals | int) -> None:
         """Sends a signal, where it runs."""
@@ -198,6 +216,7 @@ class Child:
             last_words=words if self.stderr is Stderr.KEPT else None,
             cwd=self.folder,
             umask=self.umask,
+            python=self.python,
         )
 
     def _on_heard(self, messages: Sequence[bytes]) -> None:

@@ -33,7 +33,7 @@ from fastvrrp.daemon.logs import Idents
 # --- said by the parent ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Begin:
     """The first message: read the configuration, and say `Read`."""
 
@@ -44,14 +44,16 @@ class Begin:
     """A predecessor has died: what it left is to be taken back."""
     wards: tuple[str, ...] = ()
     """Names of those that run already."""
+    predecessor: int | None = None
+    """The vrrpd whose place it is to take while that runs (daemon/handover)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Go:
     """The pid file is ours: begin every virtual router."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Order:
     """Somebody asks for something to be done; `Answer` has the same number."""
 
@@ -61,13 +63,13 @@ class Order:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stop:
     """The whole daemon ends, wards too. SIGTERM comes with it, for a vrrpd that does not listen
     yet; SIGTERM alone ends nothing but vrrpd, which is then started again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WardStarted:
     """A ward runs, and has to be told everything: it was started, or ran before vrrpd did."""
 
@@ -75,7 +77,7 @@ class WardStarted:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WardSaid:
     """A message of a ward, as it came."""
 
@@ -83,7 +85,7 @@ class WardSaid:
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WardEnded:
     """A ward that was closed has ended."""
 
@@ -96,7 +98,7 @@ ToVrrpd = Begin | Go | Order | Stop | WardStarted | WardSaid | WardEnded
 # --- said by vrrpd --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Read:
     """The configuration was read, and there is something to run. Nothing is in the kernel yet."""
 
@@ -107,19 +109,34 @@ class Read:
     idents: Idents
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Complained:
+    """A successor says why it cannot take over, or what it has found on the way."""
+
+    line: str
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """The last message of a vrrpd whose place another one has taken."""
+
+    pid: int
+    """Of that one."""
+
+
+@dataclass(frozen=True)
 class Named:
     """What `ps` is to call the parent."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Started:
     """Every virtual router has begun."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Beat:
     """A sign of life; the next one, of whatever kind, comes within `limit` seconds, or else vrrpd
     hangs and is to be killed."""
@@ -127,12 +144,12 @@ class Beat:
     limit: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reloading:
     """A reload has begun."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reloaded:
     """A reload has ended."""
 
@@ -140,14 +157,14 @@ class Reloaded:
     """False where it was refused."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stopping:
     """The stop has begun; it takes `limit` seconds at most."""
 
     limit: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ended:
     """The last message of a vrrpd that ends because it wants to: it was told to, or cannot start,
     and has said why."""
@@ -156,7 +173,7 @@ class Ended:
     """That of the whole daemon, where vrrpd is not started again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StartWard:
     """There is to be this ward, from now on and however often it dies; one that runs goes on.
     `WardStarted` answers."""
@@ -170,7 +187,7 @@ class StartWard:
     umask: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToWard:
     """A message for a ward."""
 
@@ -178,7 +195,7 @@ class ToWard:
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CloseWard:
     """A ward is to end; one that has not in `limit` seconds is killed. `WardEnded` answers."""
 
@@ -186,7 +203,7 @@ class CloseWard:
     limit: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """What became of an order."""
 
@@ -201,6 +218,8 @@ class Answer:
 ToParent = (
     Read
     | Named
+    | Complained
+    | HandedOver
     | Started
     | Beat
     | Reloading

@@ -38,6 +38,7 @@ from fastvrrp.daemon.orders import (
     CloseWard,
     Ended,
     Go,
+    HandedOver,
     Named,
     Order,
     Read,
@@ -52,6 +53,7 @@ from fastvrrp.daemon.orders import (
     WardSaid,
     WardStarted,
 )
+from fastvrrp.daemon.upgrade import Means, OnOver, Upgrade
 
 if TYPE_CHECKING:
     from fastvrrp.daemon.background import Caller
@@ -86,6 +88,11 @@ class Supervisor:
         )
         vrrpd.folder = None
         vrrpd.stderr = Stderr.SHARED if launch.stays else Stderr.KEPT_LATER
+        self._retired: list[Child] = []
+        """Vrrpds whose place another one has taken, until they have ended."""
+        self._upgrade: Upgrade | None = None
+        self._signals: list[signal.Signals | int] = []
+        """Those for a vrrpd that may be about to hand over."""
         self._wards: dict[str, Child] = {}
         self._closing: dict[str, StartWard | None] = {}
         """Wards that were closed and have not ended; and with what they are to be there again."""
@@ -136,8 +143,63 @@ class Supervisor:
         if not self._may_go:
             on_answer(Answer(self._number, False, ("the daemon is not ready",)))
             return
+        if self._upgrade is not None and kind != "handover":
+            on_answer(Answer(self._number, False, ("an upgrade is under way",)))
+            return
         self._orders[self._number] = on_answer
         self._say(Order(self._number, kind, dict(arguments)))
+
+    def upgrade(self, python: str | None, on_over: OnOver) -> None:
+        """Has another vrrpd, from the files that are there now, take the place of the one that
+        runs; `python` is the interpreter that has them, None ours. `on_over` is called once."""
+        if self._upgrade is not None:
+            on_over(False, ("an upgrade is under way already",))
+            return
+        if self._read is None or not self._has_started or not self._may_go or self._is_stopping:
+            on_over(False, ("the daemon is starting, or stopping: try again later",))
+            return
+        means = Means(
+            self.loop,
+            self._next_begin(self._vrrpd.pid),
+            self._read,
+            self._launch.stays,
+            self.ask,
+            self._promote,
+        )
+
+        def over(is_done: bool, lines: Sequence[str]) -> None:
+            self._upgrade = None
+            for number in self._signals:
+                self._vrrpd.signal(number)
+            self._signals.clear()
+            if is_done:
+                log.info("Upgrade done, VRRP child process is now pid=%s", self._vrrpd.pid)
+            else:
+                for line in lines:
+                    log.warning("Upgrade: %s", line)
+                log.error("Upgrade refused: the daemon runs on as it was")
+            on_over(is_done, lines)
+
+        log.info("Upgrading")
+        self._upgrade = Upgrade(means, python, over)
+        try:
+            self._upgrade.start()
+        except OSError as error:
+            over(False, (f"no process can be started: {error.strerror}",))
+
+    def _promote(self, successor: Child, said: Sequence[ToParent]) -> None:
+        """Has a child be vrrpd from now on; `said` is what it has said to wards and about us."""
+        retired, self._vrrpd = self._vrrpd, successor
+        self._retired.append(retired)
+        retired.retarget(
+            lambda messages: None, lambda: None, lambda pid, status: self._retired.remove(retired)
+        )
+        successor.retarget(self._on_messages, self._on_vrrpd_start, self._on_vrrpd_end)
+        orders, self._orders = self._orders, {}
+        for number, on_answer in orders.items():
+            on_answer(Answer(number, False, ("the daemon was upgraded before it could answer",)))
+        for message in said:
+            self._take(message)
 
     # --- vrrpd ------------------------------------------------------------------------------------
 
@@ -148,11 +210,14 @@ class Supervisor:
         self._may_go = False
         self._farewell = None
         self._vrrpd.expect(READ_LIMIT)
-        running = tuple(name for name, ward in self._wards.items() if ward.is_started)
+        self._say(self._next_begin())
+
+    def _next_begin(self, predecessor: int | None = None) -> Begin:
         if self._read is None:
-            self._say(Begin(self._launch))
-        else:
-            self._say(Begin(self._launch.from_anywhere(), self._read.idents, True, running))
+            return Begin(self._launch)
+        running = tuple(name for name, ward in self._wards.items() if ward.is_started)
+        idents = self._read.idents
+        return Begin(self._launch.from_anywhere(), idents, True, running, predecessor)
 
     def _on_messages(self, messages: Sequence[bytes]) -> None:
         for message in messages:
@@ -185,6 +250,11 @@ class Supervisor:
                 self._has_started = True
                 if self._caller is not None:
                     self._caller.tell(0)
+                if self._upgrade is not None:
+                    self._upgrade.started()
+            case HandedOver(pid):
+                if self._upgrade is not None and self._upgrade.child.pid == pid:
+                    self._upgrade.handed_over()
             case Stopping(limit):
                 self._vrrpd.expect(limit)
             case Named(name):
@@ -222,6 +292,8 @@ class Supervisor:
 
     def _on_vrrpd_end(self, pid: int, status: int) -> None:
         was_going, self._may_go = self._may_go, False
+        if self._upgrade is not None:
+            self._upgrade.fail("the daemon's process ended meanwhile")
         orders, self._orders = self._orders, {}
         for number, on_answer in orders.items():
             on_answer(Answer(number, False, ("the daemon ended before it could answer",)))
@@ -303,6 +375,8 @@ class Supervisor:
     def _on_signal(self, number: signal.Signals | int) -> None:
         if number in ENDING:
             self._stop()
+        elif self._upgrade is not None:
+            self._signals.append(number)
         else:
             self._vrrpd.signal(number)
 
@@ -310,6 +384,8 @@ class Supervisor:
         if self._is_stopping:
             return
         self._is_stopping = True
+        if self._upgrade is not None:
+            self._upgrade.fail("the daemon is stopped")
         if self._vrrpd.pid is None:  # it died, and waits for its next start
             self._vrrpd.end(0)
             self._finish(0)
@@ -332,7 +408,8 @@ class Supervisor:
             self.loop.stop()
 
     def _look(self) -> None:
-        for child in (self._vrrpd, *self._wards.values()):
+        coming = () if self._upgrade is None else (self._upgrade.child,)
+        for child in {self._vrrpd, *coming, *self._retired, *self._wards.values()}:
             child.look()
         self.loop.call_later(LOOK, self._look)
 
