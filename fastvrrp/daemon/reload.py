@@ -102,6 +102,10 @@ class Reloads:
         self._is_wanted_again = False
         self._began = 0.0
 
+    @property
+    def is_under_way(self) -> bool:
+        return self._reader is not None or self._work is not None
+
     def request(self) -> None:
         """Reloads; where a reload is under way, once more after it."""
         if self._reader is not None or self._work is not None:

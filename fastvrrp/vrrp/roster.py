@@ -92,8 +92,8 @@ class Roster:
 
     def _resume(self, added: list[Instance], before: Predecessor) -> list[Instance]:
         """Has instances go on as they were left; gives back the masters."""
+        before.choose_again(self._clock)
         now = self._clock()
-        before.choose_again(now)
         masters: list[Instance] = []
         for instance in added:
             left = before.left(instance.model)
@@ -107,6 +107,7 @@ class Roster:
                 resume(instance, state)
             if state == State.MASTER:
                 masters.append(instance)
+        before.on_resumed()
         return masters
 
     def enter(self, model: VirtualRouter) -> Instance:
@@ -220,6 +221,12 @@ class Roster:
         self._engine.forget(index)
         self._table.remove(index)
         self._release(self.instances.pop(index).place)
+
+    def settle_all_vmacs(self) -> None:
+        """The same, whatever they were: somebody else may have changed them."""
+        for branch in self._branches.values():
+            branch.vmacs_are_stale = True
+        self.settle_vmacs()
 
     def settle_vmacs(self) -> None:
         """Makes and removes VMACs in the other thread, where a change made that necessary."""
