@@ -14,7 +14,7 @@ ARGS ?=
 
 EXTENSIONS := $(wildcard ext/*.pyx fastvrrp/*.pxd)
 
-# How long each fuzzer of the configuration reader runs: make fuzz FUZZ_SECONDS=60
+# How long each fuzzer runs: make fuzz FUZZ_SECONDS=60
 FUZZ_SECONDS ?= 300
 
 .PHONY: build demo test lint bench fuzz clean
@@ -32,12 +32,14 @@ test: needs-test build
 bench: needs-bench build
 	@$(VENV)/bin/fastvrrp bench document $(ARGS)
 
-# Configurations made from the table of keywords, then bytes; what breaks the reader stays in
-# build/fuzz.
+# Configurations made from the table of keywords, then bytes, then requests to the control socket; what
+# breaks a reader stays in build/fuzz.
 fuzz: needs-test build $(VENV)/.fuzzers
 	@FASTVRRP_FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -q tests/test_config_fuzz.py
 	@mkdir -p build/fuzz
 	@PYTHONPATH=tests $(PY) tests/fuzz/config_bytes.py -max_total_time=$(FUZZ_SECONDS) \
+	    -artifact_prefix=$(CURDIR)/build/fuzz/
+	@PYTHONPATH=tests $(PY) tests/fuzz/control_bytes.py -max_total_time=$(FUZZ_SECONDS) \
 	    -artifact_prefix=$(CURDIR)/build/fuzz/
 
 lint: build $(VENV)/.linters

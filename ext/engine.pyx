@@ -41,9 +41,9 @@ from fastvrrp._ah cimport AH_SIZE, ah_icv, encode_ah
 from fastvrrp._clock cimport monotonic
 from fastvrrp._contest cimport NO_NEWS, SPLIT
 from fastvrrp._fsm cimport (
-    ACQUIRE, ADVERT, BACKUP, CHANGE, DEMOTE, DISCARD, FAIL, FAULT, MASTER, NEVER,
-    PRIORITY_RESIGN, PROMOTE, REANNOUNCE, RELEASE, RESIGN, SEND_ADVERT, SEND_RESIGN, SET_TIMER, START, STOP, TIMER, WANT,
-    heard_t, machine_t, master_down_interval, may_go_on, step)
+    ABSTAINING, ACQUIRE, ADVERT, BACKUP, CHANGE, DEMOTE, DISCARD, FAIL, FAULT, MASTER, NEVER,
+    PRIORITY_RESIGN, PROMOTE, REANNOUNCE, RELEASE, RESIGN, SEND_ADVERT, SEND_RESIGN, SET_TIMER,
+    START, STOP, TIMER, WANT, heard_t, machine_t, master_down_interval, may_go_on, step)
 from fastvrrp._judge cimport is_for, judge
 from fastvrrp._packet cimport (
     ADDRESS_COUNT, ADDRESS_LIST, AH_ICV, AUTH_AH, AUTH_TYPE, DESTINATION, GARP_SIZE,
@@ -437,6 +437,22 @@ cdef class Engine:
         self.check(index)
         cdef machine_t *machine = &self.table.routers[index].machine
         return machine.state == MASTER or bool(machine.wants_master)
+
+    def restrain(self, uint32_t index, int restraint, int64_t now) -> None:
+        """Says whether an administrator keeps the router from being master: a position in
+        fsm.RESTRAINT_NAMES. One that is master stays so until it is to resign; one that has
+        abstained listens for a Master_Down_Interval, as one that starts does."""
+        self.check(index)
+        cdef router_t *router = &self.table.routers[index]
+        cdef machine_t *machine = &router.machine
+        begin_write(router)
+        if machine.restraint == ABSTAINING and machine.state == BACKUP:
+            machine.deadline = max(now, self.opens_at) + master_down_interval(machine)
+        machine.restraint = restraint
+        if restraint == ABSTAINING:
+            machine.wants_master = False
+        end_write(router)
+        self.set_timer(index)
 
     def open_at(self, int64_t opens_at) -> None:
         """Nobody becomes master by silence before then, and no Master_Down_Interval begins."""

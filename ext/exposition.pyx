@@ -120,6 +120,15 @@ cdef class Snapshot:
             counts[self.routers[i].machine.state & 3] += 1
         return counts[0], counts[1], counts[2], counts[3]
 
+    def restrained(self) -> tuple:
+        """How many have each fsm.Restraint, by its number."""
+        cdef uint32_t counts[3]
+        cdef uint32_t i
+        counts[0] = counts[1] = counts[2] = 0
+        for i in range(self.count):
+            counts[min(self.routers[i].machine.restraint, 2)] += 1
+        return counts[0], counts[1], counts[2]
+
     def indexes_of(self, uint32_t start, uint32_t stop) -> list:
         """The table's indexes of some of them."""
         return [self.indexes[i] for i in range(start, min(stop, self.count))]

@@ -37,6 +37,10 @@ keepalived's extensions have rows here too:
 * A MASTER that has lost a route or a rule that it tracks resigns, and waits in BACKUP for whoever
   is there.
 
+Two rows are ours alone. Before maintenance an administrator gives masters away (`restraint`): one
+that is YIELDING does not preempt, an owner neither, and takes over where nobody is master; one that
+is ABSTAINING never becomes master. Neither has an effect on one that is master: it is to resign.
+
 And one rule that is in no row, because it is about no event of a life but about its end: when the
 process of a MASTER has died, its successor may go on as MASTER (`may_go_on`) as long as no backup
 can have missed a Master_Down_Interval. For the others on the link nothing has happened then.
@@ -59,6 +63,7 @@ cdef enum Guard:
     EARLY_OWNER = 512       # OWNER, but for the startup delay
     EXPIRED = 1024          # another one has had time to become master since our last advert
     DEAF = 2048             # `vrrp_strict`: an owner ignores adverts
+    ABSTAINS = 4096         # an administrator keeps it from being master
 
 cdef enum:
     # What of a backup's patience must be left for our next advert to get there.
@@ -84,19 +89,21 @@ cdef struct row_t:
     uint16_t actions
 
 cdef enum:
-    ROW_COUNT = 31
+    ROW_COUNT = 33
 
 cdef row_t[ROW_COUNT] ROWS
 cdef uint8_t[4][EVENT_COUNT] FIRST          # index of the first row of (state, event)
 
 GUARD_NAMES = ("OWNER", "RESIGNED", "BETTER", "NOT_LOWER", "NO_PREEMPT", "DELAYING",
-               "ANSWERS_LOWER", "ANSWERS_HIGHER", "GROUPED", "EARLY_OWNER", "EXPIRED", "DEAF")
+               "ANSWERS_LOWER", "ANSWERS_HIGHER", "GROUPED", "EARLY_OWNER", "EXPIRED", "DEAF",
+               "ABSTAINS")
 STATE_NAMES = ("INIT", "BACKUP", "MASTER", "FAULT")
 EVENT_NAMES = ("START", "TIMER", "ADVERT", "FAIL", "STOP", "PROMOTE", "DEMOTE", "RESIGN")
 ACTION_NAMES = ("SEND_ADVERT", "SEND_RESIGN", "SET_TIMER", "CHANGE", "ACQUIRE", "RELEASE",
                 "REANNOUNCE", "DISCARD", "WANT")
 TIMER_NAMES = ("KEEP", "ADVERT_NEXT", "ADVERT_FROM_NOW", "MASTER_DOWN", "SKEW", "NONE", "OPENING")
 MEMBERSHIP_NAMES = ("ALONE", "MEMBER", "OWNING_MEMBER")
+RESTRAINT_NAMES = ("UNRESTRAINED", "YIELDING", "ABSTAINING")
 
 # The table. Numbers in brackets are line numbers of RFC 9568 section 6.4.
 #   state, event, guards, next state, timer, actions
@@ -117,9 +124,11 @@ _TABLE = (
     (BACKUP, ADVERT, NO_PREEMPT, BACKUP, MASTER_DOWN, 0),                       # (385)
     (BACKUP, ADVERT, DELAYING, BACKUP, MASTER_DOWN, 0),                         # preempt_delay
     (BACKUP, ADVERT, ALWAYS, BACKUP, KEEP, DISCARD),                            # (410)
+    (BACKUP, TIMER, ABSTAINS, BACKUP, MASTER_DOWN, 0),
     # A router alone does this at once; a member does when the last member would, too.
     (BACKUP, TIMER, GROUPED, BACKUP, MASTER_DOWN, WANT),
     (BACKUP, TIMER, ALWAYS, MASTER, ADVERT_FROM_NOW, SEND_ADVERT | ACQUIRE),    # (310)-(355)
+    (BACKUP, PROMOTE, ABSTAINS, BACKUP, KEEP, 0),
     (BACKUP, PROMOTE, ALWAYS, MASTER, ADVERT_FROM_NOW, SEND_ADVERT | ACQUIRE),
     (BACKUP, FAIL, ALWAYS, FAULT, NONE, 0),
     (BACKUP, STOP, ALWAYS, INIT, NONE, 0),                                      # (305)
@@ -207,8 +216,10 @@ cdef uint32_t look(
     if event != ADVERT:
         if machine.membership != ALONE:
             facts |= GROUPED
+        if machine.restraint == ABSTAINING:
+            facts |= ABSTAINS
         if (machine.priority == PRIORITY_OWNER and not machine.starts_backup
-                and machine.membership != MEMBER):
+                and machine.membership != MEMBER and not machine.restraint):
             facts |= OWNER if now >= opens_at else EARLY_OWNER
         return facts
     if machine.ignores_adverts:
@@ -222,7 +233,7 @@ cdef uint32_t look(
             facts |= BETTER
     elif machine.preempt_delay > 0 and now < machine.preempt_at:
         facts |= DELAYING               # also before the delay has begun: then it is NEVER
-    if not machine.preempt:
+    if not machine.preempt or machine.restraint:
         facts |= NO_PREEMPT
     if not machine.lower_prio_no_advert:
         facts |= ANSWERS_LOWER
@@ -327,7 +338,8 @@ cdef class Machine:
                   bint preempt=True, int64_t preempt_delay=0, int down_timer_adverts=3,
                   bint lower_prio_no_advert=False, bint higher_prio_send_advert=False,
                   bint starts_backup=False, str membership="ALONE", int expired_priority=0,
-                  bint ignores_adverts=False, bytes source=b"\x0a\x00\x00\x01"):
+                  bint ignores_adverts=False, str restraint="UNRESTRAINED",
+                  bytes source=b"\x0a\x00\x00\x01"):
         if len(source) not in (4, 16):
             raise ValueError(f"source has {len(source)} bytes, expected 4 or 16")
         self.machine.version = version
@@ -342,6 +354,7 @@ cdef class Machine:
         self.machine.membership = MEMBERSHIP_NAMES.index(membership)
         self.machine.expired_priority = expired_priority
         self.machine.ignores_adverts = ignores_adverts
+        self.machine.restraint = RESTRAINT_NAMES.index(restraint)
         self.machine.address_size = len(source)
         self.machine.state = INIT
         self.machine.deadline = self.machine.preempt_at = NEVER

@@ -251,6 +251,7 @@ cdef class Segment:
             "master_down_interval": master_down_interval(machine),
             "down_timer_adverts": machine.down_timer_adverts,
             "preempt": bool(machine.preempt),
+            "restraint": machine.restraint,
             "changed_by": router.changed_by,
             "changed_from": router.changed_from,
             "changes": router.changes,

@@ -35,6 +35,12 @@ cdef enum Membership:
     MEMBER = 1                      # of a sync group: it becomes master when every member would
     OWNING_MEMBER = 2               # of one whose members are all owners: it starts as master
 
+# What keeps it from being master though it could be: an administrator's wish.
+cdef enum Restraint:
+    UNRESTRAINED = 0
+    YIELDING = 1                    # it takes nothing from a master of lower priority
+    ABSTAINING = 2                  # nor from one that is silent
+
 # What the caller has to do, as bits, in this order.
 cdef enum Action:
     SEND_ADVERT = 1
@@ -66,7 +72,7 @@ cdef struct machine_t:
     uint8_t expired_priority        # `timer_expired_backup`, 0: not written
     uint8_t ignores_adverts         # an owner that is strict: nobody can be better
     uint8_t uses_old_checksum       # in unicast VRRPv3, because its master did (engine.pyx)
-    uint8_t padding[1]
+    uint8_t restraint               # Restraint
     int64_t master_interval         # Active_Adver_Interval: learned in VRRPv3
     int64_t deadline                # MASTER: next advert; BACKUP: Master_Down; else NEVER
     int64_t preempt_at              # when a running preempt delay ends, NEVER when none runs

@@ -3,6 +3,7 @@ from typing import Literal
 StateName = Literal["INIT", "BACKUP", "MASTER", "FAULT"]
 EventName = Literal["START", "TIMER", "ADVERT", "FAIL", "STOP", "PROMOTE", "DEMOTE", "RESIGN"]
 MembershipName = Literal["ALONE", "MEMBER", "OWNING_MEMBER"]
+RestraintName = Literal["UNRESTRAINED", "YIELDING", "ABSTAINING"]
 
 STATE_NAMES: tuple[StateName, ...]
 EVENT_NAMES: tuple[EventName, ...]
@@ -10,6 +11,7 @@ ACTION_NAMES: tuple[str, ...]
 GUARD_NAMES: tuple[str, ...]
 TIMER_NAMES: tuple[str, ...]
 MEMBERSHIP_NAMES: tuple[MembershipName, ...]
+RESTRAINT_NAMES: tuple[RestraintName, ...]
 TABLE: tuple[tuple[StateName, EventName, tuple[str, ...], StateName, str, tuple[str, ...]], ...]
 
 class Machine:
@@ -28,6 +30,7 @@ class Machine:
         membership: MembershipName = "ALONE",
         expired_priority: int = 0,
         ignores_adverts: bool = False,
+        restraint: RestraintName = "UNRESTRAINED",
         source: bytes = b"\x0a\x00\x00\x01",
     ) -> None: ...
     def may_go_on(self, spoke_at: int, now: int) -> bool: ...

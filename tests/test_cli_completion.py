@@ -76,6 +76,8 @@ def completions(shell: str, line: str, directory: Path) -> set[str]:
 def test_commands(shell: str, tmp_path: Path) -> None:
     assert completions(shell, "fastvrrp ch", tmp_path) == {"check"}
     assert completions(shell, "fastvrrp ", tmp_path) >= {"run", "check", "keyword", "completion"}
+    assert completions(shell, "fastvrrp re", tmp_path) == {"reload", "resign"}
+    assert completions(shell, "fastvrrp un", tmp_path) == {"undrain"}
 
 
 def test_options(shell: str, tmp_path: Path) -> None:
@@ -86,6 +88,7 @@ def test_options(shell: str, tmp_path: Path) -> None:
 
 def test_choices(shell: str, tmp_path: Path) -> None:
     assert completions(shell, "fastvrrp check --color ", tmp_path) == {"auto", "always", "never"}
+    assert completions(shell, "fastvrrp reload --c", tmp_path) == {"--check"}
     assert completions(shell, "fastvrrp completion ", tmp_path) == {"bash", "zsh", "fish"}
 
 
@@ -117,7 +120,7 @@ def test_virtual_routers_that_run(shell: str, tmp_path: Path) -> None:
     table = Table(tmp_path / "here.state", 2)
     for name in ("VI_1", "VX_2"):
         table.add(name, "eth0", 1, 4, 51, 100)
-    for command in ("show", "status", "events"):
+    for command in ("show", "status", "events", "resign"):
         line = f"fastvrrp {command} --pid here.pid VI"
         assert completions(shell, line, tmp_path) == {"VI_1"}
     assert completions(shell, "fastvrrp show --pid not.pid VI", tmp_path) == set()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fastvrrp._engine import Engine
 from fastvrrp._table import LATENESS_BOUNDS, RING, Segment, Table
 from fastvrrp.cli.events import events
 from fastvrrp.cli.looking import duration
@@ -21,7 +25,7 @@ from fastvrrp.observe.catalogue import Entry
 from fastvrrp.observe.details import Details, TrackerState
 from fastvrrp.observe.files import Files
 from fastvrrp.observe.rates import Rates, chosen
-from fastvrrp.observe.view import View
+from fastvrrp.observe.view import View, _process
 from lab import Fastvrrp, Laboratory, wait_until
 from simulation import SECOND, Link, Router
 from test_daemon import FAULT, MASTER, instance, quick, wait_state
@@ -341,6 +345,8 @@ def test_top_shows_sorts_and_searches(tmp_path: Path) -> None:
     async def drive() -> None:
         async with app.run_test(size=(140, 50)) as pilot:
             table = app.query_one("DataTable")
+            await app.workers.wait_for_complete()
+            await pilot.pause()
             assert table.row_count == 30  # type: ignore[attr-defined]
             assert "30 virtual routers: 30 INIT" in str(app.query_one("#whole").render())
             await pilot.press("slash", *"vi_29")
@@ -355,6 +361,82 @@ def test_top_shows_sorts_and_searches(tmp_path: Path) -> None:
             await pilot.press("q")
 
     asyncio.run(drive())
+
+
+def test_top_goes_on_with_the_daemon_that_comes_next(tmp_path: Path) -> None:
+    first = table_at(tmp_path, 3)
+    app = Top(View(Files.beside(tmp_path / "fastvrrp.pid")), "name", 0.1)
+
+    async def drive() -> None:
+        async with app.run_test(size=(140, 50)) as pilot:
+
+            async def wait_rows(count: int) -> None:
+                while app.query_one("DataTable").row_count != count:  # type: ignore[attr-defined]
+                    await pilot.pause(0.02)
+
+            await asyncio.wait_for(wait_rows(3), 10)
+            second = table_at(tmp_path, 5)
+            await asyncio.wait_for(wait_rows(5), 10)
+            assert "ENDED" not in str(app.query_one("#whole").render())
+            assert (first.count, second.count) == (3, 5)
+            await pilot.press("q")
+
+    asyncio.run(drive())
+
+
+def test_an_event_has_the_name_of_who_had_the_index_then(tmp_path: Path) -> None:
+    """The index of one that a reload removes is another one's afterwards."""
+    places = Files.beside(tmp_path / "fastvrrp.pid")
+    router = Router("a", 1)
+    router.table = Table(places.segment, 16)
+    router.engine = Engine(router.table, router.recorder, 0)
+
+    def live(vrid: int) -> None:
+        index = router.add(vrid, priority=255)
+        router.engine.start(index, 0)
+
+    def end() -> None:
+        router.engine.stop(0, 0)
+        router.engine.forget(0)
+        router.table.remove(0)
+
+    def named(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+        return [(each["name"], each["after"]) for each in found]
+
+    live(51)
+    end()
+    live(52)
+    view = View(places)
+    before = [("#0", "MASTER"), ("#0", "INIT"), ("a-52", "MASTER")]
+    assert named(list(events(view, 10, follows=False))) == before
+    seen = events(view, 10, follows=True)
+    assert named([next(seen) for _ in range(3)]) == before
+    end()
+    live(53)
+    end()
+    live(54)
+    assert named([next(seen) for _ in range(4)]) == [
+        ("a-52", "INIT"),
+        ("#0", "MASTER"),
+        ("#0", "INIT"),
+        ("a-54", "MASTER"),
+    ]
+
+
+def test_a_process_that_has_got_the_number_of_the_daemon_is_not_taken_for_it(
+    tmp_path: Path,
+) -> None:
+    """As after kill -9, when the numbers have come round."""
+    places = Files.beside(tmp_path / "fastvrrp.pid")
+    began = table_at(tmp_path, 1).totals()["started_at"]
+    with subprocess.Popen(["sleep", "60"]) as reused:
+        assert _process(reused.pid, began - SECOND) is None
+        living = _process(reused.pid, time.monotonic_ns())
+        assert living is not None
+        os.close(living)
+        reused.terminate()
+    assert View(places).is_alive
+    assert _process(reused.pid, time.monotonic_ns()) is None
 
 
 def test_the_segment_is_read_by_a_descriptor(tmp_path: Path) -> None:

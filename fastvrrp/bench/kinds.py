@@ -142,7 +142,7 @@ class Fastvrrp(Daemon):
 
     kind = "fastvrrp"
     reloads = True
-    upgrades = False
+    upgrades = True
 
     @classmethod
     def version(cls) -> str:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -27,6 +27,26 @@ STATUSES = (
     " runs; 4 no virtual router of that name"
 )
 GLOB = frozenset("*?[")
+
+
+def add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    help: str,
+    description: str,
+    examples: Sequence[str],
+    statuses: str = STATUSES,
+) -> argparse.ArgumentParser:
+    """Adds a command that has to do with a running daemon, with the option that says which."""
+    shown = f"example{'s' if len(examples) > 1 else ''}: {'; '.join(examples)}"
+    parser = commands.add_parser(
+        name, help=help, description=description, epilog=f"{shown}. {statuses}"
+    )
+    add_daemon(parser)
+    parser.set_defaults(run=run)
+    return parser
 
 
 def add_daemon(parser: argparse.ArgumentParser) -> None:

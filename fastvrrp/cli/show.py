@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from fastvrrp.cli.looking import STATUSES, add_daemon, add_name, ago, look, say_unknown
+from fastvrrp.cli.looking import (
+    add_command,
+    add_name,
+    ago,
+    duration,
+    look,
+    say_unknown,
+)
 
 if TYPE_CHECKING:
     from fastvrrp.observe.view import View
@@ -16,17 +24,17 @@ if TYPE_CHECKING:
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "show",
+        run,
         help="say everything about one virtual router of the running daemon",
         description="Says of one virtual router in which state it is, since when and why, what its"
         " timers will do and when, what it tracks and how that is, its addresses and its counters.",
-        epilog=f"example: fastvrrp show VI_1. {STATUSES}",
+        examples=("fastvrrp show VI_1",),
     )
     add_name(parser, "its name", is_optional=False, metavar="NAME")
     parser.add_argument("--json", action="store_true", help="print the same as JSON")
-    add_daemon(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -88,6 +96,8 @@ def _state(facts: Facts) -> Iterator[str]:
         yield f"speaks from {facts['source']}"
     if facts["sync_group"]:
         yield f"member of sync group {facts['sync_group']}"
+    if facts["restrained_until"]:
+        yield f"does not preempt for {duration(facts['restrained_until'] - time.time())}"
     if not facts["preempts"]:
         yield "does not preempt a master of lower priority"
 

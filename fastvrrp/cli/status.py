@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastvrrp.cli.looking import (
     RESTARTED,
-    STATUSES,
-    add_daemon,
+    add_command,
     add_name,
     ago,
     duration,
@@ -37,15 +36,21 @@ COLUMNS = ("NAME", "STATE", "SINCE", "PRIORITY", "INTERFACE", "VRID", "FAMILY", 
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "status",
+        run,
         help="show the virtual routers of the running daemon",
         description="Shows how many virtual routers are in which state, then those with which"
         f" something is not as configured, then all others where they are no more than {FEW} or"
         " are asked for by a name, a pattern, a state or --all. Reads what the daemon shows, and"
         " costs it nothing.",
-        epilog="examples: fastvrrp status; fastvrrp status 'VI_1*'; fastvrrp status --state MASTER;"
-        f" fastvrrp status --json | jq .routers. {STATUSES}",
+        examples=(
+            "fastvrrp status",
+            "fastvrrp status 'VI_1*'",
+            "fastvrrp status --state MASTER",
+            "fastvrrp status --json | jq .routers",
+        ),
     )
     add_name(parser, "a name, or a pattern as of a shell", is_optional=True, metavar="NAME")
     parser.add_argument("--state", choices=STATES, help="only those in this state")
@@ -53,8 +58,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print everything as JSON")
     output.add_argument("--watch", action="store_true", help="show it anew every second")
-    add_daemon(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -129,6 +132,8 @@ def summary(view: View, rows: Sequence[Row]) -> Row:
         "started": round((totals["started_at"] + view.wall_offset) / 1e9, 3),
         "states": {state: counts[state] for state in STATES},
         "in_trouble": sum(bool(row["troubles"]) for row in rows),
+        "drained": sum(row["restraint"] == "drained" for row in rows),
+        "resigned": sum(row["restraint"] == "resigned" for row in rows),
         "reloads_refused": totals["reloads_refused"],
         "last_reload_successful": totals["reloaded_at"] == totals["reload_done_at"],
     }
@@ -145,6 +150,10 @@ def lines(view: View, rows: Sequence[Row], *, shows_all: bool) -> Iterator[str]:
     yield f"{len(rows)} virtual router{'s' if len(rows) != 1 else ''}: {counts or 'none'}"
     if not whole["last_reload_successful"]:
         yield "The last reload was refused: what runs is not what the configuration says now."
+    if whole["drained"]:
+        yield f"{whole['drained']} drained, and not to be master until 'fastvrrp undrain'."
+    if whole["resigned"]:
+        yield f"{whole['resigned']} resigned, and not to preempt for now."
     troubled = in_order(row for row in rows if row["troubles"])
     well = [row for row in rows if not row["troubles"]]
     if troubled:

@@ -6,27 +6,31 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from fastvrrp.cli.looking import STATUSES, add_daemon, look
+from fastvrrp.cli.looking import add_command, look
+from fastvrrp.observe.sorting import SORTS
 
 if TYPE_CHECKING:
     from fastvrrp.observe.view import View
 
 MISSING = 1
-SORTS = ("trouble", "name", "state", "newest", "sent", "received", "refused", "changes")
-"""As observe/rates.py has them, which is not imported for a list of words."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "top",
+        run,
         help="watch the virtual routers of the running daemon",
         description="Shows the virtual routers live, with what each sends and hears a second. Keys:"
         " s sorts by the next column, / searches, escape ends the search, q ends. Needs"
         " fastvrrp[top] (textual); it reads what the daemon shows, and costs it nothing.",
-        epilog=f"example: fastvrrp top --sort refused. {STATUSES}",
+        examples=("fastvrrp top --sort refused",),
     )
     parser.add_argument(
-        "--sort", choices=SORTS, default=SORTS[0], help="by what (default: %(default)s)"
+        "--sort",
+        choices=tuple(SORTS),
+        default=next(iter(SORTS)),
+        help="by what (default: %(default)s)",
     )
     parser.add_argument(
         "--interval",
@@ -35,8 +39,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="SECONDS",
         help="between two looks (default: %(default)g)",
     )
-    add_daemon(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,8 @@ from textual.widgets import DataTable, Footer, Input, Static
 from fastvrrp.cli.looking import duration
 from fastvrrp.config.complaints import printable
 from fastvrrp.model import State
-from fastvrrp.observe.rates import SORTS, Rates, Row, Whole, chosen
+from fastvrrp.observe.rates import Rates, Row, Whole, chosen
+from fastvrrp.observe.sorting import SORTS
 from fastvrrp.observe.view import View
 
 MOST = 200
@@ -48,6 +49,8 @@ class Top(App[None]):
         self._interval = interval
         self._word = ""
         self._whole: Whole | None = None
+        self._is_looking = False
+        self._has_ended = False
         self._rows: list[Row] = []
 
     def compose(self) -> ComposeResult:
@@ -59,8 +62,8 @@ class Top(App[None]):
     def on_mount(self) -> None:
         self.query_one(DataTable).add_columns(*COLUMNS)
         self.query_one(DataTable).focus()
-        self._look()
-        self.set_interval(self._interval, self._look)
+        self._begin_look()
+        self.set_interval(self._interval, self._begin_look)
 
     def action_sort(self) -> None:
         names = list(SORTS)
@@ -85,8 +88,21 @@ class Top(App[None]):
     def on_input_submitted(self) -> None:
         self.query_one(DataTable).focus()
 
+    def _begin_look(self) -> None:
+        """Looks in another thread: at 65,280 virtual routers that takes longer than a key may."""
+        if not self._is_looking:
+            self._is_looking = True
+            self.run_worker(self._look, thread=True)
+
     def _look(self) -> None:
-        self._whole, self._rows = self._rates.look()
+        if self._view.follow():
+            self._rates = Rates(self._view)
+        whole, rows = self._rates.look()
+        self.call_from_thread(self._take, whole, rows, not self._view.is_current)
+
+    def _take(self, whole: Whole, rows: list[Row], has_ended: bool) -> None:
+        self._is_looking = False
+        self._whole, self._rows, self._has_ended = whole, rows, has_ended
         self._draw()
 
     def _draw(self) -> None:
@@ -105,7 +121,7 @@ class Top(App[None]):
         counts = ", ".join(
             f"{count} {State(state).name}" for state, count in enumerate(whole.states) if count
         )
-        is_gone = "" if self._view.is_current else "  THE DAEMON HAS ENDED"
+        is_gone = "  THE DAEMON HAS ENDED" if self._has_ended else ""
         return Text(
             f"{sum(whole.states)} virtual routers: {counts}{is_gone}\n"
             f"sent {whole.sent:.0f}/s, heard {whole.received:.0f}/s, refused"

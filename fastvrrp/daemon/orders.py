@@ -7,7 +7,7 @@
       | Go()  --------------------------->    | begins every virtual router
       |   <-------  Started(), then Beat(limit) again and again
       | Order(number, kind, arguments) --->   | looks into its `Orders`
-      |   <-------  Answer(number, is_ok, lines, value)
+      |   <-------  Progress(number, line), Answer(number, is_ok, lines, value)
       | Stop(), and SIGTERM  ------------->   |
       |   <-------  Stopping(limit), Ended(status)
 
@@ -215,6 +215,15 @@ class Answer:
     """For a program: whatever JSON can say."""
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an order is; its `Answer` comes later."""
+
+    number: int
+    line: str
+    """For a person."""
+
+
 ToParent = (
     Read
     | Named
@@ -230,18 +239,23 @@ ToParent = (
     | ToWard
     | CloseWard
     | Answer
+    | Progress
 )
 
 
 class Reply:
     """Called once, now or later, with what became of an order."""
 
-    def __init__(self, send: Callable[[Answer], object], number: int) -> None:
+    def __init__(self, send: Callable[[Answer | Progress], object], number: int) -> None:
         self._send = send
         self._number = number
 
     def __call__(self, is_ok: bool, lines: Sequence[str] = (), value: object = None) -> None:
         self._send(Answer(self._number, is_ok, tuple(lines), value))
+
+    def say(self, line: str) -> None:
+        """Tells whoever has asked how far it is."""
+        self._send(Progress(self._number, line))
 
 
 Carrier = Callable[[Mapping[str, Any], Reply], object]
@@ -251,7 +265,7 @@ Carrier = Callable[[Mapping[str, Any], Reply], object]
 class Orders:
     """Who carries out what, in vrrpd."""
 
-    def __init__(self, send: Callable[[Answer], object]) -> None:
+    def __init__(self, send: Callable[[Answer | Progress], object]) -> None:
         self._reply_to = partial(Reply, send)
         self._carriers: dict[str, Carrier] = {}
 

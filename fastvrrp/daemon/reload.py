@@ -17,6 +17,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
+from typing import Protocol
 
 from fastvrrp._driver import Driver
 from fastvrrp._engine import Engine
@@ -39,6 +40,18 @@ SLICE = 2_000_000
 """Nanoseconds of one slice, as of transitions.py: a fifth of the shortest advert interval."""
 UNKNOWN = b"\xff" * DIGEST_SIZE
 """Instead of a digest: what runs at this index is not what any configuration says."""
+
+
+class Asker(Protocol):
+    """Whoever has asked for a reload."""
+
+    def __call__(self, is_ok: bool, lines: tuple[str, ...], value: None) -> None:
+        """Once, at the end: whether it was done, and what the log says of it."""
+
+    def say(self, line: str) -> None:
+        """A complaint about the configuration."""
+
+
 PlacedAddress = tuple[str | None, tuple[int, bytes]]
 """A network namespace, and the family and address of a virtual address in it."""
 GROWTH = 8
@@ -99,22 +112,54 @@ class Reloads:
         self._reader: Reader | None = None
         self._work: Iterator[None] | None = None
         self._next_slice: asyncio.Handle | None = None
-        self._is_wanted_again = False
+        self._is_wanted = False
+        self._waiting: list[Asker] = []
+        """Those who have asked for the next reload."""
+        self._checks: list[Asker] = []
+        """Those who have asked what one would do."""
+        self._askers: list[Asker] = []
+        """Those who are told of what is under way."""
+        self._is_check = False
+        """What is under way changes nothing."""
+        self._outcome = False, ""
+        """Whether what is under way was done, and what is said of it at its end."""
         self._began = 0.0
 
     @property
     def is_under_way(self) -> bool:
         return self._reader is not None or self._work is not None
 
-    def request(self) -> None:
-        """Reloads; where a reload is under way, once more after it."""
+    def request(self, asker: Asker | None = None) -> None:
+        """Reloads; where something is under way, afterwards. Whoever asks is told what a reload
+        that has begun after that does."""
+        self._is_wanted = True
+        if asker is not None:
+            self._waiting.append(asker)
+        self._begin()
+
+    def request_check(self, asker: Asker) -> None:
+        """Tells what a reload would do, and changes nothing."""
+        self._checks.append(asker)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Does the next thing that was asked for, where nothing is under way."""
         if self._reader is not None or self._work is not None:
-            self._is_wanted_again = True
             return
-        self._is_wanted_again = False
+        self._is_check = not self._is_wanted
+        if self._is_wanted:
+            self._is_wanted = False
+            self._askers, self._waiting = self._waiting, []
+            log.info("Reloading %s", self._path)
+            self._file.begin(
+                self._running.configuration.definitions, self._options.network_namespace
+            )
+        elif self._checks:
+            self._askers, self._checks = self._checks, []
+        else:
+            return
+        self._outcome = False, "it ended before its time; the log says why"
         self._began = monotonic()
-        log.info("Reloading %s", self._path)
-        self._file.begin(self._running.configuration.definitions, self._options.network_namespace)
         try:
             self._reader = Reader(
                 self._loop,
@@ -127,6 +172,7 @@ class Reloads:
         except OSError as error:
             self._file.end()
             self._refuse(f"no process can be started to read it: {error.strerror}")
+            self._answer()
 
     def close(self) -> None:
         """Leaves undone what is under way: the daemon stops."""
@@ -137,7 +183,11 @@ class Reloads:
         if self._next_slice is not None:
             self._next_slice.cancel()
         self._work = None
-        self._is_wanted_again = False
+        self._is_wanted = False
+        self._askers += self._waiting + self._checks
+        self._waiting, self._checks = [], []
+        self._outcome = False, "the daemon stops"
+        self._answer()
 
     def _on_read(self, found: News | ReaderError) -> None:
         self._reader = None
@@ -165,8 +215,14 @@ class Reloads:
         self._work = self._next_slice = None
         gc.freeze()  # what has come lives long
         gc.enable()
-        if self._is_wanted_again:
-            self.request()
+        self._answer()
+        self._begin()
+
+    def _answer(self) -> None:
+        askers, self._askers = self._askers, []
+        is_done, line = self._outcome
+        for asker in askers:
+            asker(is_done, (line,), None)
 
     def _refused(self, error: ReaderError) -> Iterator[None]:
         self._refuse(str(error))
@@ -174,10 +230,14 @@ class Reloads:
 
     def _judge(self, news: News) -> Iterator[None]:
         for level, line in news.complaints:
-            log.log(level, "%s", line)
+            if not self._is_check:
+                log.log(level, "%s", line)
+            for asker in self._askers:
+                asker.say(line)
             yield
-        check_log = self._running.configuration.definitions.files.check_log
-        write_complaints(check_log, (line for _, line in news.complaints))
+        if not self._is_check:
+            check_log = self._running.configuration.definitions.files.check_log
+            write_complaints(check_log, (line for _, line in news.complaints))
         assert news.summary is not None
         if news.summary.has_errors:
             self._refuse("it has errors")
@@ -188,12 +248,22 @@ class Reloads:
         if self._running.table.count + len(plan.added) > room:
             self._refuse(f"there is room for {room} virtual routers until the daemon starts anew")
             return
+        counts = (
+            f"{len(plan.added)} added, {len(plan.removed)} removed, {len(plan.changed)} changed,"
+            f" {news.summary.routers - len(plan.added) - len(plan.changed)} unchanged"
+        )
+        if self._is_check:
+            self._outcome = True, f"{self._path} would be reloaded: {counts}"
+            return
         try:
             self._make_room(len(plan.added))
         except OSError as error:
             self._refuse(f"there is no room for the state of more: {error.strerror}")
             return
         yield from self._carry_out(news.summary, plan)
+        done = f"Reloaded {self._path}: {counts}; {monotonic() - self._began:.2f} s"
+        log.info("%s", done)
+        self._outcome = True, done
 
     def _make_room(self, added: int) -> None:
         """Lets the table grow for so many more, before anything is changed. Raises OSError."""
@@ -236,18 +306,16 @@ class Reloads:
         running.roster.settle_vmacs()
         yield from self._forget_addresses(plan)
         self._count(is_done=True)
-        log.info(
-            "Reloaded %s: %d added, %d removed, %d changed, %d unchanged; %.2f s",
-            self._path,
-            len(plan.added),
-            len(plan.removed),
-            len(plan.changed),
-            summary.routers - len(plan.added) - len(plan.changed),
-            monotonic() - self._began,
-        )
 
     def _refuse(self, why: str) -> None:
-        log.error("The configuration is not reloaded: %s. Everything goes on as it was", why)
+        if self._is_check:
+            self._outcome = False, f"{self._path} would not be reloaded: {why}"
+            return
+        self._outcome = (
+            False,
+            f"The configuration is not reloaded: {why}. Everything goes on as it was",
+        )
+        log.error("%s", self._outcome[1])
         self._count(is_done=False)
 
     def _count(self, *, is_done: bool) -> None:

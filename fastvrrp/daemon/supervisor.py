@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from fastvrrp.daemon.background import AlreadyRunning, PidFile, leave_terminal
 from fastvrrp.daemon.beat import LOOK
 from fastvrrp.daemon.child import TAKEN, Child, Stderr
+from fastvrrp.daemon.control import Control
 from fastvrrp.daemon.failures import MACHINE_FAILED, explain
 from fastvrrp.daemon.launch import Launch
 from fastvrrp.daemon.logs import Process, destination, set_up
@@ -41,6 +42,7 @@ from fastvrrp.daemon.orders import (
     HandedOver,
     Named,
     Order,
+    Progress,
     Read,
     Started,
     StartWard,
@@ -54,6 +56,7 @@ from fastvrrp.daemon.orders import (
     WardStarted,
 )
 from fastvrrp.daemon.upgrade import Means, OnOver, Upgrade
+from fastvrrp.observe.files import Files
 
 if TYPE_CHECKING:
     from fastvrrp.daemon.background import Caller
@@ -96,7 +99,7 @@ class Supervisor:
         self._wards: dict[str, Child] = {}
         self._closing: dict[str, StartWard | None] = {}
         """Wards that were closed and have not ended; and with what they are to be there again."""
-        self._orders: dict[int, Callable[[Answer], object]] = {}
+        self._orders: dict[int, tuple[Callable[[Answer], object], Callable[[str], object]]] = {}
         self._number = 0
         self._read: Read | None = None
         """What the first vrrpd has said; None until then."""
@@ -136,9 +139,14 @@ class Supervisor:
         return self._vrrpd.pid
 
     def ask(
-        self, kind: str, arguments: Mapping[str, Any], on_answer: Callable[[Answer], object]
+        self,
+        kind: str,
+        arguments: Mapping[str, Any],
+        on_answer: Callable[[Answer], object],
+        on_line: Callable[[str], object] = lambda _: None,
     ) -> None:
-        """Has vrrpd do something; `on_answer` is called once, also where it cannot or dies."""
+        """Has vrrpd do something; `on_answer` is called once, also where it cannot or dies,
+        `on_line` with each line on how far it is."""
         self._number += 1
         if not self._may_go:
             on_answer(Answer(self._number, False, ("the daemon is not ready",)))
@@ -146,8 +154,29 @@ class Supervisor:
         if self._upgrade is not None and kind != "handover":
             on_answer(Answer(self._number, False, ("an upgrade is under way",)))
             return
-        self._orders[self._number] = on_answer
+        self._orders[self._number] = on_answer, on_line
         self._say(Order(self._number, kind, dict(arguments)))
+
+    def request(
+        self,
+        kind: str,
+        arguments: Mapping[str, Any],
+        on_answer: Callable[[Answer], object],
+        on_line: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """As `ask`, for somebody outside."""
+        python = arguments.get("python")
+        if kind == "handover":
+            on_answer(Answer(0, False, ("a handover is nothing to ask for: ask for upgrade",)))
+        elif kind != "upgrade":
+            self.ask(kind, arguments, on_answer, on_line)
+        elif python is None or isinstance(python, str):
+            self.upgrade(
+                python,
+                lambda is_done, lines: on_answer(Answer(0, is_done, tuple(lines))),
+            )
+        else:
+            on_answer(Answer(0, False, ("python is the path of an interpreter",)))
 
     def upgrade(self, python: str | None, on_over: OnOver) -> None:
         """Has another vrrpd, from the files that are there now, take the place of the one that
@@ -196,7 +225,7 @@ class Supervisor:
         )
         successor.retarget(self._on_messages, self._on_vrrpd_start, self._on_vrrpd_end)
         orders, self._orders = self._orders, {}
-        for number, on_answer in orders.items():
+        for number, (on_answer, _) in orders.items():
             on_answer(Answer(number, False, ("the daemon was upgraded before it could answer",)))
         for message in said:
             self._take(message)
@@ -235,9 +264,11 @@ class Supervisor:
             case CloseWard(name, limit):
                 self._close_ward(name, limit)
             case Answer(number):
-                on_answer = self._orders.pop(number, None)
-                if on_answer is not None:
-                    on_answer(message)
+                if number in self._orders:
+                    self._orders.pop(number)[0](message)
+            case Progress(number, line):
+                if number in self._orders:
+                    self._orders[number][1](line)
             case _:
                 self._take_news(message)
 
@@ -287,15 +318,25 @@ class Supervisor:
             enter(read.namespace)
         self._held.enter_context(PidFile(Path(read.pid_file)))
         self._held.enter_context(set_up(destination(self._launch, read.idents), Process.PARENT))
+        self._open_control(Path(read.pid_file))
         # It could not be said when it was so: there was no log.
         log.info("Starting %s child process, pid=%d", self._vrrpd.title, self._vrrpd.pid)
+
+    def _open_control(self, pid_file: Path) -> None:
+        control = Control(self.loop, Files.beside(pid_file).control, self.request)
+        try:
+            control.open()
+        except OSError as error:
+            log.error("There is no control socket: %s", explain(error))
+        else:
+            self._held.callback(control.close)
 
     def _on_vrrpd_end(self, pid: int, status: int) -> None:
         was_going, self._may_go = self._may_go, False
         if self._upgrade is not None:
             self._upgrade.fail("the daemon's process ended meanwhile")
         orders, self._orders = self._orders, {}
-        for number, on_answer in orders.items():
+        for number, (on_answer, _) in orders.items():
             on_answer(Answer(number, False, ("the daemon ended before it could answer",)))
         if self._has_started and not self._is_stopping:
             log.error("%s child process(%d) died: Respawning", self._vrrpd.title, pid)

@@ -29,7 +29,7 @@ from fastvrrp._engine import Engine, Note
 from fastvrrp._rtnetlink import count_in
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import SEGMENT_LAYOUT, Table
-from fastvrrp.daemon import dumping
+from fastvrrp.daemon import dumping, requests
 from fastvrrp.daemon.adoption import Inheritance
 from fastvrrp.daemon.beat import LIMIT
 from fastvrrp.daemon.checking import Checking
@@ -58,6 +58,7 @@ from fastvrrp.vrrp.filtering import Filter
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance
 from fastvrrp.vrrp.keys import Keys
+from fastvrrp.vrrp.maintenance import Maintenance
 from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
@@ -207,10 +208,22 @@ class Vrrpd:
             tracking.counts,
             options,
         )
+        maintenance = Maintenance(
+            self._loop,
+            self._engine,
+            self._table,
+            self._roster,
+            self._groups,
+            clock,
+            self._driver.settle,
+            shown.maintenance,
+            lambda: parent.keeps_wards,
+        )
         self._followers: tuple[Follower, ...] = (
             self._umask,
             tracking,
             self._groups,
+            maintenance,
             Keys(self._engine, self._roster),
             UnknownVrids(self._engine, places.called),
             ReceiveBuffers(self._roster, places.resize),
@@ -270,6 +283,8 @@ class Vrrpd:
         self._under_way = 0
         """Changes in the kernel thread."""
         self._find: Callable[[], Inheritance | None] = lambda: None
+        requests.register_reload(parent.orders, self._reloads)
+        requests.register_maintenance(parent.orders, maintenance)
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None

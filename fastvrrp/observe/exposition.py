@@ -40,7 +40,7 @@ def pages(view: View, has_keepalived_names: bool = False) -> Iterator[bytes]:
     details = view.details()
     places = {number: name.encode() for number, name in details.places.items()}
     snapshot = Snapshot(view.segment, places, view.wall_offset)
-    yield text_of(daemon_families(view, snapshot.states()))
+    yield text_of(daemon_families(view, snapshot.states(), snapshot.restrained()))
     for metric in ROUTER_METRICS:
         yield header(metric)
         yield from lines(snapshot, metric)

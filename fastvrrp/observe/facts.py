@@ -16,6 +16,13 @@ from fastvrrp.observe.view import View
 Record = Mapping[str, Any]
 """As `Segment.read` gives it, with `index`."""
 
+RESTRAINTS = (None, "resigned", "drained")
+"""What an administrator has asked for, by the record's `restraint`."""
+RESTRAINT_WORDS = (
+    "",
+    "; it has resigned, and does not preempt for now",
+    "; it is drained, and not to be master until 'fastvrrp undrain'",
+)
 REASON_WORDS = {
     ("MASTER", "TIMER"): "no master was heard for the Master_Down_Interval",
     ("MASTER", "START"): "its priority is 255, so it owns the addresses and begins as master",
@@ -43,7 +50,7 @@ def why(record: Record, details: Details) -> str:
     if state == "BACKUP" and record["heard_at"] and any(record["master_address"]):
         master = ip_address(record["master_address"])
         words += f"; {master} is master with priority {record['master_priority']}"
-    return words
+    return words + RESTRAINT_WORDS[record["restraint"]]
 
 
 def troubles(record: Record, details: Details) -> list[str]:
@@ -72,6 +79,7 @@ def brief(view: View, record: Record, details: Details) -> dict[str, Any]:
         "priority": record["priority"],
         "configured_priority": record["base_priority"],
         "master": _master(record, master),
+        "restraint": RESTRAINTS[record["restraint"]],
         "troubles": troubles(record, details),
     }
 
@@ -92,6 +100,7 @@ def everything(view: View, record: Record, entry: Entry, details: Details) -> di
         ],
         "sync_group": entry.group or None,
         "preempts": record["preempt"],
+        "restrained_until": _restrained_until(view, record),
         "timers": _timers(record, now),
         "tracked": [
             {
@@ -132,6 +141,7 @@ def family(record: Record) -> str:
 def _timers(record: Record, now: int) -> dict[str, float | None]:
     """In seconds from now on, or ago."""
     state, deadline = record["state"], record["deadline"]
+    is_drained = RESTRAINTS[record["restraint"]] == "drained"
     left = None if deadline is None else round((deadline - now) / SECOND, 3)
     down = record["master_down_interval"]
     return {
@@ -140,10 +150,17 @@ def _timers(record: Record, now: int) -> dict[str, float | None]:
         "skew_time": (down - record["down_timer_adverts"] * record["master_interval"]) / SECOND,
         "master_down_interval": down / SECOND,
         "next_advert_in": left if state == State.MASTER else None,
-        "takes_over_in": left if state == State.BACKUP else None,
+        "takes_over_in": left if state == State.BACKUP and not is_drained else None,
         "sent_ago": _ago(record["sent_at"], now),
         "heard_ago": _ago(record["heard_at"], now),
     }
+
+
+def _restrained_until(view: View, record: Record) -> float | None:
+    """When it may preempt again, in seconds since 1970; None where nobody knows, or it may."""
+    if RESTRAINTS[record["restraint"]] != "resigned":
+        return None
+    return since(view, view.maintenance().until.get(record["name"]))
 
 
 def _ago(at: int, now: int) -> float | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
+ENDINGS = (".state", ".details", ".routers", ".control", ".maintenance")
 
 
 class Files(NamedTuple):
@@ -17,13 +18,17 @@ class Files(NamedTuple):
     """What changes rarely and has no fixed length (observe/details.py)."""
     routers: Path
     """What the configuration says of each virtual router (observe/catalogue.py)."""
+    control: Path
+    """The control socket, which takes requests (observe/requests.py)."""
+    maintenance: Path
+    """Which virtual routers are not to be master for now (observe/maintenance.py)."""
 
     @classmethod
     def beside(cls, pid_file: Path) -> Files:
         """Those of the daemon with this pid file: its name, or what is before `.pid` in it, with an
         ending of their own."""
         stem = pid_file.name.removesuffix(".pid")
-        return cls(*(pid_file.with_name(stem + end) for end in (".state", ".details", ".routers")))
+        return cls(*(pid_file.with_name(stem + end) for end in ENDINGS))
 
     @classmethod
     def of_segment(cls, segment: Path) -> Files:

@@ -22,6 +22,7 @@ from prometheus_client.metrics_core import Metric as Family
 from fastvrrp._table import LATENESS_BOUNDS
 from fastvrrp._wire import REASONS
 from fastvrrp.model import SECOND, State
+from fastvrrp.observe.facts import RESTRAINTS
 from fastvrrp.observe.view import View
 
 ROUTER_LABELS = ("vrrp_instance", "interface", "vrid", "family")
@@ -159,6 +160,12 @@ DAEMON_METRICS = {
         ),
         DaemonMetric("fastvrrp_routers", "gauge", "Virtual routers in each state.", ("state",)),
         DaemonMetric(
+            "fastvrrp_routers_restrained",
+            "gauge",
+            "Virtual routers that have resigned and do not preempt for now, or are drained.",
+            ("restraint",),
+        ),
+        DaemonMetric(
             "fastvrrp_packets_received_total", "counter", "VRRP packets read, before any check."
         ),
         DaemonMetric(
@@ -246,14 +253,25 @@ DAEMON_METRICS = {
 }
 
 
-def daemon_families(view: View, states: tuple[int, ...]) -> Iterator[Family]:
-    """The metrics of the daemon as a whole; `states` are how many virtual routers are in each."""
+def daemon_families(
+    view: View, states: tuple[int, ...], restrained: tuple[int, ...]
+) -> Iterator[Family]:
+    """The metrics of the daemon as a whole; `states` are how many virtual routers are in each, and
+    `restrained` how many are kept from being master (facts.RESTRAINTS)."""
     totals = view.segment.totals()
     yield _info("fastvrrp_build_info", {"version": totals["version"]})
     yield _one("fastvrrp_start_time_seconds", _time(view, totals["started_at"]))
     yield _many(
         "fastvrrp_routers",
         {(State(state).name.lower(),): count for state, count in enumerate(states)},
+    )
+    yield _many(
+        "fastvrrp_routers_restrained",
+        {
+            (name,): count
+            for name, count in zip(RESTRAINTS, restrained, strict=True)
+            if name is not None
+        },
     )
     yield _one("fastvrrp_packets_received_total", totals["packets"])
     yield _many(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 from fastvrrp.model import SECOND, State
 from fastvrrp.observe.details import Details
 from fastvrrp.observe.facts import brief, why
+from fastvrrp.observe.sorting import SORTS
 from fastvrrp.observe.view import View
 
 Record = dict[str, Any]
@@ -44,19 +45,6 @@ class Whole(NamedTuple):
     refused: float
     changes: float
     """All a second."""
-
-
-SORTS: dict[str, tuple[Callable[[Row], Any], bool]] = {
-    "trouble": (lambda row: (not row.is_troubled, row.since), False),
-    "name": (lambda row: row.name, False),
-    "state": (lambda row: (row.state, row.name), False),
-    "newest": (lambda row: row.since, False),
-    "sent": (lambda row: row.sent, True),
-    "received": (lambda row: row.received, True),
-    "refused": (lambda row: row.refused, True),
-    "changes": (lambda row: row.changes, True),
-}
-"""What rows can be sorted by: the key, and whether the greatest comes first."""
 
 
 class _Counts(NamedTuple):

@@ -10,14 +10,21 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from select import select
 from typing import Any
 
 from fastvrrp._table import Segment
-from fastvrrp.observe import catalogue, details
+from fastvrrp.model import SECOND
+from fastvrrp.observe import catalogue, details, maintenance
 from fastvrrp.observe.catalogue import Entry
 from fastvrrp.observe.details import Details
 from fastvrrp.observe.files import Files
+from fastvrrp.observe.maintenance import Maintenance
 
+TICKS = os.sysconf("SC_CLK_TCK")
+START_TIME = 19
+"""Of the fields of /proc/PID/stat behind the name: when the process began, in TICKS since the boot
+(proc_pid_stat(5))."""
 CLOCK_STEP = 100_000_000
 """Nanoseconds by which the time of the day has to jump before times are told by the new one."""
 
@@ -42,6 +49,7 @@ class View:
         except FileNotFoundError:
             raise NotRunning(f"no daemon runs: there is no {files.segment}; {remedy}") from None
         self.segment = Segment(self._file)
+        self._writer = _process(self.segment.pid, self.segment.totals()["started_at"])
         self._details_file = _open(files.details)
         self._catalogue_file = _open(files.routers)
         self._wall_offset: int | None = None
@@ -54,21 +62,16 @@ class View:
             )
 
     def close(self) -> None:
-        for descriptor in (self._file, self._details_file, self._catalogue_file):
+        opened = (self._file, self._writer, self._details_file, self._catalogue_file)
+        for descriptor in opened:
             if descriptor is not None:
                 os.close(descriptor)
-        self._details_file = self._catalogue_file = None
+        self._writer = self._details_file = self._catalogue_file = None
 
     @property
     def is_alive(self) -> bool:
         """Whether the process that writes the segment is there."""
-        try:
-            os.kill(self.segment.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-        return True
+        return self._writer is not None and not select([self._writer], (), (), 0)[0]
 
     @property
     def is_current(self) -> bool:
@@ -78,6 +81,18 @@ class View:
         except FileNotFoundError:
             return False
         return same and self.is_alive
+
+    def follow(self) -> bool:
+        """Looks at the daemon that there is now, where this one has ended; whether it does."""
+        if self.is_current:
+            return False
+        try:
+            other = View(self._files)
+        except (NotRunning, OSError, ValueError):
+            return False
+        self.__dict__, other.__dict__ = other.__dict__, self.__dict__
+        other.close()
+        return True
 
     def now(self) -> int:
         """The segment's clock, in nanoseconds."""
@@ -99,6 +114,12 @@ class View:
                 return details.read(self._details_file)
         return Details()
 
+    def maintenance(self) -> Maintenance:
+        """Who is not to be master for now, and how long; nobody where that cannot be read."""
+        with suppress(OSError, ValueError):
+            return maintenance.read(self._files.maintenance)
+        return Maintenance()
+
     def catalogue(self, wanted: int | None = None) -> dict[int, Entry]:
         """What the configuration says of the virtual routers, or of one, by index."""
         if self._catalogue_file is None:
@@ -116,6 +137,25 @@ class View:
         if record is not None:
             record["index"] = index
         return record
+
+
+def _process(pid: int, started_at: int) -> int | None:
+    """A descriptor of the process with that number, which stays that one's (pidfd_open(2)). None
+    where there is none, or where it has begun after `started_at` (nanoseconds of the monotonic
+    clock), and has got the number of one that has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    with suppress(FileNotFoundError, ProcessLookupError):  # others' processes may be hidden
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        began = int(stat.rpartition(b")")[2].split()[START_TIME]) * (SECOND // TICKS)
+        # That is of the clock that goes on while the machine sleeps.
+        slept = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+        if began > started_at + slept + SECOND // TICKS:
+            os.close(descriptor)
+            return None
+    return descriptor
 
 
 def _open(path: Path) -> int | None:

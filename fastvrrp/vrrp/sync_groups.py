@@ -315,6 +315,11 @@ class SyncGroups(Follower):
         if group is not None:
             group.tell(instance, state)
 
+    def companions(self, instance: Instance) -> list[Instance]:
+        """Those that are master together with an instance, itself among them."""
+        group = self._of.get(instance.index)
+        return [instance] if group is None else list(group.members)
+
     def states(self) -> Iterator[tuple[SyncGroup, State]]:
         """Every group, in the order of the configuration, and the state that others know."""
         for group in self._groups.values():
