@@ -266,7 +266,7 @@ def test_every_router_lives_and_is_taken_over(case: tuple[str, ...], tmp_path: P
 
 
 @needs_root
-@pytest.mark.parametrize("disturbance", ["change"])
+@pytest.mark.parametrize("disturbance", ["change", "upgrade", "crash"])
 def test_no_router_is_lost_when_the_daemon_is_disturbed(disturbance: str, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     case = Case(64, 4)
