@@ -23,6 +23,7 @@ from fastvrrp.observe.files import Files
 from fastvrrp.observe.requests import ask
 from lab import Capture, Fastvrrp, Laboratory, wait_until
 from lab.daemons import descendants
+from test_metrics_daemon import scrape, value
 from test_reload import BACKUP, instance, records, wait_master
 
 FASTVRRP = str(Path(sys.executable).with_name("fastvrrp"))
@@ -231,6 +232,28 @@ def test_a_new_process_that_is_killed_while_it_builds_takes_nothing(lab: Laborat
     assert vrrpd_of(ours) == before
 
 
+def test_what_serves_metrics_is_of_the_new_version_too(lab: Laboratory) -> None:
+    router = lab.router("a")
+    lab.connect(router, lab.router("b"))
+    router.ip("link set lo up")
+    daemon = Fastvrrp(router, configuration(200))
+    daemon.options = ["--metrics", "127.0.0.1:9165"]
+    daemon.start()
+    daemon.wait_log("Serving metrics on 127.0.0.1:9165")
+    wait_master(daemon, *names())
+    (before,) = processes(daemon, "fastvrrp.daemon.exporter")
+    done = upgrade(daemon)
+    assert done.returncode == 0, done.stdout + daemon.log()
+    daemon.wait_log("Serving metrics on 127.0.0.1:9165", count=2)
+    (after,) = processes(daemon, "fastvrrp.daemon.exporter")
+    assert after != before
+    assert "died" not in daemon.log()
+    text = scrape(router)
+    for name in names():
+        assert value(text, "fastvrrp_router_state", f'vrrp_instance="{name}"') == 2
+    assert daemon.stop() == 0
+
+
 def test_a_configuration_with_errors_is_refused(lab: Laboratory) -> None:
     ours, theirs = pair(lab)
     before = vrrpd_of(ours)
@@ -271,7 +294,7 @@ def told(reader: int) -> bytes:
         return b""
 
 
-def test_an_upgrade_waits_for_no_reload_and_for_no_other_upgrade(lab: Laboratory) -> None:
+def test_one_upgrade_is_under_way_at_a_time(lab: Laboratory) -> None:
     ours, theirs = pair(lab)
     with undisturbed(ours, theirs):
         command = [FASTVRRP, "upgrade", "--pid", str(ours.folder / "fastvrrp.pid")]

@@ -97,6 +97,8 @@ class Supervisor:
         self._signals: list[signal.Signals | int] = []
         """Those for a vrrpd that may be about to hand over."""
         self._wards: dict[str, Child] = {}
+        self._renewed: set[str] = set()
+        """Wards that end because new ones are to take their place."""
         self._closing: dict[str, StartWard | None] = {}
         """Wards that were closed and have not ended; and with what they are to be there again."""
         self._orders: dict[int, tuple[Callable[[Answer], object], Callable[[str], object]]] = {}
@@ -202,6 +204,7 @@ class Supervisor:
                 self._vrrpd.signal(number)
             self._signals.clear()
             if is_done:
+                self._renew_wards(python)
                 log.info("Upgrade done, VRRP child process is now pid=%s", self._vrrpd.pid)
             else:
                 for line in lines:
@@ -215,6 +218,14 @@ class Supervisor:
             self._upgrade.start()
         except OSError as error:
             over(False, (f"no process can be started: {error.strerror}",))
+
+    def _renew_wards(self, python: str | None) -> None:
+        """Has every ward run the code that vrrpd runs by now. They leave what they have made."""
+        for name, ward in self._wards.items():
+            ward.python = python
+            if ward.pid is not None and name not in self._closing:
+                self._renewed.add(name)
+                ward.end(LAST_MOMENTS)
 
     def _promote(self, successor: Child, said: Sequence[ToParent]) -> None:
         """Has a child be vrrpd from now on; `said` is what it has said to wards and about us."""
@@ -366,11 +377,15 @@ class Supervisor:
         if ward.pid is not None:
             self._say(WardStarted(name, ward.pid))
         elif not ward.is_started:
-            try:
-                ward.start()
-            except OSError as error:
-                log.error("%s child process cannot be started: %s", ward.title, error.strerror)
-                ward.start_later()
+            self._begin_ward(name)
+
+    def _begin_ward(self, name: str) -> None:
+        ward = self._wards[name]
+        try:
+            ward.start()
+        except OSError as error:
+            log.error("%s child process cannot be started: %s", ward.title, error.strerror)
+            ward.start_later()
 
     def _new_ward(self, order: StartWard) -> Child:
         name = order.name
@@ -405,6 +420,9 @@ class Supervisor:
             self._say(WardEnded(name, status))
             if again is not None and not self._is_stopping:
                 self._start_ward(again)
+        elif name in self._renewed and not self._is_stopping:
+            self._renewed.discard(name)
+            self._begin_ward(name)
         elif not self._is_stopping:
             ward = self._wards[name]
             log.error("%s child process(%d) died: Respawning", ward.title, pid)
