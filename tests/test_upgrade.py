@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 
 from fastvrrp._table import Segment
+from fastvrrp.daemon.child import LEAVING
 from fastvrrp.observe.files import Files
 from fastvrrp.observe.requests import ask
 from lab import Capture, Fastvrrp, Laboratory, wait_until
 from lab.daemons import descendants
 from test_metrics_daemon import scrape, value
-from test_reload import BACKUP, instance, records, wait_master
+from test_reload import BACKUP, MASTER, instance, records, wait_master
 
 FASTVRRP = str(Path(sys.executable).with_name("fastvrrp"))
 SECOND = 1_000_000_000
@@ -77,13 +78,19 @@ def configuration(priority: int, *lines: str, interval: str = "1") -> str:
     )
 
 
-def pair(lab: Laboratory, more: str = "", *lines: str) -> tuple[Fastvrrp, Fastvrrp]:
+def pair(
+    lab: Laboratory, more: str = "", *lines: str, interval: str = "1"
+) -> tuple[Fastvrrp, Fastvrrp]:
     """One that is master of all, and one that is its backup."""
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b)
-    ours = Fastvrrp(a, more + configuration(200, *lines)).start()
-    wait_master(ours, *names())
-    theirs = Fastvrrp(b, configuration(100)).start()
+    ours = Fastvrrp(a, more + configuration(200, *lines, interval=interval)).start()
+    wait_until(
+        lambda: [each["state"] for each in records(ours).values()] == [MASTER] * COUNT,
+        30.0,
+        what=lambda: f"masters:\n{ours.log()}",
+    )
+    theirs = Fastvrrp(b, configuration(100, interval=interval)).start()
     wait_until(
         lambda: (
             {each["state"] for each in records(theirs).values()} == {BACKUP}
@@ -302,6 +309,26 @@ def test_one_upgrade_is_under_way_at_a_time(lab: Laboratory) -> None:
         said = [each.communicate(timeout=60)[0] for each in both]
     assert sorted(each.returncode for each in both) == [0, 5]
     assert any("under way already" in each for each in said)
+
+
+def test_a_daemon_that_leaves_is_followed_by_the_next_one(lab: Laboratory) -> None:
+    """As `systemctl restart` does it: RestartKillSignal, and then the same command again."""
+    ours, theirs = pair(lab, interval="4")
+    adverts = {name: each["adverts_sent"] for name, each in records(ours).items()}
+    # A start takes seconds on a busy machine; backups are patient for three intervals.
+    with undisturbed(ours, theirs, late=11.0):
+        ours.processes[0].send_signal(LEAVING)
+        assert ours.wait() == 0
+        assert not processes(ours, "fastvrrp.daemon.vrrpd_main")
+        assert not (ours.folder / "fastvrrp.pid").exists()
+        ours.start()
+        wait_master(ours, *names())
+    for name, each in records(ours).items():
+        assert each["became_master"] == 1
+        assert each["adverts_sent"] > adverts[name]
+    assert "Entering" not in ours.log()
+    assert ours.stop() == 0
+    assert not any("10.100" in address for address in ours.router.addresses())
 
 
 def test_nobody_but_the_parent_may_ask_for_a_handover(lab: Laboratory) -> None:

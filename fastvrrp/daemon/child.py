@@ -25,9 +25,11 @@ from fastvrrp.track.interpreter import LastWords, start_interpreter
 
 log = logging.getLogger(__name__)
 
+LEAVING = signal.SIGRTMIN + 5
+"""Ends the daemon, and leaves everything to the next one (RestartKillSignal of the unit)."""
 TAKEN = (
     *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2),
-    *(signal.SIGRTMIN + 2, signal.SIGRTMAX - 1),
+    *(signal.SIGRTMIN + 2, signal.SIGRTMAX - 1, LEAVING),
 )
 """Signals that the daemon takes. A child begins with them blocked."""
 

@@ -153,8 +153,11 @@ class Giving:
         """Called before it holds, with the seconds that this may take."""
         self.go_on: Callable[[], object] = lambda: None
         """Called when it goes on after all: what is in the kernel may have been touched."""
-        self.end: Callable[[int], object] = lambda _: None
-        """Called when it was given away, with the process that has taken over. Does not return."""
+        self.speak_once_more: Callable[[], object] = lambda: None
+        """Sends an advert of every master."""
+        self.end: Callable[[int | None], object] = lambda _: None
+        """Called when it was given away, with the process that has taken over, or None where one is
+        still to come. Does not return."""
         self._listener: socket.socket | None = None
         self._limit: asyncio.TimerHandle | None = None
         self._expected = 0
@@ -182,6 +185,21 @@ class Giving:
         self._loop.add_reader(listener.fileno(), self._accept)
         self._limit = self._loop.call_later(CONNECTING, self._close)
         reply(True)
+
+    def leave(self, arguments: Mapping[str, Any], reply: Reply) -> None:
+        """The order `leave`: nobody takes over now, but the next daemon will soon. It has as long
+        as backups are patient, from adverts on that leave at once."""
+        if self._listener or self._end:
+            reply(False, ("a handover is under way",))
+            return
+        self._leave_when_idle(time.monotonic() + QUIET)
+
+    def _leave_when_idle(self, until: float) -> None:
+        if not self._is_idle() and time.monotonic() < until:
+            self._loop.call_later(LOOK, self._leave_when_idle, until)
+            return
+        self.speak_once_more()
+        self.end(None)
 
     def _accept(self) -> None:
         assert self._listener is not None

@@ -125,6 +125,11 @@ class HandedOver:
 
 
 @dataclass(frozen=True)
+class Left:
+    """The last message of a vrrpd that has left everything to the next daemon (order `leave`)."""
+
+
+@dataclass(frozen=True)
 class Named:
     """What `ps` is to call the parent."""
 
@@ -229,6 +234,7 @@ ToParent = (
     | Named
     | Complained
     | HandedOver
+    | Left
     | Started
     | Beat
     | Reloading

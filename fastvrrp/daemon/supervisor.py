@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastvrrp.daemon.background import AlreadyRunning, PidFile, leave_terminal
 from fastvrrp.daemon.beat import LOOK
-from fastvrrp.daemon.child import TAKEN, Child, Stderr
+from fastvrrp.daemon.child import LEAVING, TAKEN, Child, Stderr
 from fastvrrp.daemon.control import Control
 from fastvrrp.daemon.failures import MACHINE_FAILED, explain
 from fastvrrp.daemon.launch import Launch
@@ -40,6 +40,7 @@ from fastvrrp.daemon.orders import (
     Ended,
     Go,
     HandedOver,
+    Left,
     Named,
     Order,
     Progress,
@@ -168,8 +169,8 @@ class Supervisor:
     ) -> None:
         """As `ask`, for somebody outside."""
         python = arguments.get("python")
-        if kind == "handover":
-            on_answer(Answer(0, False, ("a handover is nothing to ask for: ask for upgrade",)))
+        if kind in ("handover", "leave"):
+            on_answer(Answer(0, False, (f"{kind} is nothing to ask for: ask for upgrade",)))
         elif kind != "upgrade":
             self.ask(kind, arguments, on_answer, on_line)
         elif python is None or isinstance(python, str):
@@ -294,6 +295,9 @@ class Supervisor:
                     self._caller.tell(0)
                 if self._upgrade is not None:
                     self._upgrade.started()
+            case Left():
+                self._is_stopping = True
+                self._farewell = Ended(0)
             case HandedOver(pid):
                 if self._upgrade is not None and self._upgrade.child.pid == pid:
                     self._upgrade.handed_over()
@@ -434,10 +438,19 @@ class Supervisor:
     def _on_signal(self, number: signal.Signals | int) -> None:
         if number in ENDING:
             self._stop()
+        elif number == LEAVING:
+            self._leave()
         elif self._upgrade is not None:
             self._signals.append(number)
         else:
             self._vrrpd.signal(number)
+
+    def _leave(self) -> None:
+        """Ends, and leaves everything to the daemon that is started next."""
+        if self._is_stopping or self._upgrade is not None:
+            return
+        log.info("Leaving everything to the next daemon")
+        self.ask("leave", {}, lambda answer: None if answer.is_ok else self._stop())
 
     def _stop(self) -> None:
         if self._is_stopping:

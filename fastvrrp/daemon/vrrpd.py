@@ -37,7 +37,7 @@ from fastvrrp.daemon.dumping import Dumping
 from fastvrrp.daemon.exporting import Exporting
 from fastvrrp.daemon.handover import Giving, Taking
 from fastvrrp.daemon.options import Options
-from fastvrrp.daemon.orders import Beat, HandedOver
+from fastvrrp.daemon.orders import Beat, HandedOver, Left
 from fastvrrp.daemon.parent import Parent, ParentSettings
 from fastvrrp.daemon.places import Places
 from fastvrrp.daemon.reading import Aside
@@ -278,7 +278,9 @@ class Vrrpd:
         self._giving.on_hold = lambda limit: parent.say(Beat(limit + LIMIT))
         self._giving.go_on = self._go_on
         self._giving.end = self._end_without_a_trace
+        self._giving.speak_once_more = self._speak_once_more
         parent.orders.register("handover", self._giving.carry_out)
+        parent.orders.register("leave", self._giving.leave)
         self._claim: socket.socket
         self._under_way = 0
         """Changes in the kernel thread."""
@@ -446,10 +448,19 @@ class Vrrpd:
         self._roster.settle_all_vmacs()
         self._driver.on_alarm()
 
-    def _end_without_a_trace(self, successor: int) -> None:
+    def _speak_once_more(self) -> None:
+        now = self._driver.now()
+        for index in self._roster.instances:
+            self._engine.hurry(index, now)
+        self._engine.send_due(now)
+
+    def _end_without_a_trace(self, successor: int | None) -> None:
         """Ends at once: all that we have made is the successor's."""
-        log.info("Process %d has taken over", successor)
-        self._parent.say_last(HandedOver(successor))
+        if successor is None:
+            self._parent.say_last(Left())
+        else:
+            log.info("Process %d has taken over", successor)
+            self._parent.say_last(HandedOver(successor))
         self._close_log()
         os._exit(0)
 
