@@ -81,27 +81,31 @@ def facts_of(model: VirtualRouter, **other: Any) -> RouterFacts:
     [
         (
             "",
-            "/t/keepalived.data /t/keepalived_parent.data /t/keepalived.stats /t/keepalived.json",
+            "/t/keepalived.data /t/keepalived_parent.data"
+            " /t/keepalived_check.data /t/keepalived.stats /t/keepalived.json",
         ),
         (
             "instance one\nglobal_defs {\n data_use_instance\n}\n",
-            "/t/keepalived.one.data /t/keepalived_parent.one.data /t/keepalived.one.stats"
+            "/t/keepalived.one.data /t/keepalived_parent.one.data"
+            " /t/keepalived_check.one.data /t/keepalived.one.stats"
             " /t/keepalived.json",
         ),
         (
             "instance one\nnet_namespace far\nglobal_defs {\n data_use_instance\n}\n",
             "/t/keepalived.far_one.data /t/keepalived_parent.far_one.data"
+            " /t/keepalived_check.far_one.data"
             " /t/keepalived.far_one.stats /t/keepalived.json",
         ),
         (
             "global_defs {\n state_file_location /a/\n stats_file_location /b/\n"
             " json_file_location /c/\n}\n",
-            "/a/keepalived.data /a/keepalived_parent.data /b/keepalived.stats /c/keepalived.json",
+            "/a/keepalived.data /a/keepalived_parent.data"
+            " /a/keepalived_check.data /b/keepalived.stats /c/keepalived.json",
         ),
         (
             "global_defs {\n state_file_location /a/s.txt\n stats_file_location /b/t\n"
             " json_file_location /c/j\n}\n",
-            "/a/s.txt /a/s_parent.txt /b/t /c/j",
+            "/a/s.txt /a/s_parent.txt /a/s_check.txt /b/t /c/j",
         ),
     ],
 )

@@ -18,6 +18,7 @@ def register(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         " a few virtual routers fail now and then. The others may not change, memory may not grow,"
         " and there may be no error in the log; the exit status says whether it was so. Needs"
         " root.",
+        epilog="example: fastvrrp bench soak --routers 100 --interfaces 2 --duration 120",
     )
     soak.add_argument("--routers", type=int, default=4080, metavar="N", help="(%(default)s)")
     soak.add_argument("--interfaces", type=int, default=16, metavar="K", help="(%(default)s)")

@@ -15,6 +15,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from select import select
 
 from fastvrrp._table import Segment, count_attempt, this_boot, this_network
 from fastvrrp.daemon.leftovers import Notes
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3
 """After so many in RECENTLY nothing is taken over."""
 RECENTLY = 60 * SECOND
+LONGEST_END = 60.0
+"""Seconds; 500 namespaces take some 15."""
 PF_EXITING = 0x4
 """Of the flags of a process (linux/sched.h)."""
 
@@ -104,6 +107,22 @@ def _lives(pid: int) -> bool:
         return False
     fields = status.rpartition(")")[2].split()
     return fields[0] not in "ZX" and not int(fields[6]) & PF_EXITING
+
+
+def wait_for_end(segment: Path) -> None:
+    """Waits until a process that was killed has ended, whose segment this is: the kernel closes
+    thousands of sockets one after the other, and until then it holds its network namespaces."""
+    try:
+        pid = Segment(segment).pid
+        process = os.pidfd_open(pid)
+    except (OSError, ValueError):
+        return
+    try:
+        if not _lives(pid):
+            log.info("Waiting for the end of process %d, which was killed", pid)
+            select([process], [], [], LONGEST_END)
+    finally:
+        os.close(process)
 
 
 def _trackers(segment: Path) -> tuple[TrackerState, ...]:

@@ -30,7 +30,7 @@ from fastvrrp._rtnetlink import count_in
 from fastvrrp._sockets import SocketSender
 from fastvrrp._table import SEGMENT_LAYOUT, Table
 from fastvrrp.daemon import dumping, requests, snapshot
-from fastvrrp.daemon.adoption import Inheritance
+from fastvrrp.daemon.adoption import Inheritance, wait_for_end
 from fastvrrp.daemon.beat import LIMIT
 from fastvrrp.daemon.checking import Checking
 from fastvrrp.daemon.dumping import Dumping
@@ -327,7 +327,9 @@ class Vrrpd:
             ending.callback(self._table.withdraw)
             ending.callback(snapshot.path_beside(self._segment).unlink, missing_ok=True)
             ending.callback(self._showing.close)
-            if taking is not None:
+            if taking is None:
+                wait_for_end(self._segment)
+            else:
                 self._places.claims = taking.claims
             patience = LAST_MOMENTS if self._segment.exists() else 0
             self._claim = self._places.claim(None, patience)
