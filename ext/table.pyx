@@ -26,6 +26,8 @@ from fastvrrp._sockets cimport ANYWHERE, PLACE_MASK
 MAGIC = b"FASTVRRP"
 LATENESS_BOUNDS = tuple([bounds[i] for i in range(BOUNDS)])
 """Upper bounds of the histograms' buckets, in nanoseconds."""
+SEGMENT_LAYOUT = LAYOUT
+"""Of the files that this version writes, and can read."""
 RING = EVENTS
 """How many events are remembered."""
 

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 LATENESS_BOUNDS: tuple[int, ...]
 RING: int
+SEGMENT_LAYOUT: int
 
 def kept_name(name: str) -> str: ...
 def this_boot() -> bytes: ...

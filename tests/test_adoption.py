@@ -365,16 +365,17 @@ def test_what_went_while_nobody_was_there_is_found(lab: Laboratory) -> None:
     other = instance("other", 2).replace("interface eth0", "interface eth1")
     daemon = Fastvrrp(a, instance("VI", 1) + other).start()
     wait_all(daemon, MASTER, {"VI", "other"})
-    with Capture(b) as capture, crashed_for(daemon, 0.0):
-        a.ip("address delete 10.0.0.101/24 dev eth0", "link set eth1 down")
-        place = len(capture.frames)
-    # An address that is missing is put back, and announced, as it is not known whose it was.
-    wait_until(lambda: a.holds("10.0.0.101"), what="the address back")
-    assert daemon.entered("VI") == ["BACKUP", "MASTER"]
-    wait_until(
-        lambda: any(frame.data[12:14] == b"\x08\x06" for frame in capture.frames[place:]),
-        what="its announcement",
-    )
+    with Capture(b) as capture:
+        with crashed_for(daemon, 0.0):
+            a.ip("address delete 10.0.0.101/24 dev eth0", "link set eth1 down")
+            place = len(capture.frames)
+        # An address that is missing is put back, and announced, as it is not known whose it was.
+        wait_until(lambda: a.holds("10.0.0.101"), what="the address back")
+        assert daemon.entered("VI") == ["BACKUP", "MASTER"]
+        wait_until(
+            lambda: any(frame.data[12:14] == b"\x08\x06" for frame in capture.frames[place:]),
+            what="its announcement",
+        )
     # One whose interface is down has failed, and says so.
     daemon.wait_log("(other) interface eth1 is down")
     assert daemon.entered("other") == ["BACKUP", "MASTER", "FAULT"]

@@ -23,6 +23,7 @@ from fastvrrp.bench.profile import readable
 from fastvrrp.bench.reading import MANUAL, MeasuredCase, ReadingCase, ReadingGoal, Readings
 from fastvrrp.bench.reading import measure as measure_reading
 from fastvrrp.bench.recording import gaps, percentile
+from fastvrrp.bench.soak import Soaked
 from fastvrrp.bench.store import Measured
 from fastvrrp.bench.workspace import workspace
 from fastvrrp.config import read
@@ -66,6 +67,28 @@ def test_each_script_is_tracked_by_one_router(tmp_path: Path, scripts: int) -> N
         each.name for router in found.configuration.virtual_routers for each in router.tracked
     ]
     assert sorted(tracked) == sorted(f"S{number}" for number in range(scripts))
+
+
+def test_a_change_is_one_router_less_and_another_one_more(tmp_path: Path) -> None:
+    case = Case(6, 2)
+    routers = []
+    for number, text in enumerate((case.configuration(100), case.changed_configuration(100))):
+        path = tmp_path / f"{number}.conf"
+        path.write_text(text)
+        found = read(str(path))
+        assert not found.has_errors
+        routers.append(
+            {(each.interface, each.vrid) for each in found.configuration.virtual_routers}
+        )
+    assert routers[0] - routers[1] == {("eth1", 3)}
+    assert routers[1] - routers[0] == {("eth2", 1)}
+
+
+def test_what_disturbs_a_daemon_is_said_by_name() -> None:
+    running = bench("lab", "--disturb", "change,fire")
+    output, _ = running.communicate(timeout=30)
+    assert running.returncode == 2
+    assert "'fire' is none of change, upgrade, crash, none" in output
 
 
 def test_master_down_interval_is_the_rfcs() -> None:
@@ -226,7 +249,8 @@ def test_every_router_lives_and_is_taken_over(case: tuple[str, ...], tmp_path: P
     file, picture = tmp_path / "figures.json", tmp_path / "failover.svg"
     with turn(alone="1020" in case):
         running = bench(
-            "lab", *case, "--duration", "2", "--json", str(file), "--plot", str(picture)
+            *("lab", *case, "--duration", "2", "--disturb", "none"),
+            *("--json", str(file), "--plot", str(picture)),
         )
         output, _ = running.communicate(timeout=120)
     assert running.returncode == 0, output
@@ -239,6 +263,67 @@ def test_every_router_lives_and_is_taken_over(case: tuple[str, ...], tmp_path: P
     assert found["sent_cost"]
     assert found["received_cost"]
     assert picture.read_text().startswith("<?xml")
+
+
+@needs_root
+@pytest.mark.parametrize("disturbance", ["change", "upgrade", "crash"])
+def test_no_router_is_lost_when_the_daemon_is_disturbed(disturbance: str, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    # Backups that are patient enough for a machine which has much else to do.
+    case = Case(64, 4, version=3, interval=3.0)
+    with turn(alone=True):
+        running = bench(
+            *("lab", "--routers", str(case.routers), "--interfaces", str(case.interfaces)),
+            *("--version", "3", "--advert-interval", "3"),
+            *("--duration", "1", "--disturb", disturbance, "--json", str(file)),
+        )
+        output, _ = running.communicate(timeout=400)
+    assert running.returncode == 0, output
+    found = figures_of(file)
+    for name in ("reload", disturbance):
+        gap, lost = found[f"{name}_gap"], found[f"{name}_lost"]
+        assert lost == 0, output
+        assert gap is not None
+        # Else the backup would have lost its patience, and nobody would have been there to hear it.
+        assert 0.9 * case.interval < gap / 1000 < case.master_down_interval(100), output
+        assert found[f"{name}_recovery"], output
+
+
+@needs_root
+def test_nothing_but_what_flaps_changes_in_a_long_time(tmp_path: Path) -> None:
+    file = tmp_path / "soak.json"
+    with turn(alone=True):
+        running = bench(
+            *("soak", "--routers", "64", "--interfaces", "4", "--duration", "30"),
+            *("--json", str(file)),
+        )
+        output, _ = running.communicate(timeout=180)
+    found = json.loads(file.read_text())
+    machine = found.pop("machine")
+    assert machine["kernel"]
+    soaked = Soaked.from_json(found)
+    assert soaked.scrapes == 7, output
+    assert soaked.reloads == 1, output
+    assert soaked.script_flaps == 1, output
+    assert soaked.link_flaps == 1, output
+    # Four virtual routers leave MASTER and come back, for a script and for a link, on both sides.
+    assert soaked.flapped >= 24, output
+    assert (soaked.false_transitions, soaked.lost, soaked.unreloaded) == (0, 0, 0), output
+    assert soaked.errors == [], output
+    assert set(soaked.memory) == {"master", "backup"}
+
+
+def test_a_soak_is_judged_by_memory_transitions_and_the_log() -> None:
+    soaked = Soaked("1", 64, 4, 600.0, flapped=24, memory={"master": (100.0, 101.9)})
+    assert soaked.faults() == []
+    soaked.memory["master"] = (100.0, 102.1)
+    soaked.false_transitions = 2
+    soaked.errors = ["{}"]
+    assert soaked.faults() == [
+        "the memory of the master was 100.00 MB and then 102.10 MB",
+        "2 false transitions",
+        "1 errors in the log",
+    ]
 
 
 @needs_root

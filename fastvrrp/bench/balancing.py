@@ -28,9 +28,9 @@ from typing import Any
 from fastvrrp.bench.case import CaseError
 from fastvrrp.bench.figures import Metric
 from fastvrrp.bench.kinds import KINDS, Daemon, Keepalived
-from fastvrrp.bench.lab import Say
 from fastvrrp.bench.network import Namespace
 from fastvrrp.bench.processes import processor_time, tree
+from fastvrrp.bench.setting import Say
 from fastvrrp.bench.workspace import workspace
 
 PORT = 18_080

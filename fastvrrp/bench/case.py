@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -109,25 +109,46 @@ class Case:
             return len(address) == 16 and address[:2] == b"\xfe\x80" and address[12:14] == b"\0\1"
         return len(address) == 4 and address[0] == 10 and address[1] >= 64
 
+    @property
+    def added_name(self) -> str:
+        """What the virtual router is called that a change adds."""
+        return f"VI_{self.interfaces}_1"
+
     def configuration(self, priority: int) -> str:
         """A keepalived.conf for one side."""
+        return self._written(priority, self._numbers())
+
+    def changed_configuration(self, priority: int) -> str:
+        """The same without the last virtual router, and with another one on the next interface."""
+        return self._written(priority, [*self._numbers()[:-1], (self.interfaces, 1)])
+
+    def _numbers(self) -> list[tuple[int, int]]:
+        """Interface and VRID of every virtual router, in order."""
+        return [(number, vrid) for number in range(self.interfaces) for vrid in self.vrids(number)]
+
+    def _written(self, priority: int, routers: Sequence[tuple[int, int]]) -> str:
+        head, tracked = self._scripts()
+        numbers = count()
+        return head + "".join(
+            self.instance(interface, vrid, priority, tracked(next(numbers)))
+            for interface, vrid in routers
+        )
+
+    def instance(self, interface: int, vrid: int, priority: int, more: str = "") -> str:
+        """The block of one virtual router, with `more` lines in it."""
         settings = (
             f"    version {self.version}\n    priority {priority}\n"
             f"    advert_int {self.interval:g}\n"
         )
         if self.has_vmac:
             settings += "    use_vmac\n"
-        head, tracked = self._scripts()
-        numbers = count()
         if self.refuses:
             settings += "    no_accept\n"
-        return head + "".join(
+        return (
             f"vrrp_instance VI_{interface}_{vrid} {{\n    interface eth{interface}\n"
-            f"    virtual_router_id {vrid}\n{settings}{tracked(next(numbers))}"
+            f"    virtual_router_id {vrid}\n{settings}{more}"
             "    virtual_ipaddress {\n"
             f"        {self.virtual_address(interface, vrid)}\n    }}\n}}\n"
-            for interface in range(self.interfaces)
-            for vrid in self.vrids(interface)
         )
 
     def _scripts(self) -> tuple[str, Callable[[int], str]]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fastvrrp.bench.case import Case
+from fastvrrp.bench.disturbances import DISTURBANCES
 from fastvrrp.bench.figures import Figures, median
 from fastvrrp.bench.kinds import KINDS
-from fastvrrp.bench.lab import Say, run
+from fastvrrp.bench.lab import run
+from fastvrrp.bench.setting import Say
 
 
 def measure(
@@ -21,10 +23,10 @@ def measure(
     duration: float,
     say: Say,
     *,
-    crashes: bool = True,
+    disturbances: Collection[str] = tuple(DISTURBANCES),
 ) -> dict[str, list[Figures]]:
-    """The single runs, by daemon; with `crashes`, the first run has a crash. A daemon that failed
-    is not tried again, and the other one goes on.
+    """The single runs, by daemon, each with the `disturbances`. A daemon that failed is not tried
+    again, and the other one goes on.
 
     Raises DaemonError where one is not installed.
     """
@@ -42,18 +44,23 @@ def measure(
                     KINDS[kind],
                     duration,
                     lambda text, head=head: say(head + text),  # type: ignore[misc]
-                    # With scripts another process may work most than the one with the routers.
-                    crash=crashes and number == 0 and not case.scripts,
+                    disturbances,
                 )
             )
     return done
 
 
 def compare(
-    case: Case, kinds: Sequence[str], runs: int, duration: float, say: Say
+    case: Case,
+    kinds: Sequence[str],
+    runs: int,
+    duration: float,
+    say: Say,
+    disturbances: Collection[str],
 ) -> list[Figures]:
     """Medians, a daemon each; as `measure`."""
-    return [median(done) for done in measure(case, kinds, runs, duration, say).values()]
+    done = measure(case, kinds, runs, duration, say, disturbances=disturbances)
+    return [median(each) for each in done.values()]
 
 
 def to_json(case: Case, machine: dict[str, str], measured: Sequence[Figures]) -> dict[str, Any]:

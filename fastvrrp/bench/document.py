@@ -17,10 +17,18 @@ from fastvrrp.bench.checkout import measure_floor, run_in_guest
 from fastvrrp.bench.compare import measure
 from fastvrrp.bench.figures import METRIC
 from fastvrrp.bench.flood import Flooded, flood
-from fastvrrp.bench.goals import FLOOD_RATE, FLOOD_SECONDS, FLOODED, PLANS, PROFILED, Plan
+from fastvrrp.bench.goals import (
+    FLOOD_RATE,
+    FLOOD_SECONDS,
+    FLOODED,
+    PLANS,
+    PROFILED,
+    SOAK_SECONDS,
+    SOAKED,
+    Plan,
+)
 from fastvrrp.bench.growth import is_plain, panels
 from fastvrrp.bench.kinds import KINDS, DaemonError
-from fastvrrp.bench.lab import Say
 from fastvrrp.bench.machine import describe
 from fastvrrp.bench.network import NetworkError
 from fastvrrp.bench.page import Extra, page
@@ -29,6 +37,8 @@ from fastvrrp.bench.profile import Profile, profile
 from fastvrrp.bench.reading import CASES as READING_CASES
 from fastvrrp.bench.reading import MeasuredCase
 from fastvrrp.bench.reading import measure as measure_reading
+from fastvrrp.bench.setting import Say
+from fastvrrp.bench.soak import Soaked, soak
 from fastvrrp.bench.store import Measured
 
 GROWTH = ("sent_cost", "received_cost", "overshoot_p99", "masters")
@@ -69,6 +79,7 @@ def write(file: Path, only: Sequence[str], say: Say, *, resume: bool, add: bool)
         ("reading", _reading),
         ("balancing", _balancing),
         ("flood", _flood),
+        ("soak", _soak),
         ("profile", _profile),
     ):
         kept = folder / f"{name}.json"
@@ -81,7 +92,7 @@ def _measure(plan: Plan, say: Say) -> Measured:
     case = plan.case
     machine = describe()
     kinds = ["fastvrrp", *(["keepalived"] if plan.beside_keepalived else [])]
-    runs = measure(case, kinds, plan.runs, plan.duration, say, crashes=plan.crashes)
+    runs = measure(case, kinds, plan.runs, plan.duration, say, disturbances=plan.disturbances)
     floor = None
     if is_plain(case):
         say(f"{case.name}: the same packets in C")
@@ -130,6 +141,14 @@ def _flood(say: Say) -> dict[str, Any]:
     return found
 
 
+def _soak(say: Say) -> dict[str, Any]:
+    try:
+        done = soak(SOAKED, SOAK_SECONDS, _headed("soak", say))
+    except FAILURES as error:
+        return {"soaks": [], "failures": [str(error)]}
+    return {"soaks": [done.to_json()], "failures": []}
+
+
 def _profile(say: Say) -> dict[str, Any]:
     try:
         done = profile(PROFILED, KINDS["fastvrrp"], PROFILE_SECONDS, _headed("profile", say))
@@ -154,8 +173,10 @@ def write_down(file: Path, done: Mapping[Case, Measured]) -> None:
     readings = _extra(folder / "reading.json", "readings", MeasuredCase.from_json)
     balanced = _extra(folder / "balancing.json", "balanced", Balanced.from_json)
     flooded = _extra(folder / "flood.json", "daemons", Flooded.from_json)
+    soaked = _extra(folder / "soak.json", "soaks", Soaked.from_json)
     profiled = _extra(folder / "profile.json", "profiles", Profile.from_json)
-    file.write_text("\n".join(page(measured, readings, balanced, flooded, profiled, pictures)))
+    lines = page(measured, readings, balanced, flooded, soaked, profiled, pictures)
+    file.write_text("\n".join(lines))
 
 
 def _extra(file: Path, key: str, read: Callable[[dict[str, Any]], Any]) -> Extra:

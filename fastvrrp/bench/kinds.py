@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fastvrrp import __version__
+from fastvrrp._table import Segment
 from fastvrrp.bench.network import Namespace
 from fastvrrp.bench.processes import kill_tree, tree
 
@@ -31,6 +32,8 @@ class Daemon(ABC):
     kind: ClassVar[str]
     reloads: ClassVar[bool]
     """Whether SIGHUP lets it read its configuration again."""
+    upgrades: ClassVar[bool]
+    """Whether another version can take its place while it runs."""
 
     def __init__(self, side: Namespace, name: str, folder: Path, configuration: Path) -> None:
         self.name = f"{self.kind} on side {name}"
@@ -54,6 +57,14 @@ class Daemon(ABC):
     @abstractmethod
     def running(self) -> list[str]:
         """The command that stays in the foreground and logs to the console."""
+
+    def upgrading(self) -> list[str]:
+        """The command that lets another version take the place of the one that runs."""
+        raise NotImplementedError(f"{self.kind} cannot be upgraded while it runs")
+
+    @abstractmethod
+    def worker(self) -> int:
+        """The process that speaks VRRP, while it runs."""
 
     @property
     def pid(self) -> int:
@@ -131,6 +142,7 @@ class Fastvrrp(Daemon):
 
     kind = "fastvrrp"
     reloads = True
+    upgrades = True
 
     @classmethod
     def version(cls) -> str:
@@ -146,12 +158,20 @@ class Fastvrrp(Daemon):
             *("-f", str(self.configuration), "-p", str(self.folder / "fastvrrp.pid")),
         ]
 
+    def upgrading(self) -> list[str]:
+        command = [sys.executable, "-m", "fastvrrp", "upgrade"]
+        return [*command, "-p", str(self.folder / "fastvrrp.pid")]
+
+    def worker(self) -> int:
+        return Segment(self.folder / "fastvrrp.state").pid
+
 
 class Keepalived(Daemon):
     """The installed keepalived, with VRRP alone."""
 
     kind = "keepalived"
     reloads = True
+    upgrades = False
 
     @classmethod
     def _command(cls) -> str:
@@ -180,6 +200,9 @@ class Keepalived(Daemon):
             *(self._command(), "-n", "-l", "-G", "--vrrp", "-f", str(self.configuration)),
             *("-p", str(self.folder / "parent.pid"), "-r", str(self.folder / "vrrp.pid")),
         ]
+
+    def worker(self) -> int:
+        return int((self.folder / "vrrp.pid").read_text())
 
 
 KINDS: dict[str, type[Daemon]] = {kind.kind: kind for kind in (Fastvrrp, Keepalived)}

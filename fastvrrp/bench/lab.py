@@ -6,86 +6,59 @@ interrupt is paid by the sender on a veth pair.
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 from fastvrrp.bench.addresses import Arrivals
-from fastvrrp.bench.case import BACKUP_PRIORITY, MASTER_PRIORITY, Case
-from fastvrrp.bench.figures import METRIC, Figures
+from fastvrrp.bench.case import BACKUP_PRIORITY, Case
+from fastvrrp.bench.disturbances import DISTURBANCES, is_possible, reload
+from fastvrrp.bench.figures import Figures
 from fastvrrp.bench.kinds import Daemon, DaemonError
-from fastvrrp.bench.network import Namespace, Network, NetworkError
+from fastvrrp.bench.network import NetworkError
 from fastvrrp.bench.phases import spread_evenly
-from fastvrrp.bench.processes import (
-    Sample,
-    open_files,
-    processor_time,
-    proportional_set,
-    tree,
-)
-from fastvrrp.bench.recording import Recording, gaps, percentile
-from fastvrrp.bench.workspace import workspace
+from fastvrrp.bench.processes import Sample, open_files, proportional_set, tree
+from fastvrrp.bench.recording import gaps, percentile
+from fastvrrp.bench.setting import Say, Setting, not_measured, prepare
 
 READING_TIMEOUT = 300.0
 START_TIMEOUT = 300.0
 FAILOVER_TIMEOUT = 60.0
 STOP_TIMEOUT = 60.0
-RECOVERY_TIMEOUT = 20.0
 ANNOUNCED_AFTER = 6.0
 """Seconds from mastership to the end of its second round of gratuitous ARP, which comes after 5 s
 (garp_master_delay)."""
 CALM_TIMEOUT = 60.0
 POLL = 0.01
 """Seconds between two looks at a failover: so exact is the time of the last address."""
-LITTLE = 5e7
-"""Processor time a second, ns, that is no work worth waiting for."""
-SHORTEST_RECOVERY = 5.0
-"""Seconds that a daemon is watched at least after a reload or a crash."""
 
-Say = Callable[[str], None]
+Stage = Callable[[Setting], None]
 
 
-@dataclass
-class _Run:
-    """What the stages of a run share."""
-
-    case: Case
-    figures: Figures
-    network: Network
-    recording: Recording
-    a: Daemon
-    b: Daemon
-    duration: float
-    say: Say
-    stack: ExitStack
-    """The daemons are killed when it closes."""
-    steady: float = 0.0
-    """Processor time of the master a second, ns, when nothing happens."""
-
-
-def run(case: Case, kind: type[Daemon], duration: float, say: Say, crash: bool) -> Figures:
+def run(
+    case: Case, kind: type[Daemon], duration: float, say: Say, disturbances: Collection[str]
+) -> Figures:
     """Measures one daemon once. What it fails to do is in the figures, with the reason.
 
-    With `crash`, two more daemons show how they recover from the death of the VRRP process.
+    Each of the `disturbances` (names of DISTURBANCES) is lived through by two daemons more.
 
     Nothing is left behind in any case.
     """
     figures = Figures(kind.kind, kind.version())
-    stages = [(_read, _start, _measure_processes, _measure_gaps, _reload, _fail_over, _stop)]
-    if crash:
-        stages.append((_start, _crash))  # type: ignore[arg-type]
-    else:
-        _not_measured(figures, "crash", "not part of this run")
+    life: list[Stage] = [_read, begin, _measure_processes, _measure_gaps, reload, _fail_over]
+    stages = [[*life, _stop]]
+    for name, disturb in DISTURBANCES.items():
+        if name not in disturbances:
+            not_measured(figures, name, "not part of this run")
+        elif is_possible(kind, name):
+            stages.append([begin, disturb])
+        else:
+            not_measured(figures, name, "not supported")
     for each in stages:
-        if each[-1] is _crash and "crash_gap" in figures.reasons:
-            break
         try:
             with ExitStack() as stack:
-                now = _prepare(case, kind, figures, duration, say, stack)
+                now = prepare(case, kind, figures, duration, say, stack)
                 for stage in each:
                     stage(now)
                 say("removing the network")
@@ -110,8 +83,8 @@ def observed(
     """As `steady`, with what tells the gaps between the master's adverts (nanoseconds, sorted) in
     the next so many seconds."""
     with ExitStack() as stack:
-        now = _prepare(case, kind, Figures(kind.kind, kind.version()), 0.0, say, stack)
-        _start(now)
+        now = prepare(case, kind, Figures(kind.kind, kind.version()), 0.0, say, stack)
+        begin(now)
 
         def watch(seconds: float) -> list[int]:
             start = now.recording.count
@@ -123,37 +96,7 @@ def observed(
         yield now.a, now.b, watch
 
 
-def _prepare(
-    case: Case,
-    kind: type[Daemon],
-    figures: Figures,
-    duration: float,
-    say: Say,
-    stack: ExitStack,
-) -> _Run:
-    """Two sides and their cables, an observer, and two daemons that do not run yet."""
-    folder = stack.enter_context(workspace())
-    say(f"making {case.interfaces:,} cables")
-    network = stack.enter_context(Network.made(case))
-    recording = stack.enter_context(Recording.of(network.b.entered(), network.last_ifindex))
-
-    def daemon(name: str, side: Namespace, priority: int) -> Daemon:
-        file = folder / f"{name}.conf"
-        file.write_text(case.configuration(priority))
-        return kind(side, name, folder, file)
-
-    a = daemon("a", network.a, MASTER_PRIORITY)
-    b = daemon("b", network.b, BACKUP_PRIORITY)
-    return _Run(case, figures, network, recording, a, b, duration, say, stack)
-
-
-def _not_measured(figures: Figures, name: str, why: str) -> None:
-    for key in METRIC:
-        if key.startswith(f"{name}_") and key not in figures.values:
-            figures.reasons[key] = why
-
-
-def _read(now: _Run) -> None:
+def _read(now: Setting) -> None:
     now.say("reading the configuration")
     with now.network.a.entered():
         began = time.monotonic()
@@ -171,7 +114,7 @@ def _read(now: _Run) -> None:
     now.figures.values["reading"] = time.monotonic() - began
 
 
-def _start(now: _Run) -> None:
+def begin(now: Setting) -> None:
     """Starts a, and b when a is master of all, and waits until both are quiet."""
     routers = now.case.routers
     now.recording.look(True)
@@ -208,7 +151,7 @@ def _start(now: _Run) -> None:
     _count_false(now, place)
 
 
-def _spread_phases(now: _Run) -> int:
+def _spread_phases(now: Setting) -> int:
     """Spreads a's adverts evenly over the interval; the first record after that."""
     now.say("spreading the phases")
     spread_evenly(now.network, now.case)
@@ -228,7 +171,7 @@ def _keep_waiting(daemon: Daemon, began: float, timeout: float, seen: str) -> No
         raise daemon.error(f"after {timeout:g} s {seen}")
 
 
-def _is_quiet(now: _Run) -> bool:
+def _is_quiet(now: Setting) -> bool:
     """Whether a sends adverts and nothing else for two intervals, or one second."""
     before = Sample.of(now.a.pid)
     time.sleep(max(1.0, 2 * now.case.interval))
@@ -238,14 +181,14 @@ def _is_quiet(now: _Run) -> bool:
     return after.sent - before.sent <= expected * 1.05 + now.case.routers + 10
 
 
-def _count_false(now: _Run, start: int) -> None:
+def _count_false(now: Setting, start: int) -> None:
     """Virtual routers for which b has spoken while a was alive."""
     values = now.figures.values
     speakers = now.recording.speakers(start, from_b=True)
     values["false_transitions"] = values.get("false_transitions", 0) + len(speakers)
 
 
-def _measure_processes(now: _Run) -> None:
+def _measure_processes(now: Setting) -> None:
     now.say(f"measuring processor time for {now.duration:g} s")
     # Whole intervals: routers that started together speak together.
     intervals = max(1, round(now.duration / now.case.interval))
@@ -261,16 +204,13 @@ def _measure_processes(now: _Run) -> None:
         values[f"{name}_load"] = spent / 1e9 / (last.time - first.time) * 100
         if adverts:
             values[cost] = spent / 1000 / adverts
-    now.steady = (after[0].processor - before[0].processor) / (after[0].time - before[0].time)
     pids = tree(now.a.pid)
     values["master_memory"] = proportional_set(pids) / 1e6
     values["backup_memory"] = proportional_set(tree(now.b.pid)) / 1e6
     values["open_files"] = open_files(pids)
-    if len(pids) == 1:
-        _not_measured(now.figures, "crash", "not supported: no parent starts the process again")
 
 
-def _measure_gaps(now: _Run) -> None:
+def _measure_gaps(now: Setting) -> None:
     now.say(f"watching the adverts for {now.duration:g} s")
     start = now.recording.count
     now.recording.look(True)
@@ -284,64 +224,7 @@ def _measure_gaps(now: _Run) -> None:
     _count_false(now, start)
 
 
-def _reload(now: _Run) -> None:
-    if not now.a.reloads:
-        _not_measured(now.figures, "reload", "not supported")
-        return
-    now.say("reloading an unchanged configuration")
-    _disturb(now, "reload", now.a.pid, signal.SIGHUP)
-
-
-def _crash(now: _Run) -> None:
-    """Kills the process of the master's tree that has worked most, if it has a parent that could
-    start it again."""
-    pids = tree(now.a.pid)
-    now.steady = now.figures.values["master_load"] * 1e7
-    worker = max(pids, key=lambda pid: processor_time([pid]))
-    if worker == now.a.pid:
-        _not_measured(now.figures, "crash", "the process that works has no parent")
-        return
-    now.say("killing the VRRP process")
-    _disturb(now, "crash", worker, signal.SIGKILL)
-
-
-def _disturb(now: _Run, name: str, pid: int, number: signal.Signals) -> None:
-    """Sends a signal, and watches until all is as before."""
-    interval = now.case.interval
-    start = now.recording.count
-    now.recording.look(True)
-    time.sleep(2 * interval)
-    os.kill(pid, number)
-    began = time.monotonic()
-    longest = RECOVERY_TIMEOUT + 2 * now.figures.values["reading"]
-    is_over = False
-    while not is_over and time.monotonic() - began < longest:
-        place = now.recording.count
-        before = Sample.of(now.a.pid)
-        time.sleep(2 * interval + 0.2)
-        after = Sample.of(now.a.pid)
-        if now.a.has_ended():
-            raise now.a.error(f"it has ended after the {name}")
-        load = (after.processor - before.processor) / (after.time - before.time)
-        is_over = (
-            time.monotonic() - began > SHORTEST_RECOVERY
-            # A daemon that reads its configuration again may be speaking as before meanwhile.
-            and load < 1.5 * now.steady + LITTLE
-            and len(now.recording.speakers(place, from_b=False)) == now.case.routers
-            and not now.recording.speakers(place, from_b=True)
-        )
-    now.recording.look(False)
-    values = now.figures.values
-    ordered = gaps(now.recording.times(start, now.recording.count, from_b=False))
-    values[f"{name}_gap"] = ordered[-1] / 1e6 if ordered else 0.0
-    values[f"{name}_lost"] = len(now.recording.speakers(start, from_b=True))
-    if is_over:
-        values[f"{name}_recovery"] = time.monotonic() - began
-    else:
-        _not_measured(now.figures, name, f"not as before after {longest:.0f} s")
-
-
-def _fail_over(now: _Run) -> None:
+def _fail_over(now: Setting) -> None:
     """Kills a and measures, for every virtual router, when b speaks instead."""
     case = now.case
     now.say("waiting for the last adverts")
@@ -370,7 +253,7 @@ def _fail_over(now: _Run) -> None:
         _judge_failover(now, start, arrivals)
 
 
-def _judge_failover(now: _Run, start: int, arrivals: Arrivals) -> None:
+def _judge_failover(now: Setting, start: int, arrivals: Arrivals) -> None:
     case = now.case
     down = round(case.master_down_interval(BACKUP_PRIORITY) * 1e9)
     last = {
@@ -407,7 +290,7 @@ def _judge_failover(now: _Run, start: int, arrivals: Arrivals) -> None:
         values["last_address"] = (arrivals.last - max(last.values()) - down) / 1e9
 
 
-def _stop(now: _Run) -> None:
+def _stop(now: Setting) -> None:
     now.say("stopping")
     values = now.figures.values
     took, status, processes = now.b.stop(STOP_TIMEOUT)

@@ -14,7 +14,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -99,19 +99,28 @@ class Network:
             network._remove()
 
     def _lay_cables(self) -> None:
-        names = [f"eth{number}" for number in range(self.case.interfaces)]
         for side in (self.a, self.b):
             # Addresses are usable at once.
             with side.entered():
                 for scope in ("all", "default"):
                     Path(f"/proc/sys/net/ipv6/conf/{scope}/accept_dad").write_text("0")
-        _batch(self.a, (f"link add {n} type veth peer name {n} netns {self.b.path}" for n in names))
+        self._lay(range(self.case.interfaces))
+        self.last_ifindex = max(link.ifindex for link in self._channel.dump_links())
+
+    def lay_spare_cables(self, count: int = 1) -> None:
+        """So many more, with the next numbers. The observer sees nothing of them: their interfaces
+        on side b have an index above `last_ifindex`."""
+        self._lay(range(self.case.interfaces, self.case.interfaces + count))
+
+    def _lay(self, numbers: Sequence[int]) -> None:
+        names = [f"eth{number}" for number in numbers]
+        batch(self.a, (f"link add {n} type veth peer name {n} netns {self.b.path}" for n in names))
         for host, side in enumerate((self.a, self.b), 1):
-            _batch(
+            batch(
                 side,
                 (
                     line
-                    for number, name in enumerate(names)
+                    for number, name in zip(numbers, names, strict=True)
                     for line in (
                         # Lest thousands of links speak of themselves.
                         f"link set {name} addrgenmode none",
@@ -120,7 +129,6 @@ class Network:
                     )
                 ),
             )
-        self.last_ifindex = max(link.ifindex for link in self._channel.dump_links())
         for side in (self.a, self.b):
             with side.entered():
                 _notice_carriers(names)
@@ -143,6 +151,10 @@ class Network:
                 "the removal of the network",
             )
 
+    def ifindex(self, name: str) -> int:
+        """Of an interface on side b. Raises KeyError."""
+        return {link.name: link.ifindex for link in self._channel.dump_links()}[name]
+
     def left_behind(self) -> tuple[int, int]:
         """On side b: virtual addresses, and links that are no cable's."""
         addresses = sum(
@@ -164,7 +176,8 @@ def _notice_carriers(names: Iterable[str]) -> None:
             fcntl.ioctl(asking, SIOCETHTOOL, request)
 
 
-def _batch(side: Namespace, commands: Iterable[str]) -> None:
+def batch(side: Namespace, commands: Iterable[str]) -> None:
+    """Has ip(8) carry out commands on one side. Raises NetworkError."""
     with side.entered():
         finished = subprocess.run(
             ["ip", "-batch", "-"],

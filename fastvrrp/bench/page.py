@@ -53,11 +53,12 @@ def page(
     readings: Extra,
     balanced: Extra,
     flooded: Extra,
+    soaked: Extra,
     profiled: Extra,
     pictures: Sequence[str],
 ) -> Iterator[str]:
     """The lines of the document; `readings` has MeasuredCase, `balanced` Balanced, `flooded`
-    Flooded, `profiled` Profile."""
+    Flooded, `soaked` Soaked, `profiled` Profile."""
     yield "# Performance"
     yield ""
     yield "Written by `make bench`; do not edit. Two daemons in two network namespaces, joined by"
@@ -91,6 +92,9 @@ def page(
     yield ""
     yield "## Hostile load"
     yield from _flood_lines(flooded)
+    yield ""
+    yield "## A long time"
+    yield from _soak_lines(soaked)
     yield ""
     yield "## What an advert's microseconds are spent on"
     yield ""
@@ -158,6 +162,21 @@ def _flood_lines(flooded: Extra) -> Iterator[str]:
     yield f"|---|{'---|' * len(flooded.results)}"
     for label, cells in flood_rows(flooded.results):
         yield f"| {label} | {' | '.join(cells)} |"
+
+
+def _soak_lines(soaked: Extra) -> Iterator[str]:
+    yield ""
+    yield "`fastvrrp bench soak`: a master and its backup are asked for metrics, reloaded, and a"
+    yield "script and a link of a few virtual routers on cables of their own fail now and then. No"
+    yield "other virtual router may change, and memory (PSS) may not grow by more than 2 %."
+    yield from _extra_lines(soaked)
+    for each in soaked.results:
+        yield ""
+        yield "| | |"
+        yield "|---|---|"
+        yield from (f"| {label} | {text} |" for label, text in each.rows())
+        yield ""
+        yield "; ".join(f"**missed**: {fault}" for fault in each.faults()) or "All as it has to be."
 
 
 def _judged(goal: Goal, figures: Mapping[str, Figures]) -> str:

@@ -48,7 +48,11 @@ def proportional_set(pids: list[int]) -> int:
     """Bytes: each page counts in so many parts as there are processes that share it (PSS)."""
     total = 0
     for pid in pids:
-        for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+        try:
+            rollup = (PROC / str(pid) / "smaps_rollup").read_text()
+        except GONE:
+            continue
+        for line in rollup.splitlines():
             if line.startswith("Pss:"):
                 total += int(line.split()[1]) * 1024
     return total

@@ -20,7 +20,7 @@ from typing import Any
 from fastvrrp.bench.case import CaseError
 from fastvrrp.bench.figures import Metric
 from fastvrrp.bench.kinds import KINDS, DaemonError
-from fastvrrp.bench.lab import Say
+from fastvrrp.bench.setting import Say
 
 STOPWATCH = """
 import json, os, subprocess, sys, time

@@ -12,12 +12,15 @@ from rich.table import Table
 from fastvrrp.bench.case import Case
 from fastvrrp.bench.figures import METRICS, Figures
 from fastvrrp.bench.flood import Flooded, flood_rows
-from fastvrrp.bench.lab import Say
 from fastvrrp.bench.load import Load
 from fastvrrp.bench.reading import METRICS as READING_METRICS
 from fastvrrp.bench.reading import MeasuredCase, ratio_text
+from fastvrrp.bench.setting import Say
+from fastvrrp.bench.soak import Soaked
 
 console = Console(highlight=False)
+
+MOST_ERRORS = 20
 
 
 @contextmanager
@@ -132,6 +135,20 @@ def show_floods(case: Case, done: Sequence[Flooded]) -> None:
     for label, cells in flood_rows(done):
         table.add_row(label, *cells)
     console.print(table)
+
+
+def show_soak(soaked: Soaked) -> None:
+    """What it was like, and what should have been otherwise."""
+    table = Table(title=f"fastvrrp {soaked.version}, for a long time", title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    for label, text in soaked.rows():
+        table.add_row(label, text)
+    console.print(table)
+    for line in soaked.errors[:MOST_ERRORS]:
+        console.print(line, markup=False, soft_wrap=True)
+    for fault in soaked.faults():
+        console.print(f"[bold red]not as it has to be:[/] {fault}")
 
 
 def _ratio(ours: float | None, theirs: float | None) -> str:

@@ -13,7 +13,7 @@ from fastvrrp import __version__
 
 COMMANDS = (
     *("run", "check", "explain", "keyword", "status", "show", "events", "top"),
-    *("reload", "resign", "drain", "undrain"),
+    *("reload", "upgrade", "resign", "drain", "undrain"),
     *("keepalived", "genhash", "demo", "bench", "completion"),
 )
 MODULES = {"keepalived": "as_keepalived"}

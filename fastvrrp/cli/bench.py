@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fastvrrp.cli import bench_balancing, bench_config, bench_flood, bench_load, bench_profile
+from fastvrrp.cli import (
+    bench_balancing,
+    bench_config,
+    bench_flood,
+    bench_load,
+    bench_profile,
+    bench_soak,
+)
 from fastvrrp.cli.bench_guard import guarded, refuse
 
 
@@ -25,6 +32,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     bench_load.register(kinds)
     bench_profile.register(kinds)
     bench_flood.register(kinds)
+    bench_soak.register(kinds)
 
 
 def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,12 +78,33 @@ def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     lab.add_argument(
         "--versus", choices=("keepalived",), help="measure this one in the same way, too"
     )
+    lab.add_argument(
+        "--disturb",
+        type=_disturbances,
+        default="change,upgrade,crash",
+        metavar="HOW",
+        help="what two daemons more live through, each: change (a reload with one virtual router"
+        " added and one removed), upgrade, crash (of the process that speaks VRRP), or none"
+        " (%(default)s)",
+    )
     lab.add_argument("--runs", type=int, default=1, help="show medians of so many (%(default)s)")
     lab.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     lab.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the failover there (.png or .svg)"
     )
     lab.set_defaults(run=lambda arguments: guarded(_lab, arguments, ["rich"], needs_root=True))
+
+
+def _disturbances(written: str) -> tuple[str, ...]:
+    """Names with commas between them. Raises argparse.ArgumentTypeError."""
+    from fastvrrp.bench.disturbances import DISTURBANCES
+
+    names = () if written == "none" else tuple(written.split(","))
+    for name in names:
+        if name not in DISTURBANCES:
+            known = ", ".join([*DISTURBANCES, "none"])
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {known}")
+    return names
 
 
 def _register_micro(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -96,7 +125,7 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         "document",
         help="measure everything that docs/performance.md shows, and write it",
         description="Measure all cases with goals, beside keepalived and the limit of the machine"
-        " (bench/floor.c, in a checkout of the source), and write a document. Takes about half"
+        " (bench/floor.c, in a checkout of the source), and write a document. Takes more than"
         " an hour. Needs root.",
         epilog="example: fastvrrp bench document --output docs/performance.md",
     )
@@ -112,8 +141,8 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         metavar="TEXT",
         action="append",
         default=[],
-        help="only the cases with this in their name, 'reading', 'balancing', 'flood' or 'profile';"
-        " may be repeated. The others stay as they were measured before",
+        help="only the cases with this in their name, 'reading', 'balancing', 'flood', 'soak' or"
+        " 'profile'; may be repeated. The others stay as they were measured before",
     )
     again = document.add_mutually_exclusive_group()
     again.add_argument(
@@ -152,7 +181,7 @@ def _lab(arguments: argparse.Namespace) -> int:
     machine = describe()
     kinds = ["fastvrrp", *([arguments.versus] if arguments.versus else [])]
     with screen.progress() as say:
-        measured = compare(case, kinds, arguments.runs, arguments.duration, say)
+        measured = compare(case, kinds, arguments.runs, arguments.duration, say, arguments.disturb)
     screen.show(case, machine, measured)
     if arguments.json is not None:
         write_json(arguments.json, case, machine, measured)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,8 @@ from typing import NoReturn, Self
 
 PID_LENGTH = 20
 """Bytes of a pid file that are looked at: more than the longest process id has."""
+LOOK = 0.005
+"""Seconds between two looks whether a pid file is free."""
 DIED = 1
 """Exit status of a start whose daemon ended without a word."""
 
@@ -81,8 +84,10 @@ class PidFile:
     So what stands in a file without a lock does not matter. A fork shares the lock: take it after.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: float = 0.0) -> None:
+        """Who has it now may keep it for `patience` (seconds)."""
         self.path = path
+        self._patience = patience
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
@@ -122,13 +127,23 @@ class PidFile:
             self._descriptor = None
 
     def _lock(self, descriptor: int) -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        until = time.monotonic() + self._patience
+        while not self._try_lock(descriptor):
+            if time.monotonic() < until:
+                time.sleep(LOOK)
+                continue
             content = os.pread(descriptor, PID_LENGTH, 0).strip()
             # Not a number where the other one has not written it yet.
             who = f"a daemon with pid {int(content)}" if content.isdigit() else "another daemon"
             raise AlreadyRunning(f"{self.path}: {who} is running already") from None
+
+    @staticmethod
+    def _try_lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def _is_at_path(self, descriptor: int) -> bool:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic_ns
@@ -90,6 +91,15 @@ class Checking(Follower):
 
         if self._ward is not None and self._ward.is_wanted:
             self._ward.send(Dump())
+
+    def farewells(self) -> dict[str, bytes]:
+        """What the process is to be told before it ends, so that it leaves what it has in the
+        kernel to a successor."""
+        from fastvrrp.daemon.assignment import Stop  # noqa: PLC0415 - only where wanted
+
+        if self._ward is None or not self._ward.is_wanted:
+            return {}
+        return {NAME: pickle.dumps(Stop(releases=False))}
 
     def stop(self) -> None:
         if self._next_slice is not None:

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LEAVING = signal.SIGRTMIN + 5
+"""Ends the daemon, and leaves everything to the next one (RestartKillSignal of the unit)."""
 TAKEN = (
     *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2),
-    *(signal.SIGRTMIN + 2, signal.SIGRTMAX - 1),
+    *(signal.SIGRTMIN + 2, signal.SIGRTMAX - 1, LEAVING),
 )
 """Signals that the daemon takes. A child begins with them blocked."""
 
@@ -67,6 +69,8 @@ class Child:
         """Its umask; -1 is ours."""
         self.limit = LIMIT
         """Seconds that it may be silent for, where it says nothing else."""
+        self.python: str | None = None
+        """The interpreter that has the code that it runs; None is ours, with our code."""
         self.folder: str | None = "/"
         """Its current directory; None is ours."""
         self._loop = loop
@@ -126,6 +130,17 @@ class Child:
         """Says something, where it runs."""
         if self._conversation is not None:
             self._conversation.send(message)
+
+    def retarget(
+        self,
+        on_messages: Callable[[Sequence[bytes]], object],
+        on_start: Callable[[], object],
+        on_end: Callable[[int, int], object],
+    ) -> None:
+        """Has others hear of it from now on."""
+        self._on_messages = on_messages
+        self._on_start = on_start
+        self._on_end = on_end
 
     def signal(self, number: signal.Signals | int) -> None:
         """Sends a signal, where it runs."""
@@ -213,6 +228,7 @@ class Child:
             last_words=words if self.stderr is Stderr.KEPT else None,
             cwd=self.folder,
             umask=self.umask,
+            python=self.python,
         )
 
     def _on_heard(self, messages: Sequence[bytes]) -> None:

@@ -17,7 +17,7 @@ from fastvrrp.track.interpreter import environment
 PARENT = "fastvrrp.daemon.supervisor"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Launch:
     """One start of the daemon. Paths are as they were written, relative to `folder`."""
 

@@ -114,10 +114,16 @@ def remove_addresses(
     assert channel is not None
     dump = channel.dump_addresses()
     requests = leftovers(wanted, dump, unmarked)
-    if requests:
+
+    def remove() -> None:
         log.info("removing %d virtual addresses that were left behind", len(requests))
         channel.apply(requests, 0, LIMIT)
         channel.take_errors()
+
+    if requests and before is not None and before.lives is not None:
+        before.leftovers.append(remove)
+    elif requests:
+        remove()
     return found_in(dump) if before is not None else {}
 
 

@@ -33,7 +33,7 @@ from fastvrrp.daemon.logs import Idents
 # --- said by the parent ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Begin:
     """The first message: read the configuration, and say `Read`."""
 
@@ -45,14 +45,16 @@ class Begin:
     """A predecessor has died: what it left is to be taken back."""
     wards: tuple[str, ...] = ()
     """Names of those that run already."""
+    predecessor: int | None = None
+    """The vrrpd whose place it is to take while that runs (daemon/handover)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Go:
     """The pid file is ours: begin every virtual router."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Order:
     """Somebody asks for something to be done; `Answer` has the same number."""
 
@@ -62,13 +64,13 @@ class Order:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stop:
     """The whole daemon ends, wards too. SIGTERM comes with it, for a vrrpd that does not listen
     yet; SIGTERM alone ends nothing but vrrpd, which is then started again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WardStarted:
     """A ward runs, and has to be told everything: it was started, or ran before vrrpd did."""
 
@@ -76,7 +78,7 @@ class WardStarted:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WardSaid:
     """A message of a ward, as it came."""
 
@@ -84,7 +86,7 @@ class WardSaid:
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WardEnded:
     """A ward that was closed has ended."""
 
@@ -97,7 +99,7 @@ ToVrrpd = Begin | Go | Order | Stop | WardStarted | WardSaid | WardEnded
 # --- said by vrrpd --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Read:
     """The configuration was read, and there is something to run. Nothing is in the kernel yet."""
 
@@ -108,19 +110,44 @@ class Read:
     idents: Idents
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Complained:
+    """A successor says why it cannot take over, or what it has found on the way."""
+
+    line: str
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """The last message of a vrrpd whose place another one has taken."""
+
+    pid: int
+    """Of that one."""
+    farewells: Mapping[str, bytes] = field(default_factory=dict)
+    """What wards are to be told before they end, by their names."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """The last message of a vrrpd that has left everything to the next daemon (order `leave`)."""
+
+    farewells: Mapping[str, bytes] = field(default_factory=dict)
+    """What wards are to be told before they end, by their names."""
+
+
+@dataclass(frozen=True)
 class Named:
     """What `ps` is to call the parent."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Started:
     """Every virtual router has begun."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Beat:
     """A sign of life; the next one, of whatever kind, comes within `limit` seconds, or else vrrpd
     hangs and is to be killed."""
@@ -128,12 +155,12 @@ class Beat:
     limit: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reloading:
     """A reload has begun."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reloaded:
     """A reload has ended."""
 
@@ -141,7 +168,7 @@ class Reloaded:
     """False where it was refused."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Summed:
     """What there is to say of all virtual routers."""
 
@@ -149,14 +176,14 @@ class Summed:
     """A line for a person."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stopping:
     """The stop has begun; it takes `limit` seconds at most."""
 
     limit: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ended:
     """The last message of a vrrpd that ends because it wants to: it was told to, or cannot start,
     and has said why."""
@@ -165,7 +192,7 @@ class Ended:
     """That of the whole daemon, where vrrpd is not started again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StartWard:
     """There is to be this ward, from now on and however often it dies; one that runs goes on.
     `WardStarted` answers."""
@@ -179,7 +206,7 @@ class StartWard:
     umask: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToWard:
     """A message for a ward."""
 
@@ -187,7 +214,7 @@ class ToWard:
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CloseWard:
     """A ward is to end; one that has not in `limit` seconds is killed. `WardEnded` answers."""
 
@@ -195,7 +222,7 @@ class CloseWard:
     limit: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """What became of an order."""
 
@@ -207,7 +234,7 @@ class Answer:
     """For a program: whatever JSON can say."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Progress:
     """How far an order is; its `Answer` comes later."""
 
@@ -219,6 +246,9 @@ class Progress:
 ToParent = (
     Read
     | Named
+    | Complained
+    | HandedOver
+    | Left
     | Started
     | Beat
     | Reloading

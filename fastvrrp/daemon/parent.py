@@ -127,6 +127,13 @@ class Parent:
         self._conversation = Conversation(loop, self._frames, self._hear, self._lose)
         self._beat(loop)
 
+    def say_last(self, message: ToParent) -> None:
+        """Leaves the loop, and says something when all that waits was sent."""
+        if self._conversation is not None:
+            self._conversation.leave()
+            self._conversation = None
+        self.say(message)
+
     def leave(self, limit: float) -> None:
         """Leaves the loop, since vrrpd ends, in `limit` seconds at most. May be called twice."""
         if self._next_beat is not None:

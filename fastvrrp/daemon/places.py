@@ -119,6 +119,8 @@ class Places:
         self._before: Predecessor | None = None
         self._patient_until = 0.0
         """Until when namespaces may still be held by a process that was killed."""
+        self.claims: dict[str | None, socket.socket] = {}
+        """Of namespaces, by name, that were handed over to us; None is the daemon's own."""
         self.found: dict[Place, Mapping[Placed, bool]] = {}
         """Addresses that stood at the start, where a predecessor has left something, and whether
         each has our mark; until `settle`."""
@@ -265,6 +267,16 @@ class Places:
                     self._notes.forget(room.place)
                 self._leave_unused(room)
 
+    def claim(self, name: str | None, patience: float) -> socket.socket:
+        """Holds the namespace of that name, in which this thread is. Raises OSError."""
+        handed_over = self.claims.pop(name, None)
+        return claim_namespace(patience) if handed_over is None else handed_over
+
+    def held(self) -> dict[str | None, socket.socket]:
+        """The claims of namespaces other than the daemon's own, by name."""
+        rooms = self._rooms.items()
+        return {name: room.claim for name, room in rooms if room.claim is not None}
+
     def settle(self) -> None:
         """All that a predecessor has left is taken over."""
         self._before = None
@@ -350,7 +362,7 @@ class Places:
         place.open()
         with place.inside():
             if not place.is_own:
-                room.claim = claim_namespace(self._patient_until - monotonic())
+                room.claim = self.claim(place.name, self._patient_until - monotonic())
                 self._sender.open(place.number)
             self._notes.recall(place)
             place.links.open()

@@ -137,6 +137,10 @@ class Reloads:
         self.on_end: Callable[[bool], object] = lambda _: None
         """Told whether it was done."""
 
+    @property
+    def is_under_way(self) -> bool:
+        return self._reader is not None or self._work is not None
+
     def request(self, asker: Asker | None = None) -> None:
         """Reloads; where something is under way, afterwards. Whoever asks is told what a reload
         that has begun after that does."""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastvrrp.daemon.background import AlreadyRunning, PidFile, leave_terminal
 from fastvrrp.daemon.beat import LOOK
-from fastvrrp.daemon.child import TAKEN, Child, Stderr
+from fastvrrp.daemon.child import LEAVING, TAKEN, Child, Stderr
 from fastvrrp.daemon.control import Control
 from fastvrrp.daemon.failures import MACHINE_FAILED, explain
 from fastvrrp.daemon.launch import Launch
@@ -39,6 +39,8 @@ from fastvrrp.daemon.orders import (
     CloseWard,
     Ended,
     Go,
+    HandedOver,
+    Left,
     Named,
     Order,
     Progress,
@@ -57,6 +59,7 @@ from fastvrrp.daemon.orders import (
 from fastvrrp.daemon.privileges import SUPERVISOR
 from fastvrrp.daemon.service import Service
 from fastvrrp.daemon.service_state import ServiceState
+from fastvrrp.daemon.upgrade import Means, OnOver, Upgrade
 from fastvrrp.kernel.capabilities import keep_only
 from fastvrrp.observe.files import Files
 
@@ -93,7 +96,14 @@ class Supervisor:
         )
         vrrpd.folder = None
         vrrpd.stderr = Stderr.SHARED if launch.stays else Stderr.KEPT_LATER
+        self._retired: list[Child] = []
+        """Vrrpds whose place another one has taken, until they have ended."""
+        self._upgrade: Upgrade | None = None
+        self._signals: list[signal.Signals | int] = []
+        """Those for a vrrpd that may be about to hand over."""
         self._wards: dict[str, Child] = {}
+        self._renewed: set[str] = set()
+        """Wards that end because new ones are to take their place."""
         self._closing: dict[str, StartWard | None] = {}
         """Wards that were closed and have not ended; and with what they are to be there again."""
         self._orders: dict[int, tuple[Callable[[Answer], object], Callable[[str], object]]] = {}
@@ -152,8 +162,99 @@ class Supervisor:
         if not self._may_go:
             on_answer(Answer(self._number, False, ("the daemon is not ready",)))
             return
+        if self._upgrade is not None and kind != "handover":
+            on_answer(Answer(self._number, False, ("an upgrade is under way",)))
+            return
         self._orders[self._number] = on_answer, on_line
         self._say(Order(self._number, kind, dict(arguments)))
+
+    def request(
+        self,
+        kind: str,
+        arguments: Mapping[str, Any],
+        on_answer: Callable[[Answer], object],
+        on_line: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """As `ask`, for somebody outside."""
+        python = arguments.get("python")
+        if kind in ("handover", "leave"):
+            on_answer(Answer(0, False, (f"{kind} is nothing to ask for: ask for upgrade",)))
+        elif kind != "upgrade":
+            self.ask(kind, arguments, on_answer, on_line)
+        elif python is None or isinstance(python, str):
+            self.upgrade(
+                python,
+                lambda is_done, lines: on_answer(Answer(0, is_done, tuple(lines))),
+            )
+        else:
+            on_answer(Answer(0, False, ("python is the path of an interpreter",)))
+
+    def upgrade(self, python: str | None, on_over: OnOver) -> None:
+        """Has another vrrpd, from the files that are there now, take the place of the one that
+        runs; `python` is the interpreter that has them, None ours. `on_over` is called once."""
+        if self._upgrade is not None:
+            on_over(False, ("an upgrade is under way already",))
+            return
+        if self._read is None or not self._has_started or not self._may_go or self._is_stopping:
+            on_over(False, ("the daemon is starting, or stopping: try again later",))
+            return
+        means = Means(
+            self.loop,
+            self._next_begin(self._vrrpd.pid),
+            self._read,
+            self._launch.stays,
+            self.ask,
+            self._promote,
+        )
+
+        def over(is_done: bool, lines: Sequence[str]) -> None:
+            self._upgrade = None
+            for number in self._signals:
+                self._vrrpd.signal(number)
+            self._signals.clear()
+            if is_done:
+                log.info("Upgrade done, VRRP child process is now pid=%s", self._vrrpd.pid)
+            else:
+                for line in lines:
+                    log.warning("Upgrade: %s", line)
+                log.error("Upgrade refused: the daemon runs on as it was")
+            on_over(is_done, lines)
+
+        log.info("Upgrading")
+        self._upgrade = Upgrade(means, python, over)
+        try:
+            self._upgrade.start()
+        except OSError as error:
+            over(False, (f"no process can be started: {error.strerror}",))
+
+    def _renew_wards(self, python: str | None, farewells: Mapping[str, bytes]) -> None:
+        """Has every ward run the code that vrrpd runs by now, when it has heard that it is to leave
+        what it has made."""
+        for name, ward in self._wards.items():
+            ward.python = python
+            if ward.pid is not None and name not in self._closing:
+                self._renewed.add(name)
+                if name in farewells:
+                    ward.send(farewells[name])
+                ward.end(LAST_MOMENTS)
+
+    def _promote(
+        self, successor: Child, said: Sequence[ToParent], farewells: Mapping[str, bytes]
+    ) -> None:
+        """Has a child be vrrpd from now on; `said` is what it has said to wards and about us,
+        `farewells` what the wards are to hear first, which end, and begin anew."""
+        retired, self._vrrpd = self._vrrpd, successor
+        self._retired.append(retired)
+        retired.retarget(
+            lambda messages: None, lambda: None, lambda pid, status: self._retired.remove(retired)
+        )
+        successor.retarget(self._on_messages, self._on_vrrpd_start, self._on_vrrpd_end)
+        orders, self._orders = self._orders, {}
+        for number, (on_answer, _) in orders.items():
+            on_answer(Answer(number, False, ("the daemon was upgraded before it could answer",)))
+        self._renew_wards(successor.python, farewells)
+        for message in said:
+            self._take(message)
 
     # --- vrrpd ------------------------------------------------------------------------------------
 
@@ -164,14 +265,16 @@ class Supervisor:
         self._may_go = False
         self._farewell = None
         self._vrrpd.expect(READ_LIMIT)
-        running = tuple(name for name, ward in self._wards.items() if ward.is_started)
-        if self._read is None:
-            self._say(Begin(self._launch))
-        else:
-            launch, read = self._launch.from_anywhere(), self._read
-            self._say(Begin(launch, read.idents, read.pid_file, True, running))
+        self._say(self._next_begin())
         if self._is_stopping:
             self._tell_to_stop()
+
+    def _next_begin(self, predecessor: int | None = None) -> Begin:
+        if self._read is None:
+            return Begin(self._launch)
+        running = tuple(name for name, ward in self._wards.items() if ward.is_started)
+        launch, read = self._launch.from_anywhere(), self._read
+        return Begin(launch, read.idents, read.pid_file, True, running, predecessor)
 
     def _on_messages(self, messages: Sequence[bytes]) -> None:
         for message in messages:
@@ -206,6 +309,17 @@ class Supervisor:
                 self._has_started = True
                 if self._caller is not None:
                     self._caller.tell(0)
+                if self._upgrade is not None:
+                    self._upgrade.started()
+            case Left(farewells):
+                self._is_stopping = True
+                self._farewell = Ended(0)
+                for name, words in farewells.items():
+                    if name in self._wards:
+                        self._wards[name].send(words)
+            case HandedOver(pid, farewells):
+                if self._upgrade is not None and self._upgrade.child.pid == pid:
+                    self._upgrade.handed_over(farewells)
             case Stopping(limit):
                 self._vrrpd.expect(limit)
             case Named(name):
@@ -243,7 +357,7 @@ class Supervisor:
         log.info("Starting %s child process, pid=%d", self._vrrpd.title, self._vrrpd.pid)
 
     def _open_control(self, pid_file: Path) -> None:
-        control = Control(self.loop, Files.beside(pid_file).control, self.ask)
+        control = Control(self.loop, Files.beside(pid_file).control, self.request)
         try:
             control.open()
         except OSError as error:
@@ -253,6 +367,8 @@ class Supervisor:
 
     def _on_vrrpd_end(self, pid: int, status: int) -> None:
         was_going, self._may_go = self._may_go, False
+        if self._upgrade is not None:
+            self._upgrade.fail("the daemon's process ended meanwhile")
         orders, self._orders = self._orders, {}
         for number, (on_answer, _) in orders.items():
             on_answer(Answer(number, False, ("the daemon ended before it could answer",)))
@@ -284,14 +400,20 @@ class Supervisor:
             ward = self._wards[name] = self._new_ward(order)
         ward.stderr = Stderr.SHARED if order.shares_stderr else Stderr.KEPT
         ward.umask = order.umask
-        if ward.pid is not None:
+        if name in self._renewed:
+            pass  # it ends, and begins anew
+        elif ward.pid is not None:
             self._say(WardStarted(name, ward.pid))
         elif not ward.is_started:
-            try:
-                ward.start()
-            except OSError as error:
-                log.error("%s child process cannot be started: %s", ward.title, error.strerror)
-                ward.start_later()
+            self._begin_ward(name)
+
+    def _begin_ward(self, name: str) -> None:
+        ward = self._wards[name]
+        try:
+            ward.start()
+        except OSError as error:
+            log.error("%s child process cannot be started: %s", ward.title, error.strerror)
+            ward.start_later()
 
     def _new_ward(self, order: StartWard) -> Child:
         name = order.name
@@ -322,10 +444,14 @@ class Supervisor:
 
     def _on_ward_end(self, name: str, pid: int, status: int) -> None:
         if name in self._closing:
+            self._renewed.discard(name)
             again = self._closing.pop(name)
             self._say(WardEnded(name, status))
             if again is not None and not self._is_stopping:
                 self._start_ward(again)
+        elif name in self._renewed and not self._is_stopping:
+            self._renewed.discard(name)
+            self._begin_ward(name)
         elif not self._is_stopping:
             ward = self._wards[name]
             self._say_death(ward, pid)
@@ -344,13 +470,26 @@ class Supervisor:
     def _on_signal(self, number: signal.Signals | int) -> None:
         if number in ENDING:
             self._stop()
+        elif number == LEAVING:
+            self._leave()
+        elif self._upgrade is not None:
+            self._signals.append(number)
         else:
             self._vrrpd.signal(number)
+
+    def _leave(self) -> None:
+        """Ends, and leaves everything to the daemon that is started next."""
+        if self._is_stopping or self._upgrade is not None:
+            return
+        log.info("Leaving everything to the next daemon")
+        self.ask("leave", {}, lambda answer: None if answer.is_ok else self._stop())
 
     def _stop(self) -> None:
         if self._is_stopping:
             return
         self._is_stopping = True
+        if self._upgrade is not None:
+            self._upgrade.fail("the daemon is stopped")
         if self._has_started or self._may_go:
             if self._vrrpd.pid is not None:
                 self._tell_to_stop()
@@ -377,7 +516,8 @@ class Supervisor:
             self.loop.stop()
 
     def _look(self) -> None:
-        for child in (self._vrrpd, *self._wards.values()):
+        coming = () if self._upgrade is None else (self._upgrade.child,)
+        for child in {self._vrrpd, *coming, *self._retired, *self._wards.values()}:
             child.look()
         self.loop.call_later(LOOK, self._look)
 

@@ -12,6 +12,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -27,16 +28,18 @@ from fastvrrp._driver import Driver
 from fastvrrp._engine import Engine, Note
 from fastvrrp._rtnetlink import count_in
 from fastvrrp._sockets import SocketSender
-from fastvrrp._table import Table
+from fastvrrp._table import SEGMENT_LAYOUT, Table
 from fastvrrp.daemon import dumping, requests, snapshot
 from fastvrrp.daemon.adoption import Inheritance, wait_for_end
+from fastvrrp.daemon.beat import LIMIT
 from fastvrrp.daemon.checking import Checking
 from fastvrrp.daemon.dumping import Dumping
 from fastvrrp.daemon.exporting import Exporting
+from fastvrrp.daemon.handover import Giving, Taking
 from fastvrrp.daemon.options import Options
-from fastvrrp.daemon.orders import Reloaded, Reloading, Summed
+from fastvrrp.daemon.orders import Beat, HandedOver, Left, Reloaded, Reloading, Summed
 from fastvrrp.daemon.parent import Parent, ParentSettings
-from fastvrrp.daemon.places import Places, claim_namespace
+from fastvrrp.daemon.places import Places
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
 from fastvrrp.daemon.reload_files import ReloadTimes
@@ -102,10 +105,12 @@ class Vrrpd:
         segment: Path,
         options: Options,
         parent: Parent,
+        close_log: Callable[[], None] = lambda: None,
     ) -> None:
         self._segment = segment
         self._options = options
         self._parent = parent
+        self._close_log = close_log
         models = read.configuration.virtual_routers
         self._read = read
         self._loop = uvloop.new_event_loop()
@@ -217,7 +222,7 @@ class Vrrpd:
             shown.maintenance,
             lambda: parent.keeps_wards,
         )
-        checking = Checking(self._loop, options, segment, parent)
+        self._checking = checking = Checking(self._loop, options, segment, parent)
         self._dumping.on_data = checking.dump
         self._followers: tuple[Follower, ...] = (
             self._umask,
@@ -276,11 +281,29 @@ class Vrrpd:
             read.process,
         )
         self._reload_times.reload = self._reloads.request
+        self._giving = Giving(
+            self._loop,
+            SEGMENT_LAYOUT,
+            self._why_not_hand_over,
+            self._is_idle,
+            lambda: {None: self._claim} | places.held(),
+            lambda: self._table.count,
+        )
+        self._giving.send_due = lambda: self._engine.send_due(clock())
+        self._giving.on_hold = lambda limit: parent.say(Beat(limit + LIMIT))
+        self._giving.go_on = self._go_on
+        self._giving.end = self._end_without_a_trace
+        self._giving.speak_once_more = self._speak_once_more
+        parent.orders.register("handover", self._giving.carry_out)
+        parent.orders.register("leave", self._giving.leave)
+        self._claim: socket.socket
+        self._under_way = 0
+        """Changes in the kernel thread."""
+        self._find: Callable[[], Inheritance | None] = lambda: None
         requests.register_reload(parent.orders, self._reloads)
         requests.register_maintenance(parent.orders, maintenance)
         self._reloads.on_begin = lambda: parent.say(Reloading())
         self._reloads.on_end = lambda is_done: parent.say(Reloaded(is_done))
-        self._find: Callable[[], Inheritance | None] = lambda: None
         self._work_is_scheduled = False
         self._alarm_for_announcer: asyncio.TimerHandle | None = None
         self._ended_by: signal.Signals | None = None
@@ -289,6 +312,7 @@ class Vrrpd:
         self,
         on_started: Callable[[], None] = lambda: None,
         find: Callable[[], Inheritance | None] = lambda: None,
+        taking: Taking | None = None,
     ) -> None:
         """Runs until SIGTERM or SIGINT; afterwards nothing of ours is left in the kernel.
 
@@ -296,6 +320,8 @@ class Vrrpd:
         then: they are unblocked when the loop can take them. `find` is called once, right before
         anything is begun, and gives what another process has left, which is taken over then. Until
         that is done nothing of the other's is touched, neither its files nor what is in the kernel.
+        Where `taking` says that the other lives, and it goes on after all, HandoverError is raised
+        and nothing has been touched either.
         """
         self._find = find
         for number in ENDING:
@@ -307,9 +333,13 @@ class Vrrpd:
             ending.callback(self._table.withdraw)
             ending.callback(snapshot.path_beside(self._segment).unlink, missing_ok=True)
             ending.callback(self._showing.close)
-            wait_for_end(self._segment)
-            claim = claim_namespace(LAST_MOMENTS if self._segment.exists() else 0)
-            ending.callback(claim.close)
+            if taking is None:
+                wait_for_end(self._segment)
+            else:
+                self._places.claims = taking.claims
+            patience = LAST_MOMENTS if self._segment.exists() else 0
+            self._claim = self._places.claim(None, patience)
+            ending.callback(self._claim.close)
             self._umask.configure(self._running.configuration)
             # What the daemon as a whole begins with was done by who died.
             if not self._parent.is_restart and not self._daemon_scripts.run_startup():
@@ -317,7 +347,16 @@ class Vrrpd:
                 return
             ending.callback(self._daemon_scripts.run_shutdown)
             ending.callback(self._scripts.close)
-            self._serve(ending, on_started)
+            try:
+                self._serve(ending, on_started)
+            except BaseException:
+                if taking is not None and not taking.is_over:
+                    # Whatever is in the kernel is the other's still.
+                    ending.pop_all()
+                    self._scripts.close()
+                    self._showing.close()
+                    self._table.withdraw()
+                raise
 
     def _serve(self, ending: ExitStack, on_started: Callable[[], None]) -> None:
         """Runs until a signal ends it."""
@@ -351,6 +390,7 @@ class Vrrpd:
         ending.callback(self._roster.stop)
         ending.callback(self._places.stop)
         ending.callback(self._reloads.close)
+        ending.callback(self._giving.close)
         ending.callback(self._settle_what_stays)
         if before is None:
             self._delay_masters(self._running.configuration.definitions.vrrp)
@@ -394,6 +434,10 @@ class Vrrpd:
 
         self._run_elsewhere(keep, lambda: None)
 
+    def _leave_parent(self) -> None:
+        scripts = self._running.configuration.definitions.scripts
+        self._parent.leave(STOP_LIMIT + scripts.shutdown_timeout / SECOND)
+
     def _find_predecessor(self, models: Collection[VirtualRouter]) -> Predecessor | None:
         """What a daemon that has died has left, and who is to go on where it was."""
         found = self._find()
@@ -417,11 +461,43 @@ class Vrrpd:
         for instance in self._roster.instances.values():
             if instance.model.name in before.too_late:
                 self._transitions.remove_left(instance)
-        log.info("Process %d has died: %s", before.segment.pid, before.describe())
+        for remove in before.leftovers:
+            remove()
+        log.info("%s", before.describe())
 
-    def _leave_parent(self) -> None:
-        scripts = self._running.configuration.definitions.scripts
-        self._parent.leave(STOP_LIMIT + scripts.shutdown_timeout / SECOND)
+    def _why_not_hand_over(self) -> str | None:
+        if self._ended_by is not None:
+            return "the daemon is stopping"
+        return "a reload is under way" if self._reloads.is_under_way else None
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is under way in the kernel, and nothing waits for it."""
+        return not self._under_way and not self._transitions.has_notes and self._transitions.is_idle
+
+    def _go_on(self) -> None:
+        """Somebody who was to take over has not, and may have changed what he was to take over."""
+        self._parent.say(Beat(LIMIT))
+        for place in self._places:
+            self._places.note(place)
+        self._roster.settle_all_vmacs()
+        self._driver.on_alarm()
+
+    def _speak_once_more(self) -> None:
+        now = self._driver.now()
+        for index in self._roster.instances:
+            self._engine.hurry(index, now)
+        self._engine.send_due(now)
+
+    def _end_without_a_trace(self, successor: int | None) -> None:
+        """Ends at once: all that we have made is the successor's."""
+        farewells = self._checking.farewells()
+        if successor is None:
+            self._parent.say_last(Left(farewells))
+        else:
+            log.info("Process %d has taken over", successor)
+            self._parent.say_last(HandedOver(successor, farewells))
+        self._close_log()
+        os._exit(0)
 
     def _settle_what_stays(self) -> None:
         """Says what those that stop now leave in the kernel."""
@@ -454,6 +530,7 @@ class Vrrpd:
         """Calls `run` in the kernel thread, then `then` in the loop."""
 
         def take_back(finished: Future[None]) -> None:
+            self._under_way -= 1
             error = finished.exception()
             if error is not None:
                 log.error("a change in the kernel failed", exc_info=error)
@@ -466,6 +543,7 @@ class Vrrpd:
             run()
             then()
         else:
+            self._under_way += 1
             asked.add_done_callback(
                 lambda finished: self._loop.call_soon_threadsafe(take_back, finished)
             )

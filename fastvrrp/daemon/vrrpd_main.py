@@ -14,16 +14,19 @@ import socket
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fastvrrp.daemon.adoption import find
+from fastvrrp._table import SEGMENT_LAYOUT, Segment
+from fastvrrp.daemon.adoption import Inheritance, find, inherit
 from fastvrrp.daemon.background import AlreadyRunning, PidFile, segment_path
 from fastvrrp.daemon.beat import LIMIT
 from fastvrrp.daemon.failures import MACHINE_FAILED, NOTHING_TO_RUN, explain
+from fastvrrp.daemon.handover import DEATH, HandoverError, Taking
 from fastvrrp.daemon.launch import Launch
-from fastvrrp.daemon.logs import Destination, Idents, destination, set_up
+from fastvrrp.daemon.logs import Destination, Idents, Logs, destination, set_up
 from fastvrrp.daemon.namespace import enter
 from fastvrrp.daemon.options import Half, Options
-from fastvrrp.daemon.orders import Beat, Begin, Ended, Read, Started
+from fastvrrp.daemon.orders import Beat, Begin, Complained, Ended, Read, Started
 from fastvrrp.daemon.parent import Parent
 from fastvrrp.daemon.pid_files import PidFiles, of_launch
 from fastvrrp.daemon.privileges import VRRPD
@@ -34,6 +37,9 @@ from fastvrrp.kernel.capabilities import keep_only
 from fastvrrp.model import SECOND, GlobalDefinitions
 from fastvrrp.track.frames import Closed
 from fastvrrp.track.interpreter import end_with_starter
+
+if TYPE_CHECKING:
+    from fastvrrp.daemon.vrrpd import Vrrpd
 
 log = logging.getLogger("fastvrrp.daemon.vrrpd_main")  # it runs as __main__
 
@@ -53,6 +59,8 @@ class Start:
         self._idents = begin.idents
         self._pid_file = begin.pid_file
         self._stderr = stderr
+        self._predecessor = begin.predecessor
+        self._logs: Logs | None = None
         self._held = ExitStack()
 
     def run(self) -> int:
@@ -60,7 +68,7 @@ class Start:
         with self._held:
             if self._idents is not None:
                 # Nobody reads our stderr any more.
-                self._held.enter_context(set_up(destination(self._launch, self._idents)))
+                self._set_up_log(destination(self._launch, self._idents))
             read = self._read()
             if isinstance(read, int):
                 return read
@@ -69,7 +77,8 @@ class Start:
     def _read(self) -> Aside | int:
         """The configuration, or the exit status where there is nothing to run."""
         launch = self._launch
-        if self._is_restart and self._pid_file is not None:
+        goes_on = self._is_restart and self._predecessor is None
+        if goes_on and self._pid_file is not None:
             ran = load(
                 path_beside(segment_path(Path(self._pid_file))),
                 Origin(str(Path(launch.file).absolute()), launch.config_id, Half(launch.half)),
@@ -90,6 +99,9 @@ class Start:
         if read.has_errors and not runs:
             self._complain("fastvrrp: no virtual router and no virtual server is left to run")
             return NOTHING_TO_RUN
+        if read.has_errors and self._predecessor is not None:
+            self._complain(f"{launch.file} has errors")
+            return NOTHING_TO_RUN
         return read
 
     def _serve(self, read: Aside) -> int:
@@ -105,16 +117,23 @@ class Start:
             self._parent.say(Beat(START_LIMIT + startup))
             if namespace is not None:
                 enter(namespace)
-            if files.vrrp is not None:
+            if files.vrrp is not None and self._predecessor is None:
                 self._held.enter_context(PidFile(files.vrrp))
             to = destination(launch, idents)
             if self._idents is None:
-                self._held.enter_context(set_up(to))
+                self._set_up_log(to)
             self._run(read, files, to)
-        except (AlreadyRunning, OSError) as error:
+        except (AlreadyRunning, OSError, HandoverError) as error:
             self._complain(f"fastvrrp: {explain(error)}")
             return MACHINE_FAILED
         return 0
+
+    def _set_up_log(self, to: Destination) -> None:
+        self._logs = self._held.enter_context(set_up(to))
+
+    def _close_log(self) -> None:
+        if self._logs is not None:
+            self._logs.close()
 
     def _run(self, read: Aside, files: PidFiles, to: Destination) -> None:
         # Only now: it takes a tenth of a second to import.
@@ -127,14 +146,35 @@ class Start:
         path = Path(launch.from_anywhere().file)
         segment = segment_path(files.main)
         options = _options(launch, to, files.checkers)
+        vrrpd = Vrrpd(read, path, launch.config_id, segment, options, self._parent, self._close_log)
         try:
-            Vrrpd(read, path, launch.config_id, segment, options, self._parent).run(
-                self._on_started, lambda: find(segment)
-            )
+            if self._predecessor is None:
+                vrrpd.run(self._on_started, lambda: find(segment))
+            else:
+                self._take_over(vrrpd, self._predecessor, segment, files)
         except OSError as error:
             if not launch.console and not self._is_restart:  # which reads it anyway
                 log.error("%s", explain(error))
             raise
+
+    def _take_over(self, vrrpd: Vrrpd, predecessor: int, segment: Path, files: PidFiles) -> None:
+        """Runs in the place of a vrrpd that lives until then. Raises HandoverError."""
+        taking = Taking(predecessor, SEGMENT_LAYOUT)
+
+        def hold() -> Inheritance:
+            taking.hold()
+            found = inherit(Segment(segment), segment)
+            found.predecessor.lives = taking.take
+            found.predecessor.on_resumed = taking.commit
+            return found
+
+        def on_started() -> None:
+            self._predecessor = None
+            if files.vrrp is not None:
+                self._held.enter_context(PidFile(files.vrrp, DEATH))
+            self._on_started()
+
+        vrrpd.run(on_started, hold, taking)
 
     def _on_started(self) -> None:
         if self._stderr is not None:
@@ -145,7 +185,9 @@ class Start:
         self._parent.say(Beat(LIMIT))
 
     def _complain(self, line: str) -> None:
-        if self._is_restart:
+        if self._predecessor is not None:
+            self._parent.say(Complained(line))
+        elif self._is_restart:
             log.error("%s", line)
         else:
             print(line, file=sys.stderr)

@@ -51,19 +51,20 @@ def start_interpreter(
     pass_fds: Sequence[int] = (),
     cwd: str | None = None,
     umask: int = -1,
+    python: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """Starts `python -m module arguments`, from wherever this version of fastvrrp is. Without
     `last_words` its stderr is the daemon's, and without `umask` that is. It begins with the signals
     blocked that the daemon blocks, and is to unblock them. Raises OSError."""
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", module, *arguments],
+        [python or sys.executable, "-P", "-m", module, *arguments],
         stdin=stdin,
         stdout=stdout,
         stderr=None if last_words is None else last_words.descriptor,
         pass_fds=pass_fds,
         cwd=cwd,
         umask=umask,
-        env=environment(),
+        env=environment() if python is None else environment_of_another(),
     )
 
 
@@ -74,6 +75,13 @@ def environment() -> dict[str, str]:
     home = str(Path(fastvrrp.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [home, callers]))
     return os.environ | {"PYTHONPATH": path, CALLERS_PATH: callers}
+
+
+def environment_of_another() -> dict[str, str]:
+    """In which another interpreter finds its own version of fastvrrp."""
+    callers = os.environ.get(CALLERS_PATH, os.environ.get("PYTHONPATH", ""))
+    others = {key: value for key, value in os.environ.items() if key != CALLERS_PATH}
+    return others | {"PYTHONPATH": callers}
 
 
 def end_with_starter(number: signal.Signals = signal.SIGTERM) -> None:

@@ -52,6 +52,13 @@ class Predecessor:
         predecessor was."""
         self.segment = segment
         self._is_there = is_there
+        self.lives: Callable[[], object] | None = None
+        """Called when the segment is read for the last time, where its writer lives and stands
+        still from then on; None where it has died."""
+        self.on_resumed: Callable[[], object] = lambda: None
+        """Called when all who go on do; nothing is sent before."""
+        self.leftovers: list[Callable[[], object]] = []
+        """What is to be removed from the kernel then, where the writer lives until then."""
         self._left: dict[str, Left] = {}
         """By the name of the virtual router as it is now."""
         self.too_late: set[str] = set()
@@ -78,8 +85,11 @@ class Predecessor:
         self._groups = tuple(groups)
         self._judge()
 
-    def choose_again(self, now: int) -> None:
+    def choose_again(self, clock: Callable[[], int]) -> None:
         """Looks whether the time is over for some of those who were to go on as master."""
+        if self.lives is not None:
+            self.lives()
+        now = clock()
         before = self._masters
         by_index = {left.at: left for left in self.segment.left(now)}
         self._left = {name: by_index[left.at] for name, left in self._left.items()}
@@ -106,7 +116,8 @@ class Predecessor:
         masters = sum(left.state == State.MASTER for left in self._left.values())
         late = masters - len(self._masters)
         said = (
-            f"{len(self._left)} virtual routers go on as they were left, {len(self._masters)} of"
+            f"Process {self.segment.pid} has {'died' if self.lives is None else 'handed over'}:"
+            f" {len(self._left)} virtual routers go on as they were left, {len(self._masters)} of"
             " them as MASTER"
         )
         if late:

@@ -96,8 +96,8 @@ class Roster:
 
     def _resume(self, added: list[Instance], before: Predecessor) -> list[Instance]:
         """Has instances go on as they were left; gives back the masters."""
+        before.choose_again(self._clock)
         now = self._clock()
-        before.choose_again(now)
         masters: list[Instance] = []
         indexes: dict[int, int] = {}
         for instance in added:
@@ -114,6 +114,7 @@ class Roster:
             if state == State.MASTER:
                 masters.append(instance)
         self._table.inherit(before.segment, indexes)
+        before.on_resumed()
         return masters
 
     def enter(self, model: VirtualRouter) -> Instance:
@@ -229,6 +230,12 @@ class Roster:
         self._engine.forget(index)
         self._table.remove(index)
         self._release(self.instances.pop(index).place)
+
+    def settle_all_vmacs(self) -> None:
+        """The same, whatever they were: somebody else may have changed them."""
+        for branch in self._branches.values():
+            branch.vmacs_are_stale = True
+        self.settle_vmacs()
 
     def settle_vmacs(self) -> None:
         """Makes and removes VMACs in the other thread, where a change made that necessary."""

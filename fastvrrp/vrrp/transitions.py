@@ -169,6 +169,11 @@ class Transitions:
             self.on_address_gone(place, ifindex, 0, address)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether no address is on its way to the kernel, in any place."""
+        return all(standing.is_idle for standing in self._standing.values())
+
+    @property
     def has_notes(self) -> bool:
         """True while notes wait that say what becomes of addresses."""
         return bool(self._notes)

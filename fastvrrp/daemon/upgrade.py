@@ -1,0 +1,169 @@
+"""One upgrade, as the parent carries it out: a second vrrpd, from the files that are there now,
+takes the place of the one that runs (daemon/handover).
+
+Until it has, what it says about wards is kept back, since these still belong to the other one.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastvrrp.daemon.child import Child, Stderr
+from fastvrrp.daemon.loop import Loop
+from fastvrrp.daemon.orders import (
+    Answer,
+    Beat,
+    Begin,
+    CloseWard,
+    Complained,
+    Ended,
+    Go,
+    Named,
+    Read,
+    Started,
+    StartWard,
+    Summed,
+    ToParent,
+    ToWard,
+)
+
+log = logging.getLogger(__name__)
+
+READ_LIMIT = 900.0
+"""Seconds for reading the configuration, as at the start."""
+LIMIT = 300.0
+"""Seconds for all that comes after that; the one that runs has shorter ones for its part."""
+LAST_MOMENTS = 10.0
+"""Seconds that one that has failed has for its end."""
+MOST_LINES = 1000
+
+OnOver = Callable[[bool, Sequence[str]], object]
+"""Called once: whether it was done, and what there is to say to a person."""
+Ask = Callable[[str, dict[str, Any], Callable[[Answer], object]], object]
+
+
+@dataclass(frozen=True)
+class Means:
+    """What an upgrade needs of the parent."""
+
+    loop: Loop
+    begin: Begin
+    """What to say to the successor, with its predecessor."""
+    read: Read
+    """What the one that runs has said."""
+    shares_stderr: bool
+    ask: Ask
+    """Gives an order to the one that runs."""
+    promote: Callable[[Child, Sequence[ToParent], Mapping[str, bytes]], object]
+    """Has a child be the one that speaks VRRP from now on, takes what it has said to wards, and has
+    these begin anew, when they have heard what the other one has for them."""
+
+
+class Upgrade:
+    """From its start to its end."""
+
+    def __init__(self, means: Means, python: str | None, on_over: OnOver) -> None:
+        """`python` is the interpreter that has the new version; None is ours."""
+        self._means = means
+        self._on_over: OnOver | None = on_over
+        self._kept: list[ToParent] = []
+        self._lines: list[str] = []
+        self._is_promoted = False
+        self._has_started = False
+        self.child = Child(
+            means.loop,
+            "fastvrrp.daemon.vrrpd_main",
+            "VRRP",
+            self._on_messages,
+            self._on_start,
+            self._on_end,
+        )
+        self.child.folder = None
+        self.child.python = python
+        self.child.stderr = Stderr.SHARED if means.shares_stderr else Stderr.KEPT
+
+    def start(self) -> None:
+        """Begins. Raises OSError."""
+        self.child.start()
+
+    def handed_over(self, farewells: Mapping[str, bytes]) -> None:
+        """The one that ran says that the successor speaks, and what its wards are to hear."""
+        self._is_promoted = True
+        self._means.promote(self.child, self._kept, farewells)
+        self._kept = []
+        self._finish_if_started()
+
+    def fail(self, line: str) -> None:
+        """Ends it without success; what runs, runs on."""
+        self._lines.append(line)
+        if self._is_promoted:
+            self._over(False)
+        else:
+            self.child.kill()
+
+    def _on_start(self) -> None:
+        self.child.expect(READ_LIMIT)
+        self.child.send(pickle.dumps(self._means.begin))
+
+    def _on_messages(self, messages: Sequence[bytes]) -> None:
+        for data in messages:
+            self.take(pickle.loads(data))
+
+    def take(self, message: ToParent) -> None:
+        """Hears what the successor says, until it is promoted."""
+        match message:
+            case Beat():
+                pass  # it is counted as a sign of life, and its limits are ours
+            case Complained(line):
+                if len(self._lines) < MOST_LINES:
+                    self._lines.append(line)
+            case Read():
+                self._on_read(message)
+            case StartWard() | ToWard() | CloseWard() | Named() | Summed():
+                self._kept.append(message)
+            case Started():
+                self.started()
+            case Ended():
+                self.child.expect(LAST_MOMENTS)
+
+    def started(self) -> None:
+        """The successor has begun every virtual router."""
+        self._has_started = True
+        self._finish_if_started()
+
+    def _on_read(self, read: Read) -> None:
+        if read.pid_file != self._means.read.pid_file:
+            self.fail(
+                f"it would use the pid file {read.pid_file}, and what runs has"
+                f" {self._means.read.pid_file}: stop the daemon and start it again"
+            )
+        elif read.namespace != self._means.read.namespace:
+            self.fail("net_namespace is another one: stop the daemon and start it again")
+        else:
+            self.child.expect(LIMIT)
+            self._means.ask("handover", {"pid": self.child.pid}, self._on_answer)
+
+    def _on_answer(self, answer: Answer) -> None:
+        if answer.is_ok:
+            self.child.send(pickle.dumps(Go()))
+        else:
+            self._lines += answer.lines
+            self.child.kill()
+
+    def _on_end(self, pid: int, status: int) -> None:
+        if not self._lines:
+            self._lines.append(f"the new process {pid} has ended with status {status}")
+        self._over(False)
+
+    def _finish_if_started(self) -> None:
+        if self._is_promoted and self._has_started:
+            self._over(True)
+
+    def _over(self, is_done: bool) -> None:
+        on_over, self._on_over = self._on_over, None
+        if on_over is not None:
+            on_over(is_done, self._lines)
