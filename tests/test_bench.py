@@ -271,7 +271,7 @@ def test_no_router_is_lost_when_the_daemon_is_disturbed(disturbance: str, tmp_pa
     file = tmp_path / "figures.json"
     # Backups that are patient enough for a machine which has much else to do.
     case = Case(64, 4, version=3, interval=3.0)
-    with turn(alone=True):
+    with turn(alone=False):
         running = bench(
             *("lab", "--routers", str(case.routers), "--interfaces", str(case.interfaces)),
             *("--version", "3", "--advert-interval", "3"),
@@ -292,7 +292,7 @@ def test_no_router_is_lost_when_the_daemon_is_disturbed(disturbance: str, tmp_pa
 @needs_root
 def test_nothing_but_what_flaps_changes_in_a_long_time(tmp_path: Path) -> None:
     file = tmp_path / "soak.json"
-    with turn(alone=True):
+    with turn(alone=False):
         running = bench(
             *("soak", "--routers", "64", "--interfaces", "4", "--duration", "30"),
             *("--json", str(file)),
