@@ -471,6 +471,27 @@ def test_what_a_process_that_died_has_left_is_removed_at_the_stop(router: Router
 
 
 @needs_root
+def test_what_a_process_that_died_has_left_is_removed_with_the_last_virtual_server(
+    router: Router,
+) -> None:
+    daemon = Fastvrrp(router, INSTANCE + virtual()).start()
+    daemon.wait_log("Health checks have begun")
+    notes = daemon.folder / "fastvrrp.ipvs"
+    notes.touch()  # as where there is IPVS
+    for count in (1, 2, 3):
+        daemon.wait_log("Health checks have begun", count=count)
+        [checker] = checkers_of(daemon)
+        os.kill(checker, signal.SIGKILL)
+        daemon.wait_log("exited due to signal 9", count=count)
+    daemon.configure(INSTANCE)  # in the pause, which is two seconds now
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: not notes.exists(), what=daemon.log)
+    wait_until(lambda: not checkers_of(daemon), what=daemon.log)
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()
+
+
+@needs_root
 @pytest.mark.parametrize(
     ("option", "has_address", "has_checks"),
     [("--vrrp", True, False), ("--check", False, True), ("--dont-release-ipvs", True, True)],

@@ -35,6 +35,8 @@ def complaints_of(tmp_path: Path, web: str | None) -> tuple[list[str], str | Non
         ("basic_auth_users: [a]\n", "ERROR", "web.yml:"),
         ("surely: {not: this}\n", "ERROR", "surely"),
         ("{\n", "ERROR", "web.yml:"),
+        ("http_server_config: {headers: [a]}\n", "ERROR", "not of the kind"),
+        ("basic_auth_users: !!timestamp a\n", "ERROR", "not what its tag says"),
         ("basic_auth_users: {}\n", "", ""),
     ],
 )
@@ -50,3 +52,12 @@ def test_a_web_configuration_is_read(
     assert complaint.startswith(f"3:24 {severity} ")
     assert why in complaint
     assert complaint.endswith("; metrics are not served until it can be used")
+
+
+def test_what_stands_in_a_web_configuration_itself_leaves_no_descriptor(tmp_path: Path) -> None:
+    """The process that reads may stay for many reloads."""
+    (said, *_), _ = complaints_of(tmp_path, "tls_server_config: {cert: a, key: b}\n")
+    assert "web.yml:" in said
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    complaints_of(tmp_path, "tls_server_config: {cert: a, key: b}\n")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -276,6 +276,23 @@ def test_a_file_takes_the_log_and_may_be_moved_away(tmp_path: Path, flushes: boo
     assert "second" not in (tmp_path / "old.log").read_text()
 
 
+def test_a_name_that_is_no_text_ends_no_log(
+    tmp_path: Path, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = logs.Destination(console=True, file=str(tmp_path / "my.log"), flushes=True)
+    with bound_syslog(tmp_path / "log", monkeypatch) as syslogd:
+        set_up = logs.set_up(wanted)
+        log.info("/tmp/\udcff is not there")
+        log.info("another")
+        said = read_to_the_end(pipe, set_up)
+        to_syslog = [syslogd.recv(1000) for _ in range(2)]
+    for text in (said, (tmp_path / "my_vrrp.log").read_text()):
+        first, second = text.splitlines()
+        assert first.endswith("/tmp/\\udcff is not there")
+        assert second.endswith("another")
+    assert b"/tmp/\\udcff is not there" in to_syslog[0]
+
+
 def test_a_terminal_sees_what_is_wrong_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     master, terminal = pty.openpty()

@@ -13,14 +13,18 @@ from pathlib import Path
 import pytest
 
 from fastvrrp.lvs import showing as room
-from fastvrrp.lvs.showing import Showing
+from fastvrrp.lvs.showing import Showing, words_of
 from fastvrrp.model import (
     CheckTarget,
     CheckTiming,
+    Command,
     Configuration,
+    HttpCheck,
+    MiscCheck,
     RealServer,
     SorryServer,
     TcpCheck,
+    Url,
 )
 from fastvrrp.observe import servers
 from fastvrrp.observe.servers import COUNTERS, Counters, Layout, Servers
@@ -215,3 +219,37 @@ def test_a_reader_never_sees_half_of_a_writing(file: Path) -> None:
         os.pwrite(opened.fileno(), data, 0)
         with pytest.raises(ValueError, match="not whole"):
             servers.read(opened.fileno())
+
+
+def test_what_went_wrong_with_one_virtual_server_is_tried_again_by_the_next_reload(
+    balance: Balance, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = replace(ALONE, port=81, real_servers=(checked(1),))
+    configuration = Configuration(virtual_servers=(broken, ALONE))
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("it is broken")
+
+    async def story() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(balance.balancer._patrol, "add", fail)
+            assert len(await balance.configure(configuration)) == 2
+        found = await until(file, lambda each: bool(each.virtual_servers))
+        assert [each.words.port for each in found.virtual_servers] == [80]
+        await balance.configure(configuration)
+        found = await until(file, lambda each: len(each.virtual_servers) == 2)
+        assert len(found.virtual_servers[0].real_servers[0].checkers) == 1
+
+    run(balance, story)
+
+
+def test_no_secrets_are_shown() -> None:
+    target = CheckTarget(packed("127.0.0.1"), 80)
+    command = MiscCheck(QUICKLY, Command(("/usr/bin/check", "--password", "secret")), 1)
+    page = HttpCheck(target, QUICKLY, False, (Url("/status?token=secret"), Url("/other")))
+    real = replace(checked(80), checkers=(command, page))
+    (shown,) = words_of(replace(ALONE, real_servers=(real,))).real_servers
+    assert [each.what for each in shown.checkers] == [
+        "/usr/bin/check",
+        "[127.0.0.1]:80 /status /other",
+    ]

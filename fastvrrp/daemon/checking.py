@@ -68,11 +68,15 @@ class Checking(Follower):
         """A process was told everything once."""
         self._is_resting = False
         """The process ends because it has nothing to do."""
+        self._has_retried = False
+        """One was started again because its predecessor had left something in the kernel."""
 
     def configure(self, configuration: Configuration) -> None:
         # What is of virtual routers is not kept from being forgotten.
         self._configuration = half_of(configuration, Half.CHECKERS)
         self._servers = servers_of(configuration)
+        if self._servers:
+            self._has_retried = False
 
     def settle(self) -> Iterator[None]:
         """Has the process told what it does not know."""
@@ -109,6 +113,7 @@ class Checking(Follower):
         self._is_resting = False
         if self._ward is not None and self._ward.is_closing:
             self._ward.wait()
+            self._remove_left(self._ward)
         elif self._ward is not None and self._ward.is_wanted:
             self._end_ward(self._ward)
         self._shown.unlink(missing_ok=True)
@@ -118,13 +123,23 @@ class Checking(Follower):
     def _end_ward(self, ward: Ward) -> None:
         """Has it end, and what it had in the kernel removed."""
         self._end(ward)
-        if self._has_told and self._releases and self._notes.exists():
-            # It died, and what it left in the kernel is for another one to remove.
+        if self._has_told:
+            self._remove_left(ward)
+
+    def _remove_left(self, ward: Ward) -> None:
+        """Where it died, what it left in the kernel is for another one to remove."""
+        if self._has_left:
+            self._has_told = True
             ward.start()
             self._told.clear()
             for part in self._all_parts():
                 self._send(ward, part)
             self._end(ward)
+
+    @property
+    def _has_left(self) -> bool:
+        """One has ended without removing what it was to remove."""
+        return self._releases and self._notes.exists()
 
     def _begin(self) -> None:
         from fastvrrp.daemon.ward import Ward  # noqa: PLC0415 - only where wanted
@@ -151,11 +166,16 @@ class Checking(Follower):
         ward.close(LAST_MOMENTS)
 
     def _on_end(self) -> None:
-        """Has one started again that had nothing left to do, where that has changed meanwhile."""
+        """Has one started again that had nothing left to do, where that has changed meanwhile; and
+        once where it had died before it was told so, and could remove nothing."""
         if self._pid_file is not None:
             self._pid_file.unlink(missing_ok=True)
         was_resting, self._is_resting = self._is_resting, False
-        if was_resting and self._ward is not None and self._servers:
+        has_left = was_resting and self._has_left
+        retries = has_left and not self._has_retried
+        if was_resting and self._ward is not None and (self._servers or retries):
+            self._has_retried = not self._servers
+            self._has_told = has_left  # who is told now adopts that
             self._ward.start()
 
     def _end(self, ward: Ward) -> None:

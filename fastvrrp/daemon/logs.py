@@ -241,8 +241,16 @@ class _Outlet(logging.Handler):
     """
 
     def handle(self, record: logging.LogRecord) -> bool:
-        self.emit(record)
+        try:
+            self.emit(record)
+        except Exception:  # whatever is wrong with a line, it is not to end the thread
+            self.handleError(record)
         return True
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line. A name of a file may have bytes that are no text: they are written in words,
+        since nobody could encode them."""
+        return super().format(record).encode(errors="backslashreplace").decode()
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Where the log cannot be written nobody is left to be told."""
@@ -300,7 +308,7 @@ class _File(_Outlet):
 
     def __init__(self, path: Path, *, flushes: bool) -> None:
         super().__init__()
-        self._inner = logging.handlers.WatchedFileHandler(path, delay=True)
+        self._inner = logging.handlers.WatchedFileHandler(path, delay=True, encoding="utf-8")
         self._flushes = flushes
         self._lines: list[str] = []
 

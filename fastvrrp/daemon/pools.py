@@ -79,7 +79,7 @@ class Pools:
 
         told = self._told
         if told.data is not None:
-            works = list(self._balancer.works)
+            works = self._balancer.works
             await dumping.write(told.data, told.umask, told.definitions, self._groups, works)
 
     async def end(self, mode: FlushOnStop) -> None:

@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     end_with_starter(signal.SIGKILL)  # nobody is left who wants to know
     keep_only(READER)
-    gc.disable()  # a reading makes no cycles
+    gc.disable()  # it would look at everything that is read; what is left goes after the answer
     memory, sealer = Memory(), Sealer()
     origin = Origin(str(Path(path).absolute()), config_id or None, Half(half))
     with (
@@ -83,6 +83,8 @@ def main(arguments: list[str]) -> None:
                 break
             path = origin.file
             _leave()
+            del reading
+            gc.collect()
     os._exit(0)  # the memory goes faster when nobody tidies it up
 
 

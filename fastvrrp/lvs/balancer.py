@@ -14,6 +14,7 @@ from functools import partial
 from fastvrrp.kernel.ipvs import Table
 from fastvrrp.lvs.check import Verdict
 from fastvrrp.lvs.naming import Identity, identity_of, real_name, virtual_name
+from fastvrrp.lvs.news import News
 from fastvrrp.lvs.patrol import Patrol, Watch
 from fastvrrp.lvs.pool import Pool, key_of
 from fastvrrp.lvs.presence import Presence
@@ -53,6 +54,9 @@ class Work:
         self.services: tuple[IpvsService, ...] = ()
         self.watches: dict[WatchKey, Watch] = {}
         self.is_suspended = False
+        self.is_whole = False
+        """All of it was configured: nothing went wrong on the way, which the next reload would try
+        again."""
 
     @property
     def spans(self) -> Iterable[tuple[bytes, bytes]]:
@@ -123,15 +127,15 @@ class Balancer:
             else:
                 group = groups.get(model.group or "")
                 self._apart(model, partial(self._add, definitions, model, group, adopted))
+        self._settle()
         self._find_addresses()
         if self._showing is not None:
-            self._showing.arrange(self._works.values())
-        self._settle()
+            self._showing.arrange(self.works)
 
     @property
     def works(self) -> Iterable[Work]:
-        """All virtual servers."""
-        return self._works.values()
+        """All virtual servers, without those with which something went wrong."""
+        return [work for work in self._works.values() if work.is_whole]
 
     async def settled(self) -> None:
         """Returns when the kernel has all that is wanted now, or has refused it."""
@@ -172,28 +176,34 @@ class Balancer:
     ) -> None:
         pool = Pool(model, notifies_at_start=definitions.lvs.notifies_at_start)
         work = Work(model, group, pool)
-        self._works[identity_of(model)] = work
         work.mark = self._services.mark_of(model)
-        self._serve(work, services_of(model, group, work.mark))
-        self._telling.know(model)
-        found = [adopted[each.key] for each in work.services if adopted and each.key in adopted]
+        services = services_of(model, group, work.mark)
+        found = [adopted[each.key] for each in services if adopted and each.key in adopted]
+        news: list[News] = []
         if found:
             pool.adopt({key: each.weight for key, each in found[0][1].items()})
         else:
-            self._telling.tell(model, pool.start())
+            news = pool.start()
+        self._works[identity_of(model)] = work
+        self._serve(work, services)
         self._stale[work] = None
+        self._telling.know(model)
+        self._telling.tell(model, news)
         self._watch(work)
+        work.is_whole = True
 
     def _go_on(self, work: Work, model: VirtualServer, group: VirtualServerGroup | None) -> None:
         """One that was there before: it is changed where something is different."""
         mark = self._services.mark_of(model)
-        if work.model is model and (work.group, work.mark) == (group, mark):
+        is_same = work.is_whole and (work.group, work.mark) == (group, mark)
+        if is_same and work.model is model:
             return  # as thousands of them are
         services = services_of(model, group, mark)
         work.mark = mark
-        if (work.model, work.group, work.services) == (model, group, services):
+        if work.is_whole and (work.model, work.group, work.services) == (model, group, services):
             work.model = model
             return
+        work.is_whole = False
         before, work.model, work.group = work.model, model, group
         self._serve(work, services)
         self._telling.know(model)
@@ -201,9 +211,11 @@ class Balancer:
         for real in before.real_servers:
             if key_of(real) not in kept:
                 log.info("service %s no longer exist", real_name(before, real))
-        self._telling.tell(model, work.pool.change(model))
+        news = work.pool.change(model)
         self._stale[work] = None
+        self._telling.tell(model, news)
         self._watch(work)
+        work.is_whole = True
 
     def _remove(self, identity: Identity) -> None:
         work = self._works.pop(identity)

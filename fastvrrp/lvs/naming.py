@@ -48,14 +48,17 @@ def real_name(virtual: VirtualServer, server: RealServer | SorryServer) -> str:
 
 
 def target_name(checker: Checker) -> str:
-    """What a checker asks: `[ADDRESS]:PORT` with the paths of its URLs, a command, a file."""
+    """What a checker asks: `[ADDRESS]:PORT` with the paths of its URLs, a program, a file.
+
+    Everybody may read it, so it has no arguments of a program and no queries of URLs, where
+    passwords stand."""
     if isinstance(checker, FileCheck | BfdCheck):
         return checker.name
     if isinstance(checker, MiscCheck):
-        return " ".join(checker.command.arguments)
+        return checker.command.arguments[0]
     text = f"[{address_text(checker.target.address)}]:{checker.target.port}"
     if isinstance(checker, HttpCheck):
-        text += "".join(f" {url.path}" for url in checker.urls)
+        text += "".join(f" {url.path.partition('?')[0]}" for url in checker.urls)
     return text
 
 

@@ -11,7 +11,8 @@ import hmac
 import os
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
@@ -110,6 +111,8 @@ class WebConfig:
             return cls._of(said or {}, path.parent)
         except (WebConfigError, OSError, ValueError) as error:
             raise WebConfigError(f"{path}: {error}") from None
+        except (AttributeError, TypeError):  # a list for a mapping, a number for a list
+            raise WebConfigError(f"{path}: a value is not of the kind that its key has") from None
 
     @classmethod
     def _of(cls, said: Any, folder: Path) -> WebConfig:
@@ -153,20 +156,21 @@ def _context(said: Mapping[str, Any], folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _choice(said, "min_version", "TLS12", VERSIONS)
     context.maximum_version = _choice(said, "max_version", "TLS13", VERSIONS)
-    certificate, key = (_file(said, name, folder) for name in ("cert", "key"))
-    if certificate is None or key is None:
-        raise WebConfigError("tls_server_config needs cert_file and key_file")
-    context.load_cert_chain(certificate, key)
+    with _file(said, "cert", folder) as certificate, _file(said, "key", folder) as key:
+        if certificate is None or key is None:
+            raise WebConfigError("tls_server_config needs cert_file and key_file")
+        context.load_cert_chain(certificate, key)
     context.verify_mode = _choice(said, "client_auth_type", "NoClientCert", CLIENTS)
-    authority = _file(said, "client_ca", folder)
-    if context.verify_mode != ssl.CERT_NONE:
-        if authority is None:
-            raise WebConfigError("client_auth_type needs client_ca_file")
-        context.load_verify_locations(authority)
-    elif authority is not None:
-        raise WebConfigError("client_ca_file needs client_auth_type: without it nobody is asked")
-    elif said.get("client_allowed_sans"):
-        raise WebConfigError("client_allowed_sans needs client_auth_type")
+    with _file(said, "client_ca", folder) as authority:
+        if context.verify_mode != ssl.CERT_NONE:
+            if authority is None:
+                raise WebConfigError("client_auth_type needs client_ca_file")
+            context.load_verify_locations(authority)
+        elif authority is not None:
+            why = "without it nobody is asked"
+            raise WebConfigError(f"client_ca_file needs client_auth_type: {why}")
+        elif said.get("client_allowed_sans"):
+            raise WebConfigError("client_allowed_sans needs client_auth_type")
     if said.get("cipher_suites"):
         names = [_choice({"": name}, "", "", CIPHERS) for name in said["cipher_suites"]]
         context.set_ciphers(":".join(names))
@@ -184,14 +188,20 @@ def _choice(said: Mapping[str, Any], key: str, default: str, choices: Mapping[st
     return choices[value]
 
 
-def _file(said: Mapping[str, Any], name: str, folder: Path) -> str | None:
-    """The path of what is in a file, or stands in the configuration itself."""
+@contextmanager
+def _file(said: Mapping[str, Any], name: str, folder: Path) -> Iterator[str | None]:
+    """The path of what is in a file, or stands in the configuration itself: that is in a file
+    meanwhile, since OpenSSL reads files."""
     if said.get(name):
-        held = os.memfd_create(name)  # lasts as long as this process
-        os.write(held, str(said[name]).encode())
-        return f"/proc/self/fd/{held}"
+        held = os.memfd_create(name)
+        try:
+            os.write(held, str(said[name]).encode())
+            yield f"/proc/self/fd/{held}"
+        finally:
+            os.close(held)
+        return
     path = said.get(f"{name}_file")
-    return str(folder / str(path)) if path else None
+    yield str(folder / str(path)) if path else None
 
 
 def _yaml() -> Callable[[str], Any]:
@@ -205,6 +215,8 @@ def _yaml() -> Callable[[str], Any]:
             return yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ValueError(str(error)) from None
+        except (AttributeError, LookupError, TypeError, RecursionError):  # of PyYAML itself
+            raise ValueError("a value is not what its tag says, or stands too deep") from None
 
     return read
 

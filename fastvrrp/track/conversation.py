@@ -52,8 +52,8 @@ class Conversation:
         loop.add_reader(frames.socket.fileno(), self._on_readable)
 
     def send(self, message: bytes) -> None:
-        """Sends it, now or when there is room; nothing after `close`."""
-        if self._is_open:
+        """Sends it, now or when there is room; nothing after `end` or `close`."""
+        if self._is_open and not self._ends_when_sent:
             self.frames.send(message)
             self._watch_writing()
 

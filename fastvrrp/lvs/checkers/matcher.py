@@ -11,12 +11,15 @@ import signal
 import socket
 import sys
 
+from fastvrrp.kernel.capabilities import Rights, keep_only
 from fastvrrp.lvs.checkers.expression import mismatch
 from fastvrrp.track.frames import Closed, Frames
 from fastvrrp.track.interpreter import end_with_starter
 
 NICENESS = 5
 """Checks of other servers come first."""
+RIGHTS = Rights()
+"""None: what it matches is said by servers."""
 
 
 def main() -> None:
@@ -24,6 +27,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # those for the daemon's group
     end_with_starter()
+    keep_only(RIGHTS)
     os.nice(NICENESS)
     frames = Frames(socket.socket(fileno=int(sys.argv[1])))
     frames.socket.setblocking(True)

@@ -25,9 +25,13 @@ LIMIT = 1.0
 """Seconds of one match."""
 START_LIMIT = 30.0
 """Seconds until the process must have begun."""
+PAUSE = 10.0
+"""Seconds for which an expression that was cut has not matched, whatever is asked: to try it again
+with each server would keep all others waiting."""
 
 
 class _Question(NamedTuple):
+    expression: Expression
     message: bytes
     answer: asyncio.Future[str]
 
@@ -43,11 +47,16 @@ class Matching(Shared):
         self._frames: Frames | None = None
         self._is_ready = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._cut_until: dict[Expression, float] = {}
+        """Those that were cut, and when each may be tried again."""
 
     async def mismatch(self, expression: Expression, kept: bytes) -> str:
         """What is wrong with a body (`expression.mismatch`). Raises CannotCheckError."""
+        if self._was_cut(expression):
+            return _takes_too_long()
         answer: asyncio.Future[str] = self._loop.create_future()
-        self._questions.append(_Question(pickle.dumps((expression, kept)), answer))
+        message = pickle.dumps((expression, kept))
+        self._questions.append(_Question(expression, message, answer))
         if len(self._questions) == 1:
             self._ask()
         return await answer
@@ -59,9 +68,10 @@ class Matching(Shared):
 
     def _ask(self) -> None:
         """Asks the first question that somebody still wants to be answered."""
-        while self._questions and self._questions[0].answer.done():
-            self._questions.popleft()
-        if not self._questions:
+        question = self._first()
+        if question is None:
+            if self._is_ready:
+                self._drop_deadline()
             return
         if self._frames is None:
             try:
@@ -69,9 +79,23 @@ class Matching(Shared):
             except OSError as error:
                 self._fail(f"no process that matches regular expressions: {error.strerror}")
         elif self._is_ready:
-            self._frames.send(self._questions[0].message)
+            self._frames.send(question.message)
             self._watch_writing()
             self._set_deadline(LIMIT)
+
+    def _first(self) -> _Question | None:
+        """The first question for the process, when those before it were answered without."""
+        while self._questions:
+            question = self._questions[0]
+            if not question.answer.done() and self._was_cut(question.expression):
+                question.answer.set_result(_takes_too_long())
+            if not question.answer.done():
+                return question
+            self._questions.popleft()
+        return None
+
+    def _was_cut(self, expression: Expression) -> bool:
+        return self._cut_until.get(expression, 0.0) > self._loop.time()
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -89,15 +113,26 @@ class Matching(Shared):
         self._set_deadline(START_LIMIT)
 
     def _set_deadline(self, seconds: float) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._drop_deadline()
         self._deadline = self._loop.call_later(seconds, self._cut)
 
+    def _drop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
     def _cut(self) -> None:
+        before = self._deadline
+        self._on_readable()  # where the loop is late the answer may be there
+        if self._deadline is not before or self._frames is None:
+            return
         was_ready = self._is_ready
         self._end_process()
         if was_ready:
-            self._answer(f"regex cannot be matched: it takes longer than {LIMIT:g} s")
+            now = self._loop.time()
+            self._cut_until = {each: end for each, end in self._cut_until.items() if end > now}
+            self._cut_until[self._questions[0].expression] = now + PAUSE
+            self._answer(_takes_too_long())
         else:
             self._fail("the process that matches regular expressions does not begin")
 
@@ -117,18 +152,19 @@ class Matching(Shared):
                 self._ask()
 
     def _answer(self, fault: str) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        answer = self._questions.popleft().answer
-        if not answer.done():
-            answer.set_result(fault)
+        self._drop_deadline()
+        if self._questions:
+            answer = self._questions.popleft().answer
+            if not answer.done():
+                answer.set_result(fault)
         self._ask()
 
     def _fail(self, why: str) -> None:
         """Nothing is known of the first one; the next one has another process."""
-        answer = self._questions.popleft().answer
-        if not answer.done():
-            answer.set_exception(CannotCheckError(why))
+        if self._questions:
+            answer = self._questions.popleft().answer
+            if not answer.done():
+                answer.set_exception(CannotCheckError(why))
         self._loop.call_soon(self._ask)
 
     def _watch_writing(self) -> None:
@@ -143,8 +179,7 @@ class Matching(Shared):
             self._loop.remove_writer(self._frames.socket.fileno())
 
     def _end_process(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._drop_deadline()
         if self._frames is not None:
             number = self._frames.socket.fileno()
             self._loop.remove_reader(number)
@@ -155,3 +190,7 @@ class Matching(Shared):
             self._process.wait()  # it has no more to do than to die
         self._frames = self._process = None
         self._is_ready = False
+
+
+def _takes_too_long() -> str:
+    return f"regex cannot be matched: it takes longer than {LIMIT:g} s"
