@@ -168,6 +168,32 @@ def test_a_configuration_that_cannot_be_run_any_more_is_tried_again(router: Rout
     assert daemon.stop() == 0
 
 
+def test_a_crash_after_a_reload_does_not_move_the_daemon(router: Router) -> None:
+    daemon = Fastvrrp(router, CONFIGURATION).start()
+    master(daemon)
+    daemon.configure(f"net_namespace elsewhere\n{CONFIGURATION}")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("net_namespace cannot be changed by a reload").wait_log("Reloaded ")
+    os.kill(daemon.vrrpd, signal.SIGKILL)
+    daemon.wait_log("Startup complete", 30.0, count=2)
+    wait_until(lambda: router.holds(ADDRESS), what="the address")
+    assert daemon.stop() == 0
+    assert not router.holds(ADDRESS)
+
+
+def test_what_runs_is_kept_for_the_next_process_and_no_longer(router: Router) -> None:
+    daemon = Fastvrrp(router, CONFIGURATION).start()
+    master(daemon)
+    kept = daemon.folder / "fastvrrp.running"
+    wait_until(kept.exists, what="the configuration that runs")
+    daemon.configure("vrrp_instance VI_1 {\n no_such_keyword\n}\n")
+    os.kill(daemon.vrrpd, signal.SIGTERM)
+    daemon.wait_log("Startup complete", 30.0, count=2)
+    assert "no_such_keyword" not in daemon.log()
+    assert daemon.stop() == 0
+    assert not kept.exists()
+
+
 def test_a_daemon_between_two_starts_can_be_stopped(router: Router) -> None:
     daemon = Fastvrrp(router, CONFIGURATION).start()
     master(daemon)
