@@ -220,7 +220,7 @@ class Vrrpd:
             clock,
             self._driver.settle,
             shown.maintenance,
-            lambda: parent.keeps_wards,
+            lambda: parent.is_followed,
         )
         self._checking = checking = Checking(self._loop, options, segment, parent)
         self._dumping.on_data = checking.dump
@@ -331,7 +331,7 @@ class Vrrpd:
             # The loop is closed before the rest is tidied up: one more would kill us.
             ending.callback(signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
             ending.callback(self._table.withdraw)
-            ending.callback(snapshot.path_beside(self._segment).unlink, missing_ok=True)
+            ending.callback(self._forget_snapshot)
             ending.callback(self._showing.close)
             if taking is None:
                 wait_for_end(self._segment)
@@ -399,6 +399,9 @@ class Vrrpd:
         masters = self._roster.add(models, before)
         if before is not None:
             self._take_over(before, masters)
+        if self._read.snapshot is not None:
+            # Of what another one ran: who follows us before ours is there reads the file.
+            snapshot.path_beside(self._segment).unlink(missing_ok=True)
         self._table.publish()
         self._showing.publish()
         if self._read.snapshot is not None:
@@ -433,6 +436,11 @@ class Vrrpd:
                 os.close(kept)
 
         self._run_elsewhere(keep, lambda: None)
+
+    def _forget_snapshot(self) -> None:
+        """The daemon has ended, and not this process alone."""
+        if not self._parent.keeps_wards:
+            snapshot.path_beside(self._segment).unlink(missing_ok=True)
 
     def _leave_parent(self) -> None:
         scripts = self._running.configuration.definitions.scripts
