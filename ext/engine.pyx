@@ -368,6 +368,11 @@ cdef class Engine:
             raise IndexError(f"nothing was left at {at}")
         begin_write(router)
         take_counters(router, &old)
+        router.ah_sequence = max(router.ah_sequence, old.ah_sequence)
+        if self.plans[index] != NULL and self.plans[index].auth_type == AUTH_AH:
+            # A clock that was set back would have others take us for a replay.
+            self.plans[index].auth.ah_sequence = max(
+                self.plans[index].auth.ah_sequence, old.ah_sequence)
         was_master = old.machine.state == MASTER
         machine.uses_old_checksum = old.machine.uses_old_checksum
         if self.plans[index] != NULL and self.plans[index].old_checksum == DETECTED_OLD:
@@ -456,7 +461,7 @@ cdef class Engine:
 
     def open_at(self, int64_t opens_at) -> None:
         """Nobody becomes master by silence before then, and no Master_Down_Interval begins."""
-        self.opens_at = opens_at
+        self.opens_at = self.table.header.opens_at = opens_at
 
     def set_priority(self, uint32_t index, int priority) -> None:
         """Gives the router another effective priority, from its next advert on. A backup's
@@ -815,6 +820,7 @@ cdef class Engine:
         spec.password = plan.auth.password if plan.auth_type else NULL
         if plan.auth_type == AUTH_AH:
             plan.auth.ah_sequence += 1
+            router.ah_sequence = plan.auth.ah_sequence
         for i in range(plan.copies):
             packet = plan.frames + i * plan.stride + ETHERNET
             if plan.unicast:

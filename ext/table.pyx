@@ -112,6 +112,11 @@ cdef class Segment:
         return tuple([self.header.taken_at[i] for i in range(ATTEMPTS)
                       if self.header.taken_at[i]])
 
+    @property
+    def opens_at(self) -> int:
+        """Nobody of its writer becomes master by silence before then; 0 is no limit."""
+        return self.header.opens_at
+
     def left(self, int64_t now) -> list:
         """Every virtual router as it was left (Left), by a writer that has died or stands still."""
         cdef uint32_t index

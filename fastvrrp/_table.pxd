@@ -63,6 +63,7 @@ cdef struct header_t:
     uint8_t boot[16]        # of the machine on whose clock all times are (proc(5), boot_id)
     uint64_t network        # inode of the writer's own network namespace
     uint32_t is_sending     # adverts of the last tick are on their way to the kernel
+    int64_t opens_at        # nobody becomes master by silence before (`vrrp_startup_delay`)
     int64_t taken_at[ATTEMPTS]  # when successors began to take the table over; the last one first
 
 cdef struct router_t:
@@ -90,6 +91,7 @@ cdef struct router_t:
     uint32_t refused[REASONS]
     uint32_t split_brains   # how often another master was found that did not yield
     int64_t split_since     # since when there is one; 0: there is none
+    uint32_t ah_sequence    # of the last AH packet
     uint64_t identity       # by which a successor knows it again; 0: it is not told
     uint8_t name[NAME_SIZE]             # UTF-8, cut to fit, zero padded
     uint8_t interface[INTERFACE_SIZE]

@@ -97,6 +97,26 @@ history = st.lists(
 )
 
 
+def test_ah_goes_on_above_its_sequence_number_where_the_clock_was_set_back() -> None:
+    options = {"version": 2, "auth_type": 2, "password": b"abc", "ah_sequence": 1000}
+    high, low = (
+        Mortal(name, number, options={**options, "priority": priority})
+        for name, number, priority in (("high", 1, 200), ("low", 2, 100))
+    )
+    link = Link([high, low])
+    for each in (high, low):
+        each.begin()
+    link.run_until(8 * SECOND)
+    high.die()
+    high.options["ah_sequence"] = 5
+    assert high.rise(link.now) == MASTER
+    link.run_until(30 * SECOND)
+    assert (high.state(0), low.state(0)) == (MASTER, BACKUP)
+    heard = low.table.read(0)
+    assert heard is not None
+    assert sum(heard["refused"]) == 0
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     version=st.sampled_from((2, 3)),

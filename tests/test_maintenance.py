@@ -307,6 +307,28 @@ def test_the_next_process_knows_who_has_resigned_and_until_when(tmp_path: Path) 
     assert maintenance.read(path) == maintenance.Maintenance()
 
 
+def test_a_damaged_file_hides_nothing_that_comes_later(tmp_path: Path) -> None:
+    path = tmp_path / "a.maintenance"
+    path.write_bytes(maintenance.head() + b"{damaged\n")
+    ours = started(tmp_path, "a", 1, 1, 200)
+    assert not path.exists()
+    assert ours.restraints() == {0}
+    path.write_bytes(b"another boot\n")
+    ours.maintenance.drain(5, Asker())
+    assert maintenance.read(path).drain_rate == 5
+
+
+def test_it_is_known_while_masters_are_being_given_away(tmp_path: Path) -> None:
+    ours, _, link = pair(tmp_path, 2)
+    assert not ours.maintenance.is_under_way
+    asker = Asker()
+    ours.maintenance.resign("*", 30, 1, asker)
+    assert ours.maintenance.is_under_way
+    link.run_until(link.now + 3 * SECOND)
+    assert asker.answer is not None
+    assert not ours.maintenance.is_under_way
+
+
 def test_a_pace_makes_up_for_little_of_what_was_missed() -> None:
     pace = Pace(100, 0)
     pace.take(1, 0)

@@ -82,6 +82,31 @@ def test_a_process_that_is_told_to_end_resigns_and_is_started_again(
     assert daemon.stop() == 0
 
 
+def test_a_start_waits_for_the_end_of_a_process_whose_parent_was_killed(router: Router) -> None:
+    daemon = Fastvrrp(router, CONFIGURATION).start()
+    master(daemon)
+    orphan = daemon.vrrpd
+    os.kill(orphan, signal.SIGSTOP)  # as if there were thousands of addresses to remove
+    try:
+        daemon.signal(signal.SIGKILL)
+        daemon.wait()
+        daemon.start().wait_log(f"Waiting for the end of process {orphan}, whose parent was")
+    finally:
+        os.kill(orphan, signal.SIGCONT)
+    master(daemon)
+    assert daemon.stop() == 0
+
+
+def test_a_successor_waits_for_what_is_left_of_the_startup_delay(router: Router) -> None:
+    daemon = Fastvrrp(router, f"global_defs {{\n vrrp_startup_delay 600\n}}\n{CONFIGURATION}")
+    daemon.start().wait_log("Delaying startup for 600 seconds").wait_log("Startup complete")
+    os.kill(daemon.vrrpd, signal.SIGKILL)
+    daemon.wait_log("Startup complete", 30.0, count=2)
+    daemon.wait_log("Delaying startup for 5", count=1)
+    assert daemon.log().count("Delaying startup for") == 2
+    assert daemon.stop() == 0
+
+
 @BOTH
 def test_a_parent_that_is_killed_leaves_nothing_behind(
     lab: Laboratory, router: Router, kind: type[Keepalived | Fastvrrp]
@@ -166,6 +191,32 @@ def test_a_configuration_that_cannot_be_run_any_more_is_tried_again(router: Rout
     daemon.configure(CONFIGURATION)
     daemon.wait_log("Startup complete", 30.0, count=2)
     assert daemon.stop() == 0
+
+
+def test_a_crash_after_a_reload_does_not_move_the_daemon(router: Router) -> None:
+    daemon = Fastvrrp(router, CONFIGURATION).start()
+    master(daemon)
+    daemon.configure(f"net_namespace elsewhere\n{CONFIGURATION}")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("net_namespace cannot be changed by a reload").wait_log("Reloaded ")
+    os.kill(daemon.vrrpd, signal.SIGKILL)
+    daemon.wait_log("Startup complete", 30.0, count=2)
+    wait_until(lambda: router.holds(ADDRESS), what="the address")
+    assert daemon.stop() == 0
+    assert not router.holds(ADDRESS)
+
+
+def test_what_runs_is_kept_for_the_next_process_and_no_longer(router: Router) -> None:
+    daemon = Fastvrrp(router, CONFIGURATION).start()
+    master(daemon)
+    kept = daemon.folder / "fastvrrp.running"
+    wait_until(kept.exists, what="the configuration that runs")
+    daemon.configure("vrrp_instance VI_1 {\n no_such_keyword\n}\n")
+    os.kill(daemon.vrrpd, signal.SIGTERM)
+    daemon.wait_log("Startup complete", 30.0, count=2)
+    assert "no_such_keyword" not in daemon.log()
+    assert daemon.stop() == 0
+    assert not kept.exists()
 
 
 def test_a_daemon_between_two_starts_can_be_stopped(router: Router) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from select import select
 
 from fastvrrp._table import Segment, count_attempt, this_boot, this_network
+from fastvrrp.daemon.launch import PARENT
 from fastvrrp.daemon.leftovers import Notes
 from fastvrrp.kernel.netns import NAMESPACES
 from fastvrrp.model import SECOND
@@ -33,6 +34,8 @@ ATTEMPTS = 3
 RECENTLY = 60 * SECOND
 LONGEST_END = 60.0
 """Seconds; 500 namespaces take some 15."""
+VRRPD = "fastvrrp.daemon.vrrpd_main"
+"""As the parent starts it."""
 PF_EXITING = 0x4
 """Of the flags of a process (linux/sched.h)."""
 
@@ -110,8 +113,9 @@ def _lives(pid: int) -> bool:
 
 
 def wait_for_end(segment: Path) -> None:
-    """Waits until a process that was killed has ended, whose segment this is: the kernel closes
-    thousands of sockets one after the other, and until then it holds its network namespaces."""
+    """Waits until a process has ended, whose segment this is, that was killed, or whose parent was:
+    the kernel closes thousands of sockets one after the other, it removes thousands of addresses,
+    and until then it holds its network namespaces."""
     try:
         pid = Segment(segment).pid
         process = os.pidfd_open(pid)
@@ -120,9 +124,26 @@ def wait_for_end(segment: Path) -> None:
     try:
         if not _lives(pid):
             log.info("Waiting for the end of process %d, which was killed", pid)
-            select([process], [], [], LONGEST_END)
+        elif _is_left_alone(pid):
+            log.info("Waiting for the end of process %d, whose parent was killed", pid)
+        else:
+            return
+        select([process], [], [], LONGEST_END)
     finally:
         os.close(process)
+
+
+def _is_left_alone(pid: int) -> bool:
+    """Whether a process is a vrrpd without a parent: it is about to end."""
+    try:
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        return VRRPD in _command(pid) and PARENT not in _command(parent)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _command(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
 
 
 def _trackers(segment: Path) -> tuple[TrackerState, ...]:
@@ -147,9 +168,11 @@ def _inode(name: str | None) -> int | None:
 
 
 def _remove_drafts(segment: Path) -> None:
-    """Removes segments that were never finished."""
-    for path in segment.parent.glob(f"{segment.name}.*"):
-        pid = path.suffix[1:]
-        if pid.isdigit() and not Path("/proc", pid).exists():
-            with suppress(OSError):
-                path.unlink()
+    """Removes segments, and what is beside them, that were never finished."""
+    files = Files.of_segment(segment)
+    for whole in (files.segment, files.details, files.routers):
+        for path in whole.parent.glob(f"{whole.name}.*"):
+            pid = path.suffix[1:]
+            if pid.isdigit() and not Path("/proc", pid).exists():
+                with suppress(OSError):
+                    path.unlink()

@@ -41,6 +41,8 @@ class Begin:
     idents: Idents | None = None
     """As the first vrrpd has said them; None for the first, as the next."""
     pid_file: str | None = None
+    namespace: str | None = None
+    """`net_namespace` of the first, in which the daemon stays."""
     is_restart: bool = False
     """A predecessor has died: what it left is to be taken back."""
     wards: tuple[str, ...] = ()

@@ -84,6 +84,12 @@ class Parent:
         self._take_what_came()
         return (self._has_started or self.is_restart) and not self._is_to_stop and not self._is_gone
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether nobody wants the daemon to end, when this process does now: another one follows,
+        of this parent, or of the next one where this one has died."""
+        return self.keeps_wards or (self._is_gone and not self._is_to_stop)
+
     def say(self, message: ToParent) -> None:
         """Says something. In the loop it waits for nobody."""
         if self._is_gone:

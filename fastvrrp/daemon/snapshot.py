@@ -108,7 +108,17 @@ def path_beside(segment: Path) -> Path:
 
 
 def keep(descriptor: int, path: Path) -> None:
-    """Puts what was written into an open file at a path, all of it or nothing. Raises OSError."""
+    """Puts what was written into an open file at a path, all of it or nothing: what was there
+    before is not what runs. Raises OSError."""
+    try:
+        _put(descriptor, path)
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _put(descriptor: int, path: Path) -> None:
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
     # Nobody else may read it for a moment, whatever umask is written.

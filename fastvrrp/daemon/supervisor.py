@@ -274,7 +274,7 @@ class Supervisor:
             return Begin(self._launch)
         running = tuple(name for name, ward in self._wards.items() if ward.is_started)
         launch, read = self._launch.from_anywhere(), self._read
-        return Begin(launch, read.idents, read.pid_file, True, running, predecessor)
+        return Begin(launch, read.idents, read.pid_file, read.namespace, True, running, predecessor)
 
     def _on_messages(self, messages: Sequence[bytes]) -> None:
         for message in messages:

@@ -58,7 +58,7 @@ from fastvrrp.vrrp.apart import Apart
 from fastvrrp.vrrp.domains import Domains
 from fastvrrp.vrrp.filtering import Filter
 from fastvrrp.vrrp.follower import Follower
-from fastvrrp.vrrp.instance import Instance
+from fastvrrp.vrrp.instance import PRIORITY_OWNER, Instance
 from fastvrrp.vrrp.keys import Keys
 from fastvrrp.vrrp.maintenance import Maintenance
 from fastvrrp.vrrp.place import Place
@@ -211,7 +211,7 @@ class Vrrpd:
             tracking.counts,
             options,
         )
-        maintenance = Maintenance(
+        self._maintenance = maintenance = Maintenance(
             self._loop,
             self._engine,
             self._table,
@@ -220,7 +220,7 @@ class Vrrpd:
             clock,
             self._driver.settle,
             shown.maintenance,
-            lambda: parent.keeps_wards,
+            lambda: parent.is_followed,
         )
         self._checking = checking = Checking(self._loop, options, segment, parent)
         self._dumping.on_data = checking.dump
@@ -330,8 +330,9 @@ class Vrrpd:
             ending.callback(self._loop.close)
             # The loop is closed before the rest is tidied up: one more would kill us.
             ending.callback(signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
+            claimed = ending.enter_context(ExitStack())  # until nothing of ours is left
             ending.callback(self._table.withdraw)
-            ending.callback(snapshot.path_beside(self._segment).unlink, missing_ok=True)
+            ending.callback(self._forget_snapshot)
             ending.callback(self._showing.close)
             if taking is None:
                 wait_for_end(self._segment)
@@ -339,7 +340,7 @@ class Vrrpd:
                 self._places.claims = taking.claims
             patience = LAST_MOMENTS if self._segment.exists() else 0
             self._claim = self._places.claim(None, patience)
-            ending.callback(self._claim.close)
+            claimed.callback(self._claim.close)
             self._umask.configure(self._running.configuration)
             # What the daemon as a whole begins with was done by who died.
             if not self._parent.is_restart and not self._daemon_scripts.run_startup():
@@ -392,13 +393,15 @@ class Vrrpd:
         ending.callback(self._reloads.close)
         ending.callback(self._giving.close)
         ending.callback(self._settle_what_stays)
-        if before is None:
-            self._delay_masters(self._running.configuration.definitions.vrrp)
+        self._delay_masters(self._running.configuration.definitions.vrrp, before)
         for follower in self._followers:
             follower.configure(self._running.configuration)
         masters = self._roster.add(models, before)
         if before is not None:
             self._take_over(before, masters)
+        if self._read.snapshot is not None:
+            # Of what another one ran: who follows us before ours is there reads the file.
+            snapshot.path_beside(self._segment).unlink(missing_ok=True)
         self._table.publish()
         self._showing.publish()
         if self._read.snapshot is not None:
@@ -434,6 +437,11 @@ class Vrrpd:
 
         self._run_elsewhere(keep, lambda: None)
 
+    def _forget_snapshot(self) -> None:
+        """The daemon has ended, and not this process alone."""
+        if not self._parent.keeps_wards:
+            snapshot.path_beside(self._segment).unlink(missing_ok=True)
+
     def _leave_parent(self) -> None:
         scripts = self._running.configuration.definitions.scripts
         self._parent.leave(STOP_LIMIT + scripts.shutdown_timeout / SECOND)
@@ -459,7 +467,9 @@ class Vrrpd:
                 self._places.found.get(instance.place, {}),
             )
         for instance in self._roster.instances.values():
-            if instance.model.name in before.too_late:
+            # An owner's address may be its interface's own.
+            is_owner = instance.model.priority == PRIORITY_OWNER
+            if instance.model.name in before.too_late and not is_owner:
                 self._transitions.remove_left(instance)
         for remove in before.leftovers:
             remove()
@@ -468,6 +478,8 @@ class Vrrpd:
     def _why_not_hand_over(self) -> str | None:
         if self._ended_by is not None:
             return "the daemon is stopping"
+        if self._maintenance.is_under_way:
+            return "masters are being given away or taken back: try again when that is done"
         return "a reload is under way" if self._reloads.is_under_way else None
 
     def _is_idle(self) -> bool:
@@ -506,12 +518,17 @@ class Vrrpd:
         for routing in self._routings:
             routing.keeps_routes = keeps
 
-    def _delay_masters(self, vrrp: Vrrp) -> None:
-        """Lets nobody become master for a while: links may not carry anything yet."""
-        delay = startup_delay(vrrp, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
-        if delay:
-            log.info("Delaying startup for %g seconds", delay / SECOND)
-            self._engine.open_at(self._driver.now() + delay)
+    def _delay_masters(self, vrrp: Vrrp, before: Predecessor | None) -> None:
+        """Lets nobody become master for a while: links may not carry anything yet. A successor
+        waits for what is left of that."""
+        since_boot, now = time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._driver.now()
+        if before is None:
+            opens_at = now + startup_delay(vrrp, since_boot)
+        else:
+            opens_at = max(before.segment.opens_at, now + vrrp.delay_after_boot - since_boot)
+        if opens_at > now:
+            log.info("Delaying startup for %g seconds", (opens_at - now) / SECOND)
+            self._engine.open_at(opens_at)
 
     def _on_roster_changed(self, place: Place) -> None:
         self._places.note(place)

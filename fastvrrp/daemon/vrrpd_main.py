@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ from fastvrrp.daemon.reading import Aside, ReaderError, read_aside
 from fastvrrp.daemon.sealing import servers_of
 from fastvrrp.daemon.snapshot import Origin, load, path_beside
 from fastvrrp.kernel.capabilities import keep_only
-from fastvrrp.model import SECOND, GlobalDefinitions
+from fastvrrp.model import SECOND, Configuration, GlobalDefinitions
 from fastvrrp.track.frames import Closed
 from fastvrrp.track.interpreter import end_with_starter
 
@@ -58,6 +59,7 @@ class Start:
         self._is_restart = begin.is_restart
         self._idents = begin.idents
         self._pid_file = begin.pid_file
+        self._namespace = begin.namespace
         self._stderr = stderr
         self._predecessor = begin.predecessor
         self._logs: Logs | None = None
@@ -106,11 +108,15 @@ class Start:
 
     def _serve(self, read: Aside) -> int:
         launch = self._launch
+        if self._pid_file is not None and self._predecessor is None:
+            read.configuration = _staying_in(self._namespace, read.configuration)
         definitions = read.configuration.definitions
         namespace = definitions.namespaces.network
-        idents = _idents(launch, definitions)
+        idents = self._idents or _idents(launch, definitions)
         try:
             files = of_launch(launch, definitions)
+            if self._pid_file is not None and self._predecessor is None:
+                files = files._replace(main=Path(self._pid_file))
             self._parent.say(Read(str(files.main), namespace, idents))
             self._parent.wait_go()
             startup = definitions.scripts.startup_timeout / SECOND
@@ -191,6 +197,13 @@ class Start:
             log.error("%s", line)
         else:
             print(line, file=sys.stderr)
+
+
+def _staying_in(namespace: str | None, configuration: Configuration) -> Configuration:
+    """A configuration in the daemon's network namespace, which a reload does not change."""
+    definitions = configuration.definitions
+    namespaces = replace(definitions.namespaces, network=namespace)
+    return replace(configuration, definitions=replace(definitions, namespaces=namespaces))
 
 
 def _idents(launch: Launch, definitions: GlobalDefinitions) -> Idents:

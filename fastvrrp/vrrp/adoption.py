@@ -33,7 +33,7 @@ def identity_of(model: VirtualRouter) -> int:
     ever another one's. Unicast ones of one VRID on an interface share it."""
     parts = (
         model.namespace,
-        model.interface,
+        model.where,
         model.family,
         model.vrid,
         bool(model.unicast_peers),
@@ -77,7 +77,7 @@ class Predecessor:
         for model in models:
             candidates = by_identity.get(identity_of(model))
             if candidates and self._is_there(model.namespace):
-                if len(candidates) > 1:
+                if len(candidates) > 1 or model.unicast_peers:
                     name = kept_name(model.name)
                     candidates = [each for each in candidates if each.name == name]
                 if len(candidates) == 1:

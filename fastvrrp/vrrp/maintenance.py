@@ -124,8 +124,14 @@ class Maintenance(Follower):
             self._found = maintenance.read(path)
         except (OSError, ValueError, LookupError, TypeError) as error:
             log.error("%s: %s; nothing is drained", path, error)
+            self._found = maintenance.Maintenance()  # the damaged one is erased with that
         else:
             self._drain_rate = self._found.drain_rate
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether masters are being given away, or taken back, one after the other."""
+        return bool(self._work)
 
     # --- what is asked for ------------------------------------------------------------------------
 
@@ -140,6 +146,7 @@ class Maintenance(Follower):
         log.info("Draining: masters are given away, %g a second", rate)
         self._forget_ends()
         self._drain_rate = rate
+        self._erase()
         self._write(maintenance.drained(rate))
         self._begin(self._drain(rate, reply.say), reply)
 
