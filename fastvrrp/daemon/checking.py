@@ -95,10 +95,10 @@ class Checking(Follower):
     def farewells(self) -> dict[str, bytes]:
         """What the process is to be told before it ends, so that it leaves what it has in the
         kernel to a successor."""
-        from fastvrrp.daemon.assignment import Stop  # noqa: PLC0415 - only where wanted
-
         if self._ward is None or not self._ward.is_wanted:
             return {}
+        from fastvrrp.daemon.assignment import Stop  # noqa: PLC0415 - only where wanted
+
         return {NAME: pickle.dumps(Stop(releases=False))}
 
     def stop(self) -> None:
