@@ -326,7 +326,9 @@ class Supervisor:
                 _rename(name)
             case Ended():
                 self._farewell = message
-        self.on_state(message)
+        # A vrrpd that ends alone is started again: the service does not stop.
+        if self._is_stopping or not isinstance(message, Stopping):
+            self.on_state(message)
 
     def _on_read(self, read: Read) -> None:
         if self._read is None:
