@@ -15,10 +15,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from select import select
 
 from fastvrrp._table import Segment, count_attempt, this_boot, this_network
 from fastvrrp.daemon.leftovers import Notes
+from fastvrrp.daemon.readiness import is_readable
 from fastvrrp.kernel.netns import NAMESPACES
 from fastvrrp.model import SECOND
 from fastvrrp.observe import details
@@ -120,7 +120,7 @@ def wait_for_end(segment: Path) -> None:
     try:
         if not _lives(pid):
             log.info("Waiting for the end of process %d, which was killed", pid)
-            select([process], [], [], LONGEST_END)
+            is_readable(process, LONGEST_END)
     finally:
         os.close(process)
 

@@ -42,6 +42,7 @@ from contextlib import suppress
 from typing import Any
 
 from fastvrrp.daemon.orders import Reply
+from fastvrrp.daemon.readiness import is_readable
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class _End:
 
     def hear(self, seconds: float) -> tuple[dict[str, Any], list[int]]:
         """The next message, and descriptors that came with it. Raises HandoverError."""
-        if not select.select((self.socket,), (), (), seconds)[0]:
+        if not is_readable(self.socket.fileno(), seconds):
             raise TooLateError(f"the other process has said nothing for {seconds:g} s")
         try:
             data, rights, _, _ = socket.recv_fds(self.socket, MESSAGE, MOST_RIGHTS)
@@ -211,13 +212,14 @@ class Giving:
         self._stop_listening()
         try:
             self._pidfd = os.pidfd_open(self._expected)
-        except ProcessLookupError:
+        except OSError as error:
             connection.close()
+            self._give_up(error)
             return
         self._end = _End(connection)
         try:
             self._greet()
-        except HandoverError as error:
+        except Exception as error:
             self._give_up(error)
             return
         self._loop.add_reader(connection.fileno(), self._on_word)
@@ -240,7 +242,7 @@ class Giving:
         assert self._end is not None
         try:
             self._end.expect("hold", 0)
-        except HandoverError as error:
+        except Exception as error:
             self._give_up(error)
             return
         self._loop.remove_reader(self._end.socket.fileno())
@@ -278,9 +280,9 @@ class Giving:
             self._send_adverts_until_taken(limit)
             self._end.say("frozen")
             self._end.expect("taken", freeze)
-        except HandoverError as error:
+        except Exception as error:
             # One that has gone without `taken` will not speak; one that is there might.
-            if isinstance(error, TooLateError):
+            if isinstance(error, TooLateError) or not isinstance(error, HandoverError):
                 self._kill()
             self._give_up(error)
             self.go_on()
@@ -304,10 +306,12 @@ class Giving:
         """Nobody else may speak when we do."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        select.select((self._pidfd,), (), (), DEATH)
+        is_readable(self._pidfd, DEATH)
 
-    def _give_up(self, why: HandoverError) -> None:
-        log.warning("Process %d does not take over: %s", self._expected, why)
+    def _give_up(self, why: Exception) -> None:
+        # What nobody has foreseen is told with where it happened.
+        unforeseen = None if isinstance(why, HandoverError) else why
+        log.warning("Process %d does not take over: %s", self._expected, why, exc_info=unforeseen)
         self._close()
 
     def _stop_listening(self) -> None:
