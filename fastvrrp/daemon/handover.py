@@ -168,11 +168,12 @@ class Giving:
     def carry_out(self, arguments: Mapping[str, Any], reply: Reply) -> None:
         """The order `handover`: process `pid` wants to take over, and will connect."""
         why_not = self._why_not()
-        if why_not is None and (self._listener or self._end):
+        if why_not is None and self._end:
             why_not = "another handover is under way"
         if why_not is not None:
             reply(False, (why_not,))
             return
+        self._stop_listening()  # to one that has not come, and will not
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             listener.bind(_name_of(os.getpid()))
@@ -190,9 +191,10 @@ class Giving:
     def leave(self, arguments: Mapping[str, Any], reply: Reply) -> None:
         """The order `leave`: nobody takes over now, but the next daemon will soon. It has as long
         as backups are patient, from adverts on that leave at once."""
-        if self._listener or self._end:
+        if self._end:
             reply(False, ("a handover is under way",))
             return
+        self._stop_listening()
         self._leave_when_idle(time.monotonic() + QUIET)
 
     def _leave_when_idle(self, until: float) -> None:
