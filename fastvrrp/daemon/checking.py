@@ -118,7 +118,8 @@ class Checking(Follower):
     def _end_ward(self, ward: Ward) -> None:
         """Has it end, and what it had in the kernel removed."""
         self._end(ward)
-        if self._has_told and self._releases and self._notes.exists():
+        was_there = self._has_told or self._parent.is_restart
+        if was_there and self._releases and self._notes.exists():
             # It died, and what it left in the kernel is for another one to remove.
             ward.start()
             self._told.clear()

@@ -445,14 +445,14 @@ class Supervisor:
             self._say(WardEnded(name, 0))
 
     def _on_ward_end(self, name: str, pid: int, status: int) -> None:
+        is_renewed = name in self._renewed
+        self._renewed.discard(name)
         if name in self._closing:
-            self._renewed.discard(name)
             again = self._closing.pop(name)
             self._say(WardEnded(name, status))
             if again is not None and not self._is_stopping:
                 self._start_ward(again)
-        elif name in self._renewed and not self._is_stopping:
-            self._renewed.discard(name)
+        elif is_renewed and not self._is_stopping:
             self._begin_ward(name)
         elif not self._is_stopping:
             ward = self._wards[name]
