@@ -345,7 +345,7 @@ class Vrrpd:
             if not self._parent.is_restart and not self._daemon_scripts.run_startup():
                 self._scripts.close()
                 return
-            ending.callback(self._daemon_scripts.run_shutdown)
+            ending.callback(self._shut_down)
             ending.callback(self._scripts.close)
             try:
                 self._serve(ending, on_started)
@@ -512,6 +512,11 @@ class Vrrpd:
         except Exception:
             log.exception("The health checkers cannot be told of their successor")
             return {}
+
+    def _shut_down(self) -> None:
+        """What the daemon as a whole ends with, unless the next vrrpd goes on."""
+        if not self._parent.keeps_wards:
+            self._daemon_scripts.run_shutdown()
 
     def _settle_what_stays(self) -> None:
         """Says what those that stop now leave in the kernel."""
