@@ -98,7 +98,9 @@ class _End:
         if not is_readable(self.socket.fileno(), seconds):
             raise TooLateError(f"the other process has said nothing for {seconds:g} s")
         try:
-            data, rights, _, _ = socket.recv_fds(self.socket, MESSAGE, MOST_RIGHTS)
+            data, rights, _, _ = socket.recv_fds(
+                self.socket, MESSAGE, MOST_RIGHTS, socket.MSG_CMSG_CLOEXEC
+            )
         except OSError as error:
             raise HandoverError(f"the other process has gone: {error.strerror}") from None
         if not data:

@@ -67,7 +67,9 @@ def main(arguments: list[str]) -> None:
         os.fdopen(os.dup(1), "wb", buffering=1 << 16) as file,
     ):
         while True:
-            asked, descriptors, *_ = socket.recv_fds(asking, 1, MOST_DESCRIPTORS)
+            asked, descriptors, *_ = socket.recv_fds(
+                asking, 1, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            )
             if not asked:
                 break
             known: Known | None = None
