@@ -55,6 +55,7 @@ from fastvrrp.daemon.orders import (
     WardEnded,
     WardSaid,
     WardStarted,
+    unpacked,
 )
 from fastvrrp.daemon.privileges import SUPERVISOR
 from fastvrrp.daemon.service import Service
@@ -275,8 +276,8 @@ class Supervisor:
         return Begin(launch, read.idents, read.pid_file, True, running, predecessor)
 
     def _on_messages(self, messages: Sequence[bytes]) -> None:
-        for message in messages:
-            self._take(pickle.loads(message))
+        for message in unpacked(messages):
+            self._take(message)
 
     def _take(self, message: ToParent) -> None:
         match message:
