@@ -19,7 +19,7 @@ from pathlib import Path
 from fastvrrp._table import Segment, count_attempt, this_boot, this_network
 from fastvrrp.daemon.leftovers import Notes
 from fastvrrp.daemon.readiness import is_readable
-from fastvrrp.kernel.netns import NAMESPACES
+from fastvrrp.kernel.netns import NAMESPACES, status_of
 from fastvrrp.model import SECOND
 from fastvrrp.observe import details
 from fastvrrp.observe.details import TrackerState
@@ -141,7 +141,7 @@ def _trackers(segment: Path) -> tuple[TrackerState, ...]:
 
 def _inode(name: str | None) -> int | None:
     try:
-        return None if name is None else (NAMESPACES / name).stat().st_ino
+        return None if name is None else status_of(NAMESPACES / name).st_ino
     except OSError:
         return None
 
