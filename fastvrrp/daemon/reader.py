@@ -76,7 +76,9 @@ def main(arguments: list[str]) -> None:
             if asked == RELOAD:
                 known = _known(*descriptors[:2])
                 del descriptors[:2]
-                os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+                # The daemon may be nicer already (vrrp_priority), and nobody may become less nice.
+                own = os.getpriority(os.PRIO_PROCESS, 0)
+                os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, own))
             reading = read(path, config_id or None, own_names(), memory)
             with _snapshot(descriptors, origin) as whole:
                 stays = say(PartWriter(file), reading, known, sealer, Half(half), whole)
