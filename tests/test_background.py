@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -157,6 +158,22 @@ def test_a_daemon_that_ends_without_a_word_has_failed(path: Path, end: str, said
     assert finished.returncode == 1
     assert said in finished.stderr
     assert "fastvrrp: the daemon ended before it had started" in finished.stderr
+
+
+def test_a_caller_that_waits_can_be_ended(path: Path) -> None:
+    reading, writing = os.pipe()
+    script = (
+        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))\n"
+        f"{LEAVE}pid_file.touch()\nos.read({reading}, 1)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(path)], pass_fds=[reading]) as caller:
+        os.close(reading)
+        wait_until(path.exists, what="the process in the background")
+        caller.terminate()
+        wait_until(lambda: caller.poll() is not None, what="the end of the caller")
+        os.write(writing, b"x")
+        os.close(writing)
+    assert caller.returncode == -signal.SIGTERM
 
 
 def test_the_daemon_has_a_session_of_its_own_and_is_not_its_leader(path: Path) -> None:

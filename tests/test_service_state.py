@@ -138,6 +138,8 @@ def test_a_daemon_says_what_it_does_in_order(lab: Laboratory) -> None:
         daemon.signal(signal.SIGHUP)
         hear_until(systemd, "RELOADING")
         hear_until(systemd, "READY")  # it goes on as it was
+        os.kill(daemon.vrrpd, signal.SIGTERM)  # it is started again
+        assert not any("STOPPING" in message for message in hear_until(systemd, "READY"))
         while hear(systemd) != {"WATCHDOG": "1"}:
             pass
         environment = (daemon.folder / "environment").read_text()

@@ -234,6 +234,34 @@ def test_a_daemon_between_two_starts_can_be_stopped(router: Router) -> None:
     assert not pid_file_of(daemon).exists()
 
 
+def test_a_reload_waits_for_the_next_process(router: Router) -> None:
+    daemon = Fastvrrp(router, CONFIGURATION).start()
+    master(daemon)
+    os.kill(daemon.vrrpd, signal.SIGKILL)
+    daemon.wait_log("Startup complete", 30.0, count=2)
+    os.kill(daemon.vrrpd, signal.SIGKILL)
+    daemon.wait_log("Restart of VRRP process delayed 1 seconds")
+    daemon.configure(CONFIGURATION.replace(ADDRESS, "10.0.0.101"))
+    daemon.processes[0].send_signal(signal.SIGHUP)
+    wait_until(lambda: router.holds("10.0.0.101"), 30.0, what=daemon.log)
+    assert daemon.stop() == 0
+
+
+def test_the_shutdown_script_is_for_the_end_of_the_daemon(router: Router, tmp_path: Path) -> None:
+    witness = tmp_path / "ended"
+    script = tmp_path / "end"
+    script.write_text(f"#!/bin/sh\necho once >>{witness}\n")
+    script.chmod(0o755)
+    settings = f"global_defs {{\n    script_user root\n    shutdown_script {script}\n}}\n"
+    daemon = Fastvrrp(router, settings + CONFIGURATION).start()
+    master(daemon)
+    os.kill(daemon.vrrpd, signal.SIGTERM)
+    daemon.wait_log("Startup complete", 30.0, count=2)
+    assert not witness.exists()
+    assert daemon.stop() == 0
+    assert witness.read_text() == "once\n"
+
+
 def test_a_process_that_dies_in_the_start_is_told_to_the_caller(router: Router) -> None:
     daemon = Fastvrrp(router, CONFIGURATION)
     os.mkfifo(daemon.folder / "more")

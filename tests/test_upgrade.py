@@ -261,6 +261,24 @@ def test_what_serves_metrics_is_of_the_new_version_too(lab: Laboratory) -> None:
     assert daemon.stop() == 0
 
 
+def test_nobody_serves_metrics_where_the_new_configuration_has_none(lab: Laboratory) -> None:
+    router = lab.router("a")
+    lab.connect(router, lab.router("b"))
+    settings = "global_defs {\n    metrics_listen 127.0.0.1:9165\n}\n"
+    router.ip("link set lo up")
+    daemon = Fastvrrp(router, settings + configuration(200)).start()
+    daemon.wait_log("Serving metrics on 127.0.0.1:9165")
+    wait_master(daemon, *names())
+    daemon.configure(configuration(200))
+    done = upgrade(daemon)
+    assert done.returncode == 0, done.stdout + daemon.log()
+    wait_until(
+        lambda: not processes(daemon, "fastvrrp.daemon.exporter"), what="the end of the exporter"
+    )
+    assert "died" not in daemon.log()
+    assert daemon.stop() == 0
+
+
 def test_a_configuration_with_errors_is_refused(lab: Laboratory) -> None:
     ours, theirs = pair(lab)
     before = vrrpd_of(ours)

@@ -15,12 +15,12 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from select import select
 
 from fastvrrp._table import Segment, count_attempt, this_boot, this_network
 from fastvrrp.daemon.launch import PARENT
 from fastvrrp.daemon.leftovers import Notes
-from fastvrrp.kernel.netns import NAMESPACES
+from fastvrrp.daemon.readiness import is_readable
+from fastvrrp.kernel.netns import NAMESPACES, status_of
 from fastvrrp.model import SECOND
 from fastvrrp.observe import details
 from fastvrrp.observe.details import TrackerState
@@ -128,7 +128,7 @@ def wait_for_end(segment: Path) -> None:
             log.info("Waiting for the end of process %d, whose parent was killed", pid)
         else:
             return
-        select([process], [], [], LONGEST_END)
+        is_readable(process, LONGEST_END)
     finally:
         os.close(process)
 
@@ -162,7 +162,7 @@ def _trackers(segment: Path) -> tuple[TrackerState, ...]:
 
 def _inode(name: str | None) -> int | None:
     try:
-        return None if name is None else (NAMESPACES / name).stat().st_ino
+        return None if name is None else status_of(NAMESPACES / name).st_ino
     except OSError:
         return None
 

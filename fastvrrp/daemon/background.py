@@ -64,6 +64,8 @@ def leave_terminal() -> Caller:
 
 def _exit_as_told(pipe: int) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever waits no longer wants no traceback
+    # The daemon begins with them blocked, and was to go on so.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     told = os.read(pipe, 1)
     if not told:
         print("fastvrrp: the daemon ended before it had started", file=sys.stderr)

@@ -99,10 +99,10 @@ class Checking(Follower):
     def farewells(self) -> dict[str, bytes]:
         """What the process is to be told before it ends, so that it leaves what it has in the
         kernel to a successor."""
-        from fastvrrp.daemon.assignment import Stop  # noqa: PLC0415 - only where wanted
-
         if self._ward is None or not self._ward.is_wanted:
             return {}
+        from fastvrrp.daemon.assignment import Stop  # noqa: PLC0415 - only where wanted
+
         return {NAME: pickle.dumps(Stop(releases=False))}
 
     def stop(self) -> None:
@@ -123,7 +123,7 @@ class Checking(Follower):
     def _end_ward(self, ward: Ward) -> None:
         """Has it end, and what it had in the kernel removed."""
         self._end(ward)
-        if self._has_told:
+        if self._has_told or self._parent.is_restart:
             self._remove_left(ward)
 
     def _remove_left(self, ward: Ward) -> None:

@@ -201,6 +201,11 @@ class Child:
             self._process = self._spawn_with(theirs.fileno(), words)
             self._descriptor = os.pidfd_open(self._process.pid)
         except OSError:
+            if self._process is not None:
+                # Nobody would learn of its end.
+                self._process.kill()
+                self._process.wait()
+                self._process = None
             ours.close()
             if words is not None:
                 words.close()

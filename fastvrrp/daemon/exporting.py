@@ -44,8 +44,13 @@ class Exporting(Follower):
             self._listen or said.listen, said.has_keepalived_names, said.web_configuration
         )
         if self._ward.is_wanted:
-            # A file that the process may not read any more may have changed: new certificates.
-            if self._wanted != self._serves or self._wanted.web_configuration is not None:
+            # A file that the process may not read any more may have changed: new certificates. And
+            # one that a predecessor had is not to be told anything where nothing is served.
+            if (
+                self._wanted != self._serves
+                or self._wanted.web_configuration is not None
+                or self._wanted.listen is None
+            ):
                 self._ward.close(LAST_MOMENTS)
         elif not self._ward.is_closing:
             self._start()

@@ -42,6 +42,7 @@ from contextlib import suppress
 from typing import Any
 
 from fastvrrp.daemon.orders import Reply
+from fastvrrp.daemon.readiness import is_readable
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +95,12 @@ class _End:
 
     def hear(self, seconds: float) -> tuple[dict[str, Any], list[int]]:
         """The next message, and descriptors that came with it. Raises HandoverError."""
-        if not select.select((self.socket,), (), (), seconds)[0]:
+        if not is_readable(self.socket.fileno(), seconds):
             raise TooLateError(f"the other process has said nothing for {seconds:g} s")
         try:
-            data, rights, _, _ = socket.recv_fds(self.socket, MESSAGE, MOST_RIGHTS)
+            data, rights, _, _ = socket.recv_fds(
+                self.socket, MESSAGE, MOST_RIGHTS, socket.MSG_CMSG_CLOEXEC
+            )
         except OSError as error:
             raise HandoverError(f"the other process has gone: {error.strerror}") from None
         if not data:
@@ -167,11 +170,12 @@ class Giving:
     def carry_out(self, arguments: Mapping[str, Any], reply: Reply) -> None:
         """The order `handover`: process `pid` wants to take over, and will connect."""
         why_not = self._why_not()
-        if why_not is None and (self._listener or self._end):
+        if why_not is None and self._end:
             why_not = "another handover is under way"
         if why_not is not None:
             reply(False, (why_not,))
             return
+        self._stop_listening()  # to one that has not come, and will not
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             listener.bind(_name_of(os.getpid()))
@@ -189,9 +193,10 @@ class Giving:
     def leave(self, arguments: Mapping[str, Any], reply: Reply) -> None:
         """The order `leave`: nobody takes over now, but the next daemon will soon. It has as long
         as backups are patient, from adverts on that leave at once."""
-        if self._listener or self._end:
+        if self._end:
             reply(False, ("a handover is under way",))
             return
+        self._stop_listening()
         self._leave_when_idle(time.monotonic() + QUIET)
 
     def _leave_when_idle(self, until: float) -> None:
@@ -211,13 +216,14 @@ class Giving:
         self._stop_listening()
         try:
             self._pidfd = os.pidfd_open(self._expected)
-        except ProcessLookupError:
+        except OSError as error:
             connection.close()
+            self._give_up(error)
             return
         self._end = _End(connection)
         try:
             self._greet()
-        except HandoverError as error:
+        except Exception as error:
             self._give_up(error)
             return
         self._loop.add_reader(connection.fileno(), self._on_word)
@@ -240,7 +246,7 @@ class Giving:
         assert self._end is not None
         try:
             self._end.expect("hold", 0)
-        except HandoverError as error:
+        except Exception as error:
             self._give_up(error)
             return
         self._loop.remove_reader(self._end.socket.fileno())
@@ -278,9 +284,9 @@ class Giving:
             self._send_adverts_until_taken(limit)
             self._end.say("frozen")
             self._end.expect("taken", freeze)
-        except HandoverError as error:
+        except Exception as error:
             # One that has gone without `taken` will not speak; one that is there might.
-            if isinstance(error, TooLateError):
+            if isinstance(error, TooLateError) or not isinstance(error, HandoverError):
                 self._kill()
             self._give_up(error)
             self.go_on()
@@ -304,10 +310,12 @@ class Giving:
         """Nobody else may speak when we do."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        select.select((self._pidfd,), (), (), DEATH)
+        is_readable(self._pidfd, DEATH)
 
-    def _give_up(self, why: HandoverError) -> None:
-        log.warning("Process %d does not take over: %s", self._expected, why)
+    def _give_up(self, why: Exception) -> None:
+        # What nobody has foreseen is told with where it happened.
+        unforeseen = None if isinstance(why, HandoverError) else why
+        log.warning("Process %d does not take over: %s", self._expected, why, exc_info=unforeseen)
         self._close()
 
     def _stop_listening(self) -> None:

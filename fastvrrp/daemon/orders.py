@@ -15,20 +15,25 @@ Wards are the parent's other children (checkd, the exporter): they go on when vr
 which there are to be and what they are told (`StartWard`, `ToWard`, `CloseWard`); the parent starts
 them, starts them again, and passes on what they say (`WardStarted`, `WardSaid`, `WardEnded`).
 
-A message is a pickle in a frame (`track/frames`). Both ends are of the same version, since the
-parent starts vrrpd from the files that it runs from itself. The parent imports this file: it
-imports no model, and what is said to the parent holds none.
+A message is a pickle in a frame (`track/frames`). After an upgrade vrrpd is of a newer version than
+the parent: a message that the parent does not know is logged and left out, and a field that is new
+has a default in its class. The parent imports this file: it imports no model, and what is said to
+the parent holds none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from fastvrrp.daemon.launch import Launch
 from fastvrrp.daemon.logs import Idents
+
+log = logging.getLogger(__name__)
 
 # --- said by the parent ---------------------------------------------------------------------------
 
@@ -264,6 +269,17 @@ ToParent = (
     | Answer
     | Progress
 )
+
+
+def unpacked(messages: Iterable[bytes]) -> Iterator[ToParent]:
+    """What vrrpd has said, without what only a newer version knows."""
+    for message in messages:
+        try:
+            said: ToParent = pickle.loads(message)
+        except (AttributeError, ImportError) as error:
+            log.warning("The VRRP process says what only a newer version knows: %s", error)
+        else:
+            yield said
 
 
 class Reply:

@@ -67,14 +67,18 @@ def main(arguments: list[str]) -> None:
         os.fdopen(os.dup(1), "wb", buffering=1 << 16) as file,
     ):
         while True:
-            asked, descriptors, *_ = socket.recv_fds(asking, 1, MOST_DESCRIPTORS)
+            asked, descriptors, *_ = socket.recv_fds(
+                asking, 1, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            )
             if not asked:
                 break
             known: Known | None = None
             if asked == RELOAD:
                 known = _known(*descriptors[:2])
                 del descriptors[:2]
-                os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+                # The daemon may be nicer already (vrrp_priority), and nobody may become less nice.
+                own = os.getpriority(os.PRIO_PROCESS, 0)
+                os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, own))
             reading = read(path, config_id or None, own_names(), memory)
             with _snapshot(descriptors, origin) as whole:
                 stays = say(PartWriter(file), reading, known, sealer, Half(half), whole)

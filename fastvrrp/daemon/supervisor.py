@@ -55,6 +55,7 @@ from fastvrrp.daemon.orders import (
     WardEnded,
     WardSaid,
     WardStarted,
+    unpacked,
 )
 from fastvrrp.daemon.privileges import SUPERVISOR
 from fastvrrp.daemon.service import Service
@@ -100,7 +101,7 @@ class Supervisor:
         """Vrrpds whose place another one has taken, until they have ended."""
         self._upgrade: Upgrade | None = None
         self._signals: list[signal.Signals | int] = []
-        """Those for a vrrpd that may be about to hand over."""
+        """Those that came while a vrrpd may have been about to hand over, or none was there."""
         self._wards: dict[str, Child] = {}
         self._renewed: set[str] = set()
         """Wards that end because new ones are to take their place."""
@@ -209,9 +210,7 @@ class Supervisor:
 
         def over(is_done: bool, lines: Sequence[str]) -> None:
             self._upgrade = None
-            for number in self._signals:
-                self._vrrpd.signal(number)
-            self._signals.clear()
+            self._deliver_signals()
             if is_done:
                 log.info("Upgrade done, VRRP child process is now pid=%s", self._vrrpd.pid)
             else:
@@ -277,8 +276,8 @@ class Supervisor:
         return Begin(launch, read.idents, read.pid_file, read.namespace, True, running, predecessor)
 
     def _on_messages(self, messages: Sequence[bytes]) -> None:
-        for message in messages:
-            self._take(pickle.loads(message))
+        for message in unpacked(messages):
+            self._take(message)
 
     def _take(self, message: ToParent) -> None:
         match message:
@@ -311,6 +310,8 @@ class Supervisor:
                     self._caller.tell(0)
                 if self._upgrade is not None:
                     self._upgrade.started()
+                else:
+                    self._deliver_signals()
             case Left(farewells):
                 self._is_stopping = True
                 self._farewell = Ended(0)
@@ -326,7 +327,9 @@ class Supervisor:
                 _rename(name)
             case Ended():
                 self._farewell = message
-        self.on_state(message)
+        # A vrrpd that ends alone is started again: the service does not stop.
+        if self._is_stopping or not isinstance(message, Stopping):
+            self.on_state(message)
 
     def _on_read(self, read: Read) -> None:
         if self._read is None:
@@ -443,14 +446,14 @@ class Supervisor:
             self._say(WardEnded(name, 0))
 
     def _on_ward_end(self, name: str, pid: int, status: int) -> None:
+        is_renewed = name in self._renewed
+        self._renewed.discard(name)
         if name in self._closing:
-            self._renewed.discard(name)
             again = self._closing.pop(name)
             self._say(WardEnded(name, status))
             if again is not None and not self._is_stopping:
                 self._start_ward(again)
-        elif name in self._renewed and not self._is_stopping:
-            self._renewed.discard(name)
+        elif is_renewed and not self._is_stopping:
             self._begin_ward(name)
         elif not self._is_stopping:
             ward = self._wards[name]
@@ -470,16 +473,28 @@ class Supervisor:
     def _on_signal(self, number: signal.Signals | int) -> None:
         if number in ENDING:
             self._stop()
+        elif self._upgrade is not None:
+            self._keep_signal(number)
         elif number == LEAVING:
             self._leave()
-        elif self._upgrade is not None:
-            self._signals.append(number)
+        elif self._vrrpd.pid is None:
+            self._keep_signal(number)
         else:
             self._vrrpd.signal(number)
 
+    def _keep_signal(self, number: signal.Signals | int) -> None:
+        if number not in self._signals:
+            self._signals.append(number)
+
+    def _deliver_signals(self) -> None:
+        """In the next turn of the loop: whoever calls may be in the middle of an end."""
+        kept, self._signals = self._signals, []
+        for number in kept:
+            self.loop.call_soon(self._on_signal, number)
+
     def _leave(self) -> None:
         """Ends, and leaves everything to the daemon that is started next."""
-        if self._is_stopping or self._upgrade is not None:
+        if self._is_stopping:
             return
         log.info("Leaving everything to the next daemon")
         self.ask("leave", {}, lambda answer: None if answer.is_ok else self._stop())

@@ -29,6 +29,7 @@ from fastvrrp.daemon.orders import (
     Summed,
     ToParent,
     ToWard,
+    unpacked,
 )
 
 log = logging.getLogger(__name__)
@@ -110,8 +111,8 @@ class Upgrade:
         self.child.send(pickle.dumps(self._means.begin))
 
     def _on_messages(self, messages: Sequence[bytes]) -> None:
-        for data in messages:
-            self.take(pickle.loads(data))
+        for message in unpacked(messages):
+            self.take(message)
 
     def take(self, message: ToParent) -> None:
         """Hears what the successor says, until it is promoted."""

@@ -346,7 +346,7 @@ class Vrrpd:
             if not self._parent.is_restart and not self._daemon_scripts.run_startup():
                 self._scripts.close()
                 return
-            ending.callback(self._daemon_scripts.run_shutdown)
+            ending.callback(self._shut_down)
             ending.callback(self._scripts.close)
             try:
                 self._serve(ending, on_started)
@@ -501,15 +501,34 @@ class Vrrpd:
         self._engine.send_due(now)
 
     def _end_without_a_trace(self, successor: int | None) -> None:
-        """Ends at once: all that we have made is the successor's."""
-        farewells = self._checking.farewells()
-        if successor is None:
-            self._parent.say_last(Left(farewells))
-        else:
-            log.info("Process %d has taken over", successor)
-            self._parent.say_last(HandedOver(successor, farewells))
-        self._close_log()
-        os._exit(0)
+        """Ends at once: all that we have made is the successor's. It ends whatever goes wrong:
+        nobody else may speak when the successor does."""
+        has_said = False
+        try:
+            farewells = self._farewells()
+            if successor is None:
+                self._parent.say_last(Left(farewells))
+            else:
+                log.info("Process %d has taken over", successor)
+                self._parent.say_last(HandedOver(successor, farewells))
+            has_said = True
+            self._close_log()
+        finally:
+            os._exit(0 if has_said else 1)
+
+    def _farewells(self) -> dict[str, bytes]:
+        """What wards are to be told; nothing where that cannot be said any more, since the files of
+        this version may be gone."""
+        try:
+            return self._checking.farewells()
+        except Exception:
+            log.exception("The health checkers cannot be told of their successor")
+            return {}
+
+    def _shut_down(self) -> None:
+        """What the daemon as a whole ends with, unless the next vrrpd goes on."""
+        if not self._parent.keeps_wards:
+            self._daemon_scripts.run_shutdown()
 
     def _settle_what_stays(self) -> None:
         """Says what those that stop now leave in the kernel."""

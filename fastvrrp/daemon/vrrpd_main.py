@@ -15,6 +15,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from fastvrrp._table import SEGMENT_LAYOUT, Segment
@@ -22,7 +23,7 @@ from fastvrrp.daemon.adoption import Inheritance, find, inherit
 from fastvrrp.daemon.background import AlreadyRunning, PidFile, segment_path
 from fastvrrp.daemon.beat import LIMIT
 from fastvrrp.daemon.failures import MACHINE_FAILED, NOTHING_TO_RUN, explain
-from fastvrrp.daemon.handover import DEATH, HandoverError, Taking
+from fastvrrp.daemon.handover import HandoverError, Taking
 from fastvrrp.daemon.launch import Launch
 from fastvrrp.daemon.logs import Destination, Idents, Logs, destination, set_up
 from fastvrrp.daemon.namespace import enter
@@ -46,6 +47,8 @@ log = logging.getLogger("fastvrrp.daemon.vrrpd_main")  # it runs as __main__
 
 START_LIMIT = 600.0
 """Seconds for the start, which is one step of the loop: 65,280 virtual routers take some ten."""
+LAST_MOMENTS = 60.0
+"""Seconds until a predecessor has gone; 500 namespaces take the kernel some 15."""
 NAME = "fastvrrp_vrrpd"
 """What ps calls it, where nobody says anything else; 15 letters have room."""
 
@@ -177,10 +180,23 @@ class Start:
         def on_started() -> None:
             self._predecessor = None
             if files.vrrp is not None:
-                self._held.enter_context(PidFile(files.vrrp, DEATH))
+                self._take_beside(PidFile(files.vrrp, LAST_MOMENTS))
             self._on_started()
 
         vrrpd.run(on_started, hold, taking)
+
+    def _take_beside(self, file: PidFile) -> None:
+        """Takes a pid file that the predecessor has until it has gone. Adverts do not wait for it,
+        and we go on without it."""
+
+        def take() -> None:
+            try:
+                file.take()
+            except (AlreadyRunning, OSError) as error:
+                log.error("%s", explain(error))
+
+        self._held.callback(file.remove)
+        Thread(target=take, name="pid file", daemon=True).start()
 
     def _on_started(self) -> None:
         if self._stderr is not None:

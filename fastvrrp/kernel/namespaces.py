@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from inotify_simple import INotify, flags
 
-from fastvrrp.kernel.netns import HERE, NAMESPACES
+from fastvrrp.kernel.netns import HERE, NAMESPACES, status_of
 
 RETRY = 0.02
 """Seconds until a file that is no namespace yet is looked at again; then twice as long, up to"""
@@ -36,7 +36,7 @@ def own_names() -> frozenset[str]:
 
 def _identity_of(path: Path) -> Identity | None:
     try:
-        found = path.stat()
+        found = status_of(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -35,6 +35,13 @@ def ip(*arguments: str) -> str:
     return finished.stdout
 
 
+def status_of(path: Path) -> os.stat_result:
+    """Of the namespace at a path, which may be a link to that of another process (proc(5)). Raises
+    OSError."""
+    with raised(Capability.SYS_PTRACE):
+        return path.stat()
+
+
 class Namespace:
     """A network namespace that is held: it is the same one, and there, until it is closed, whatever
     becomes of its name. Raises OSError where no namespace has the name, or the right is missing."""

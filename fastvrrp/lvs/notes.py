@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from fastvrrp.kernel.netns import status_of
 from fastvrrp.lvs.marks import Owner
 from fastvrrp.model import IpvsServiceKey, Transport
 
@@ -65,7 +66,7 @@ class Notes:
         self._path.unlink(missing_ok=True)
 
     def _inode(self) -> int:
-        return self._namespace.stat().st_ino
+        return status_of(self._namespace).st_ino
 
 
 def _words(key: IpvsServiceKey) -> tuple[int, str | None, str, int, int]:

@@ -38,11 +38,14 @@ class Frames:
         self.flush()
 
     def flush(self) -> None:
-        """Sends what there is room for."""
+        """Sends what there is room for. What an end that has closed does not take is forgotten."""
         while self._unsent:
             try:
                 sent = self.socket.send(self._unsent)
-            except (BlockingIOError, ConnectionError):
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                self._unsent.clear()
                 return
             del self._unsent[:sent]
 
