@@ -266,15 +266,16 @@ def test_every_router_lives_and_is_taken_over(case: tuple[str, ...], tmp_path: P
 
 
 @needs_root
+@pytest.mark.timeout(420)
 @pytest.mark.parametrize("disturbance", ["change", "upgrade", "crash"])
 def test_no_router_is_lost_when_the_daemon_is_disturbed(disturbance: str, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     # Backups that are patient enough for a machine which has much else to do.
-    case = Case(64, 4, version=3, interval=3.0)
+    case = Case(64, 4, version=3, interval=2.0)
     with turn(alone=False):
         running = bench(
             *("lab", "--routers", str(case.routers), "--interfaces", str(case.interfaces)),
-            *("--version", "3", "--advert-interval", "3"),
+            *("--version", "3", "--advert-interval", "2"),
             *("--duration", "1", "--disturb", disturbance, "--json", str(file)),
         )
         output, _ = running.communicate(timeout=400)

@@ -104,8 +104,12 @@ virtual_server 10.0.0.100 {port} {{
 
 def checkers_of(daemon: Fastvrrp) -> list[int]:
     """Processes of health checkers that a daemon has."""
-    family = descendants([process.pid for process in daemon.processes])
-    return [pid for pid in family if Path(f"/proc/{pid}/comm").read_text() == "fastvrrp_checkd\n"]
+    found = []
+    for pid in descendants([process.pid for process in daemon.processes]):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            if Path(f"/proc/{pid}/comm").read_text() == "fastvrrp_checkd\n":
+                found.append(pid)
+    return found
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ def test_only_peers_are_heard_behind_the_packet_filter(lab: Laboratory) -> None:
 
     wait_until(lambda: dropped() > 3, what="adverts of the stranger, dropped")
     wait_until(lambda: heard(1) > 3, what="adverts of the peer, heard")
-    assert heard(0) == 0
+    # The stranger's would have made it a backup.
     assert daemons[0].entered("V1") == ["BACKUP", "MASTER"]
     assert daemons[1].entered("V1") == ["BACKUP"]
     # Let in, it is what its priority makes it.

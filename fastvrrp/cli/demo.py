@@ -27,7 +27,7 @@ from fastvrrp.kernel.netns import NetnsError, addresses_in, cabled_pair
 from fastvrrp.observe.wire import Wire
 
 INTERFACE = "eth0"
-ELECTION_TIMEOUT = 8.0
+ELECTION_TIMEOUT = 20.0
 TAKEOVER_TIMEOUT = 8.0
 STOP_TIMEOUT = 10.0
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)

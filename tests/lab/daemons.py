@@ -153,6 +153,12 @@ class Fastvrrp(Daemon):
             ]
         ]
 
+    def signal(self, number: signal.Signals) -> None:
+        """Who is to stand still, or go on, does so as a whole."""
+        super().signal(number)
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            os.kill(self.vrrpd, number)
+
     @property
     def vrrpd(self) -> int:
         """The process that speaks VRRP: a child of the one that was started."""

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from lab import wait_until
+
 pytestmark = pytest.mark.timeout(180)
 
 PORTS = (8001, 8002, 8003)
@@ -527,7 +529,7 @@ def test_checks_outlive_the_process_that_speaks_vrrp(tmp_path: Path) -> None:
         servers[8002].up()
         director.until_table({SERVICE: {8001: 2, 8002: 2}})
         os.kill(pid_of("fastvrrp.daemon.supervisor"), signal.SIGKILL)
-        director.wait(lambda: table() == {})
+        wait_until(lambda: table() == {}, PATIENCE, what="an empty table")
 
     told("fastvrrp", story, tmp_path / "fastvrrp")
 

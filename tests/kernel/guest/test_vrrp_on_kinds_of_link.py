@@ -8,7 +8,7 @@ from lab import Fastvrrp, Laboratory, Router
 from lab.waiting import wait_until
 
 VIP = "10.99.0.100"
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds; the guest is slow."""
 
 CONFIGURATION = """
