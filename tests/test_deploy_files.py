@@ -187,11 +187,12 @@ def test_only_peers_are_heard_behind_the_packet_filter(lab: Laboratory) -> None:
         for _ in range(2):  # loaded anew, it replaces itself
             router.run(["nft", "-f", str(rules)])
     daemons = [
-        Fastvrrp(router, instance(1, priority=priority)).start()
+        Fastvrrp(router, instance(1, priority=priority))
         for router, priority in ((a, 200), (b, 100), (stranger, 250))
     ]
-    daemons[2].wait_log("(V1) Entering MASTER STATE")
-    daemons[0].wait_log("(V1) Entering MASTER STATE")
+    daemons[0].start().wait_log("(V1) Entering MASTER STATE")
+    daemons[1].start()
+    daemons[2].start().wait_log("(V1) Entering MASTER STATE")
 
     def heard(router_index: int) -> int:
         """Adverts that a daemon has received."""
