@@ -25,7 +25,7 @@ demo: needs-demo build
 	@$(VENV)/bin/fastvrrp demo
 
 test: needs-test build
-	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@.ci/tests $(PY) -n $(WORKERS) --dist loadgroup $(ARGS)
 
 # Measures everything, in half an hour, and writes docs/performance.md; what was interrupted goes on
 # with make bench ARGS=--resume, and 'fastvrrp bench --help' has the single parts.
