@@ -200,4 +200,6 @@ def kill_trees(roots: Sequence[int]) -> None:
             os.kill(pid, signal.SIGSTOP)
         stopped |= more
     for pid in stopped:
-        os.kill(pid, signal.SIGKILL)
+        # The kernel kills some of them when their parent dies.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
