@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fastvrrp.daemon import dumping
-from fastvrrp.daemon.adoption import Inheritance, wait_for_end
+from fastvrrp.daemon.adoption import Inheritance, patience, wait_for_end
 from fastvrrp.daemon.assembly import ENDING, Assembly
 from fastvrrp.daemon.departure import Departure
 from fastvrrp.daemon.handover import Taking
@@ -29,8 +29,6 @@ from fastvrrp.model import SECOND, Configuration
 
 log = logging.getLogger(__name__)
 
-LAST_MOMENTS = 2.0
-"""Seconds that a process which was killed has until the kernel has closed all that it had open."""
 SWITCH_INTERVAL = 0.0002
 """Seconds: a fiftieth of the shortest advert interval."""
 SIGNALS = {*ENDING, signal.SIGHUP, *dumping.SIGNALS}
@@ -99,8 +97,7 @@ class Vrrpd:
                 wait_for_end(self._segment)
             else:
                 rooms.places.claims = taking.claims
-            patience = LAST_MOMENTS if self._segment.exists() else 0
-            self._departure.claim = rooms.places.claim(None, patience)
+            self._departure.claim = rooms.places.claim(None, patience(self._segment))
             claimed.callback(self._departure.claim.close)
             rooms.umask.configure(rooms.running.configuration)
             # What the daemon as a whole begins with was done by who died.
