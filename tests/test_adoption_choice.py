@@ -3,11 +3,16 @@ a process that died has left beside its segment (`fastvrrp.daemon.adoption`)."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
+
+import pytest
 
 from fastvrrp._table import Table
-from fastvrrp.daemon.adoption import find
+from fastvrrp.daemon.adoption import find, patience
+from fastvrrp.daemon.background import AlreadyRunning, PidFile
 from fastvrrp.model import UnicastPeer, VirtualRouter
 from fastvrrp.observe.files import Files
 from fastvrrp.vrrp.adoption import Predecessor, identity_of
@@ -37,6 +42,21 @@ def test_unicast_ones_of_a_vrid_are_told_apart_by_their_names() -> None:
     assert before.left(same) is not None
 
 
+def test_a_unicast_one_goes_on_as_long_as_its_lowest_peer_remains() -> None:
+    low, high, new = b"\x0a\0\0\x01", b"\x0a\0\0\x02", b"\x0a\0\0\x00"
+    for peers, goes_on in (
+        ((high, low), True),
+        ((low,), True),
+        ((low, high, new), True),
+        ((new,), False),  # all have changed: who hears it now has never heard of it
+        ((high,), False),
+        ((), False),
+    ):
+        before, model = left_by(unicast("a", low, high)), unicast("a", *peers)
+        before.choose([model], (), 0)
+        assert (before.left(model) is not None) is goes_on, peers
+
+
 def test_one_that_has_another_name_goes_on() -> None:
     before = left_by(virtual_router("a", 0))
     renamed = virtual_router("b", 0)
@@ -52,6 +72,18 @@ def test_those_of_two_vrfs_are_not_the_same() -> None:
     before = left_by(red)
     before.choose([blue], (), 0)
     assert before.left(blue) is None
+
+
+def test_what_somebody_dying_holds_is_waited_for(tmp_path: Path) -> None:
+    segment, path = tmp_path / "keepalived.state", tmp_path / "vrrp.pid"
+    dying = PidFile(path)
+    dying.take()
+    with pytest.raises(AlreadyRunning):
+        PidFile(path, patience(segment)).take()  # that one is none of ours
+    segment.touch()
+    Timer(0.2, dying.remove).start()
+    with PidFile(path, patience(segment)):
+        assert path.read_text() == f"{os.getpid()}\n"
 
 
 def test_drafts_of_dead_processes_are_removed(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ipaddress import ip_address
 import pytest
 
 from fastvrrp._wire import decode, encode, ethernet, multicast_mac
-from fastvrrp.daemon.vrrpd import startup_delay
+from fastvrrp.daemon.succession import startup_delay
 from fastvrrp.model import SECOND, Vrrp
 from lab import Capture, Daemon, Fastvrrp, Keepalived, Laboratory, Link, Router, wait_until
 from lab.capture import Frame, glance

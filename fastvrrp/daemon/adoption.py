@@ -34,6 +34,8 @@ ATTEMPTS = 3
 RECENTLY = 60 * SECOND
 LONGEST_END = 60.0
 """Seconds; 500 namespaces take some 15."""
+LAST_MOMENTS = 2.0
+"""Seconds that a process which was killed has until the kernel has closed all that it had open."""
 VRRPD = "fastvrrp.daemon.vrrpd_main"
 """As the parent starts it."""
 PF_EXITING = 0x4
@@ -131,6 +133,12 @@ def wait_for_end(segment: Path) -> None:
         is_readable(process, LONGEST_END)
     finally:
         os.close(process)
+
+
+def patience(segment: Path) -> float:
+    """How long, in seconds, somebody dead may hold what one may hold at a time: nobody is waited
+    for where no segment was left."""
+    return LAST_MOMENTS if segment.exists() else 0.0
 
 
 def _is_left_alone(pid: int) -> bool:

@@ -21,6 +21,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastvrrp import __version__
 from fastvrrp.daemon.options import Half
@@ -28,6 +29,9 @@ from fastvrrp.daemon.reading import Aside, Part, PartReader, PartWriter, Summary
 from fastvrrp.daemon.sealing import Sealed, with_servers
 from fastvrrp.model import VirtualRouter
 from fastvrrp.track.credentials import learn
+
+if TYPE_CHECKING:
+    from fastvrrp.vrrp.place import RunElsewhere
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +120,32 @@ def keep(descriptor: int, path: Path) -> None:
         with suppress(OSError):
             path.unlink()
         raise
+
+
+class Kept:
+    """The snapshot of what a daemon runs, beside its state segment."""
+
+    def __init__(self, segment: Path, run_elsewhere: RunElsewhere) -> None:
+        self._path = path_beside(segment)
+        self._run_elsewhere = run_elsewhere
+
+    def keep(self, descriptor: int) -> None:
+        """Keeps what a reader has written for a successor, in the other thread."""
+        kept = os.dup(descriptor)
+
+        def put() -> None:
+            try:
+                keep(kept, self._path)
+            except OSError as error:
+                log.error("%s cannot be written: %s", self._path, error.strerror)
+            finally:
+                os.close(kept)
+
+        self._run_elsewhere(put, lambda: None)
+
+    def forget(self) -> None:
+        """Whoever follows us is not to have it."""
+        self._path.unlink(missing_ok=True)
 
 
 def _put(descriptor: int, path: Path) -> None:

@@ -19,7 +19,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from fastvrrp._table import SEGMENT_LAYOUT, Segment
-from fastvrrp.daemon.adoption import Inheritance, find, inherit
+from fastvrrp.daemon.adoption import Inheritance, find, inherit, patience, wait_for_end
 from fastvrrp.daemon.background import AlreadyRunning, PidFile, segment_path
 from fastvrrp.daemon.beat import LIMIT
 from fastvrrp.daemon.failures import MACHINE_FAILED, NOTHING_TO_RUN, explain
@@ -127,7 +127,9 @@ class Start:
             if namespace is not None:
                 enter(namespace)
             if files.vrrp is not None and self._predecessor is None:
-                self._held.enter_context(PidFile(files.vrrp))
+                segment = segment_path(files.main)
+                wait_for_end(segment)
+                self._held.enter_context(PidFile(files.vrrp, patience(segment)))
             to = destination(launch, idents)
             if self._idents is None:
                 self._set_up_log(to)

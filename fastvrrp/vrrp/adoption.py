@@ -11,8 +11,10 @@ The rule, for each of them:
   what was said meanwhile.
 - What was in FAULT is in FAULT until it is known to lack nothing, and INIT is INIT.
 
-A virtual router is the same as before by what config/diff.py says. Nobody is told of one that goes
-on in its state: for those around nothing has happened.
+A virtual router is the same as before by what config/diff.py says. Of a unicast one at least one
+peer must remain, for those who have never heard of it may have a master; the one of the lowest
+address is remembered, and where it has gone the virtual router begins anew. Nobody is told of one
+that goes on in its state: for those around nothing has happened.
 """
 
 from __future__ import annotations
@@ -30,14 +32,24 @@ IDENTITY_SIZE = 8
 
 def identity_of(model: VirtualRouter) -> int:
     """A number that stays where a virtual router stays the same (config/diff.py), and is hardly
-    ever another one's. Unicast ones of one VRID on an interface share it."""
+    ever another one's. A unicast one has that of its lowest peer."""
+    return min(_identities_of(model))[1]
+
+
+def _identities_of(model: VirtualRouter) -> list[tuple[bytes, int]]:
+    """The numbers that it may have been left with, each with the address where the adverts went."""
+    heard_by = [peer.address for peer in model.unicast_peers] or [model.multicast_group]
+    return [(address, _identity(model, address)) for address in heard_by]
+
+
+def _identity(model: VirtualRouter, heard_by: bytes) -> int:
     parts = (
         model.namespace,
         model.where,
         model.family,
         model.vrid,
         bool(model.unicast_peers),
-        b"" if model.unicast_peers else model.multicast_group,
+        heard_by,
     )
     return int.from_bytes(blake2b(repr(parts).encode(), digest_size=IDENTITY_SIZE).digest())
 
@@ -75,7 +87,9 @@ class Predecessor:
             by_identity[left.identity].append(left)
         self._left = {}
         for model in models:
-            candidates = by_identity.get(identity_of(model))
+            candidates = [
+                left for _, number in _identities_of(model) for left in by_identity.get(number, ())
+            ]
             if candidates and self._is_there(model.namespace):
                 if len(candidates) > 1 or model.unicast_peers:
                     name = kept_name(model.name)

@@ -143,6 +143,8 @@ class Roster:
         if model.priority != old.priority:
             instance.priority = model.priority
         self._table.update(instance.index, model.name, model.priority, instance.priority)
+        if model.unicast_peers != old.unicast_peers:
+            self._table.set_identity(instance.index, identity_of(model))
         self._configure(instance)
         self._attach_again(instance)
         for change in self._hear_change:

@@ -1,0 +1,67 @@
+"""A vrrpd begins where another one has ended, or stands still: what it takes over, and when.
+
+Who goes on, and how, is the rule of vrrp/adoption.py; what can be trusted is daemon/adoption.py's.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterable
+
+from fastvrrp.daemon.adoption import Inheritance
+from fastvrrp.daemon.assembly import Assembly
+from fastvrrp.model import SECOND, SyncGroup, VirtualRouter, Vrrp
+from fastvrrp.vrrp.adoption import Predecessor
+from fastvrrp.vrrp.instance import PRIORITY_OWNER, Instance
+
+log = logging.getLogger(__name__)
+
+
+def choose(
+    rooms: Assembly,
+    found: Inheritance,
+    models: Collection[VirtualRouter],
+    groups: Collection[SyncGroup],
+) -> Predecessor:
+    """The predecessor of which something was found; it knows then who is to go on where it was."""
+    found.predecessor.choose(models, groups, rooms.driver.now())
+    rooms.tracking.presume(found.trackers)
+    return found.predecessor
+
+
+def take_over(rooms: Assembly, before: Predecessor, masters: Iterable[Instance]) -> None:
+    """Takes over what masters have in the kernel, after the adverts that are due."""
+    rooms.engine.send_due(rooms.driver.now())
+    for instance in masters:
+        rooms.transitions.resume(
+            instance,
+            rooms.table.changed_at(instance.index),
+            rooms.places.found.get(instance.place, {}),
+        )
+    for instance in rooms.roster.instances.values():
+        # An owner's address may be its interface's own.
+        is_owner = instance.model.priority == PRIORITY_OWNER
+        if instance.model.name in before.too_late and not is_owner:
+            rooms.transitions.remove_left(instance)
+    for remove in before.leftovers:
+        remove()
+    log.info("%s", before.describe())
+
+
+def delay_masters(rooms: Assembly, vrrp: Vrrp, before: Predecessor | None) -> None:
+    """Lets nobody become master for a while: links may not carry anything yet. A successor waits
+    for what is left of that."""
+    since_boot, now = time.clock_gettime_ns(time.CLOCK_BOOTTIME), rooms.driver.now()
+    if before is None:
+        opens_at = now + startup_delay(vrrp, since_boot)
+    else:
+        opens_at = max(before.segment.opens_at, now + vrrp.delay_after_boot - since_boot)
+    if opens_at > now:
+        log.info("Delaying startup for %g seconds", (opens_at - now) / SECOND)
+        rooms.engine.open_at(opens_at)
+
+
+def startup_delay(vrrp: Vrrp, since_boot: int) -> int:
+    """How long nobody becomes master, at `since_boot` of the machine; both in nanoseconds."""
+    return max(vrrp.startup_delay, vrrp.delay_after_boot - since_boot, 0)
