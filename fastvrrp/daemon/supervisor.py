@@ -42,7 +42,6 @@ from fastvrrp.daemon.orders import (
     HandedOver,
     Left,
     Named,
-    Order,
     Progress,
     Read,
     Started,
@@ -52,15 +51,14 @@ from fastvrrp.daemon.orders import (
     ToParent,
     ToVrrpd,
     ToWard,
-    WardEnded,
-    WardSaid,
-    WardStarted,
     unpacked,
 )
+from fastvrrp.daemon.pending import Pending
 from fastvrrp.daemon.privileges import SUPERVISOR
 from fastvrrp.daemon.service import Service
 from fastvrrp.daemon.service_state import ServiceState
 from fastvrrp.daemon.upgrade import Means, OnOver, Upgrade
+from fastvrrp.daemon.wards import Wards
 from fastvrrp.kernel.capabilities import keep_only
 from fastvrrp.observe.files import Files
 
@@ -72,11 +70,6 @@ log = logging.getLogger("fastvrrp.daemon.supervisor")  # it runs as __main__
 ENDING = (signal.SIGTERM, signal.SIGINT)
 READ_LIMIT = 900.0
 """Seconds for reading a configuration; that of 65,280 virtual routers takes some ten."""
-WARD_LIMIT = 60.0
-"""Seconds that a ward may be silent for: it carries out a configuration as a whole, and no advert
-waits for it."""
-LAST_MOMENTS = 60.0
-"""Seconds for the end of a ward that nobody has closed."""
 
 
 class Supervisor:
@@ -102,13 +95,8 @@ class Supervisor:
         self._upgrade: Upgrade | None = None
         self._signals: list[signal.Signals | int] = []
         """Those that came while a vrrpd may have been about to hand over, or none was there."""
-        self._wards: dict[str, Child] = {}
-        self._renewed: set[str] = set()
-        """Wards that end because new ones are to take their place."""
-        self._closing: dict[str, StartWard | None] = {}
-        """Wards that were closed and have not ended; and with what they are to be there again."""
-        self._orders: dict[int, tuple[Callable[[Answer], object], Callable[[str], object]]] = {}
-        self._number = 0
+        self._wards = Wards(self.loop, self._say, self._on_ward_death, self._stop_if_alone)
+        self._pending = Pending(self._say)
         self._read: Read | None = None
         """What the first vrrpd has said; None until then."""
         self._may_go = False
@@ -159,15 +147,12 @@ class Supervisor:
     ) -> None:
         """Has vrrpd do something; `on_answer` is called once, also where it cannot or dies,
         `on_line` with each line on how far it is."""
-        self._number += 1
         if not self._may_go:
-            on_answer(Answer(self._number, False, ("the daemon is not ready",)))
-            return
-        if self._upgrade is not None and kind != "handover":
-            on_answer(Answer(self._number, False, ("an upgrade is under way",)))
-            return
-        self._orders[self._number] = on_answer, on_line
-        self._say(Order(self._number, kind, dict(arguments)))
+            on_answer(Answer(0, False, ("the daemon is not ready",)))
+        elif self._upgrade is not None and kind != "handover":
+            on_answer(Answer(0, False, ("an upgrade is under way",)))
+        else:
+            self._pending.order(kind, arguments, on_answer, on_line)
 
     def request(
         self,
@@ -226,17 +211,6 @@ class Supervisor:
         except OSError as error:
             over(False, (f"no process can be started: {error.strerror}",))
 
-    def _renew_wards(self, python: str | None, farewells: Mapping[str, bytes]) -> None:
-        """Has every ward run the code that vrrpd runs by now, when it has heard that it is to leave
-        what it has made."""
-        for name, ward in self._wards.items():
-            ward.python = python
-            if ward.pid is not None and name not in self._closing:
-                self._renewed.add(name)
-                if name in farewells:
-                    ward.send(farewells[name])
-                ward.end(LAST_MOMENTS)
-
     def _promote(
         self, successor: Child, said: Sequence[ToParent], farewells: Mapping[str, bytes]
     ) -> None:
@@ -248,10 +222,8 @@ class Supervisor:
             lambda messages: None, lambda: None, lambda pid, status: self._retired.remove(retired)
         )
         successor.retarget(self._on_messages, self._on_vrrpd_start, self._on_vrrpd_end)
-        orders, self._orders = self._orders, {}
-        for number, (on_answer, _) in orders.items():
-            on_answer(Answer(number, False, ("the daemon was upgraded before it could answer",)))
-        self._renew_wards(successor.python, farewells)
+        self._pending.give_up("the daemon was upgraded before it could answer")
+        self._wards.renew(successor.python, farewells)
         for message in said:
             self._take(message)
 
@@ -271,9 +243,8 @@ class Supervisor:
     def _next_begin(self, predecessor: int | None = None) -> Begin:
         if self._read is None:
             return Begin(self._launch)
-        running = tuple(name for name, ward in self._wards.items() if ward.is_started)
-        launch, read = self._launch.from_anywhere(), self._read
-        return Begin(launch, read.idents, read.pid_file, read.namespace, True, running, predecessor)
+        launch, read, wards = self._launch.from_anywhere(), self._read, self._wards.started
+        return Begin(launch, read.idents, read.pid_file, read.namespace, True, wards, predecessor)
 
     def _on_messages(self, messages: Sequence[bytes]) -> None:
         for message in unpacked(messages):
@@ -284,18 +255,13 @@ class Supervisor:
             case Beat(limit):
                 self._vrrpd.expect(limit)
             case ToWard(name, words):
-                if name in self._wards:
-                    self._wards[name].send(words)
+                self._wards.tell(name, words)
             case StartWard():
-                self._start_ward(message)
+                self._wards.start(message)
             case CloseWard(name, limit):
-                self._close_ward(name, limit)
-            case Answer(number):
-                if number in self._orders:
-                    self._orders.pop(number)[0](message)
-            case Progress(number, line):
-                if number in self._orders:
-                    self._orders[number][1](line)
+                self._wards.close(name, limit)
+            case Answer() | Progress():
+                self._pending.take(message)
             case _:
                 self._take_news(message)
 
@@ -313,11 +279,10 @@ class Supervisor:
                 else:
                     self._deliver_signals()
             case Left(farewells):
-                self._is_stopping = True
+                self._begin_to_stop()
                 self._farewell = Ended(0)
                 for name, words in farewells.items():
-                    if name in self._wards:
-                        self._wards[name].send(words)
+                    self._wards.tell(name, words)
             case HandedOver(pid, farewells):
                 if self._upgrade is not None and self._upgrade.child.pid == pid:
                     self._upgrade.handed_over(farewells)
@@ -372,9 +337,7 @@ class Supervisor:
         was_going, self._may_go = self._may_go, False
         if self._upgrade is not None:
             self._upgrade.fail("the daemon's process ended meanwhile")
-        orders, self._orders = self._orders, {}
-        for number, (on_answer, _) in orders.items():
-            on_answer(Answer(number, False, ("the daemon ended before it could answer",)))
+        self._pending.give_up("the daemon ended before it could answer")
         if self._has_started and not self._is_stopping:
             self._say_death(self._vrrpd, pid)
             if self._launch.respawns:
@@ -391,78 +354,12 @@ class Supervisor:
         else:
             self._finish(MACHINE_FAILED if was_going else 0)
 
-    # --- wards ------------------------------------------------------------------------------------
-
-    def _start_ward(self, order: StartWard) -> None:
-        name = order.name
-        if name in self._closing:
-            self._closing[name] = order
-            return
-        ward = self._wards.get(name)
-        if ward is None:
-            ward = self._wards[name] = self._new_ward(order)
-        ward.stderr = Stderr.SHARED if order.shares_stderr else Stderr.KEPT
-        ward.umask = order.umask
-        if name in self._renewed:
-            pass  # it ends, and begins anew
-        elif ward.pid is not None:
-            self._say(WardStarted(name, ward.pid))
-        elif not ward.is_started:
-            self._begin_ward(name)
-
-    def _begin_ward(self, name: str) -> None:
-        ward = self._wards[name]
-        try:
-            ward.start()
-        except OSError as error:
-            log.error("%s child process cannot be started: %s", ward.title, error.strerror)
+    def _on_ward_death(self, ward: Child, pid: int) -> None:
+        self._say_death(ward, pid)
+        if self._launch.respawns:
             ward.start_later()
-
-    def _new_ward(self, order: StartWard) -> Child:
-        name = order.name
-
-        def on_messages(messages: Sequence[bytes]) -> None:
-            for message in messages:
-                self._say(WardSaid(name, message))
-
-        ward = Child(
-            self.loop,
-            order.module,
-            order.title,
-            on_messages,
-            lambda: self._say(WardStarted(name, ward.pid or 0)),
-            lambda pid, status: self._on_ward_end(name, pid, status),
-        )
-        ward.limit = WARD_LIMIT
-        return ward
-
-    def _close_ward(self, name: str, limit: float) -> None:
-        ward = self._wards.get(name)
-        if ward is not None:
-            ward.end(limit)
-        if ward is not None and ward.is_started:
-            self._closing[name] = None
         else:
-            self._say(WardEnded(name, 0))
-
-    def _on_ward_end(self, name: str, pid: int, status: int) -> None:
-        is_renewed = name in self._renewed
-        self._renewed.discard(name)
-        if name in self._closing:
-            again = self._closing.pop(name)
-            self._say(WardEnded(name, status))
-            if again is not None and not self._is_stopping:
-                self._start_ward(again)
-        elif is_renewed and not self._is_stopping:
-            self._begin_ward(name)
-        elif not self._is_stopping:
-            ward = self._wards[name]
-            self._say_death(ward, pid)
-            if self._launch.respawns:
-                ward.start_later()
-            else:
-                self._stop()
-        self._stop_if_alone()
+            self._stop()
 
     def _say_death(self, child: Child, pid: int) -> None:
         what = "Respawning" if self._launch.respawns else "Exiting"
@@ -502,7 +399,7 @@ class Supervisor:
     def _stop(self) -> None:
         if self._is_stopping:
             return
-        self._is_stopping = True
+        self._begin_to_stop()
         if self._upgrade is not None:
             self._upgrade.fail("the daemon is stopped")
         if self._has_started or self._may_go:
@@ -514,25 +411,29 @@ class Supervisor:
         else:  # nothing is in the kernel yet
             self._vrrpd.kill()
 
+    def _begin_to_stop(self) -> None:
+        self._is_stopping = True
+        self._wards.stay_away()
+
     def _tell_to_stop(self) -> None:
         self._say(Stop())
         self._vrrpd.signal(signal.SIGTERM)
 
     def _finish(self, status: int) -> None:
         """Ends with all that is left."""
-        self._is_stopping = self._is_over = True
+        self._begin_to_stop()
+        self._is_over = True
         self._status = status
-        for ward in self._wards.values():
-            ward.end(LAST_MOMENTS)
+        self._wards.end()
         self._stop_if_alone()
 
     def _stop_if_alone(self) -> None:
-        if self._is_over and not any(ward.is_started for ward in self._wards.values()):
+        if self._is_over and not self._wards.started:
             self.loop.stop()
 
     def _look(self) -> None:
         coming = () if self._upgrade is None else (self._upgrade.child,)
-        for child in {self._vrrpd, *coming, *self._retired, *self._wards.values()}:
+        for child in {self._vrrpd, *coming, *self._retired, *self._wards}:
             child.look()
         self.loop.call_later(LOOK, self._look)
 
