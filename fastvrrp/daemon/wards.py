@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from fastvrrp.daemon.child import Child, Stderr
 from fastvrrp.daemon.loop import Loop
 from fastvrrp.daemon.orders import StartWard, WardEnded, WardSaid, WardStarted
+from fastvrrp.daemon.renewal import built
+
+if TYPE_CHECKING:
+    from fastvrrp.daemon.renewal import Keep
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +71,7 @@ class Wards:
             return
         ward = self._wards.get(name)
         if ward is None:
-            ward = self._wards[name] = self._new(order)
+            ward = self._wards[name] = self._new(name, order.module, order.title)
         ward.stderr = Stderr.SHARED if order.shares_stderr else Stderr.KEPT
         ward.umask = order.umask
         if name in self._renewed:
@@ -105,6 +111,28 @@ class Wards:
         for ward in self:
             ward.end(LAST_MOMENTS)
 
+    def plain(self, keep: Keep) -> dict[str, Any]:
+        """With what `go_on` goes on in another program."""
+        return {
+            "children": {name: ward.plain(keep) for name, ward in self._wards.items()},
+            "renewed": sorted(self._renewed),
+            "closing": {
+                name: None if again is None else asdict(again)
+                for name, again in self._closing.items()
+            },
+        }
+
+    def go_on(self, plain: Mapping[str, Any]) -> None:
+        """Takes the children that another program had in this process. Raises OSError."""
+        for name, of_ward in plain["children"].items():
+            self._wards[name] = ward = self._new(name, of_ward["module"], of_ward["title"])
+            ward.go_on(of_ward)
+        self._renewed = set(plain["renewed"])
+        self._closing = {
+            name: None if again is None else built(StartWard, again)
+            for name, again in plain["closing"].items()
+        }
+
     def _begin(self, name: str) -> None:
         ward = self._wards[name]
         try:
@@ -113,17 +141,15 @@ class Wards:
             log.error("%s child process cannot be started: %s", ward.title, error.strerror)
             ward.start_later()
 
-    def _new(self, order: StartWard) -> Child:
-        name = order.name
-
+    def _new(self, name: str, module: str, title: str) -> Child:
         def on_messages(messages: Sequence[bytes]) -> None:
             for message in messages:
                 self._say(WardSaid(name, message))
 
         ward = Child(
             self._loop,
-            order.module,
-            order.title,
+            module,
+            title,
             on_messages,
             lambda: self._say(WardStarted(name, ward.pid or 0)),
             lambda pid, status: self._on_ward_end(name, pid, status),
