@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -91,6 +92,22 @@ class PidFile:
         self.path = path
         self._patience = patience
         self._descriptor: int | None = None
+
+    @classmethod
+    def of_descriptor(cls, path: Path, descriptor: int) -> Self:
+        """One that the program before has taken for this process. Raises OSError."""
+        made = cls(path)
+        os.set_inheritable(descriptor, False)
+        if not made._is_at_path(descriptor):
+            raise OSError(errno.ESTALE, "the pid file is not ours any more", str(path))
+        made._descriptor = descriptor
+        return made
+
+    @property
+    def descriptor(self) -> int:
+        """Of the file, when it is ours."""
+        assert self._descriptor is not None
+        return self._descriptor
 
     def __enter__(self) -> Self:
         self.take()

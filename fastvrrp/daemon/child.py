@@ -13,9 +13,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastvrrp.daemon.beat import BEAT, LIMIT, LOOK
 from fastvrrp.track.conversation import Conversation
@@ -24,6 +24,7 @@ from fastvrrp.track.frames import Frames
 from fastvrrp.track.interpreter import LastWords, start_interpreter
 
 if TYPE_CHECKING:
+    from fastvrrp.daemon.renewal import Keep
     from fastvrrp.track.conversation import EventLoop, Later
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,24 @@ class Stderr(Enum):
     """Into memory: its last line is logged when it has died."""
     KEPT_LATER = "kept later"
     """To ours, until it takes the descriptor that is its second argument instead."""
+
+
+class Known:
+    """A child of this process that the program before has started."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def send_signal(self, number: int) -> None:
+        # Nobody else waits for it: the number is its own until `wait`.
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Its exit status, or the number of a signal below zero."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 class Child:
@@ -78,7 +97,7 @@ class Child:
         self._on_messages = on_messages
         self._on_start = on_start
         self._on_end = on_end
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Known | None = None
         self._conversation: Conversation | None = None
         self._last_words: LastWords | None = None
         self._descriptor: int | None = None
@@ -86,6 +105,8 @@ class Child:
         self._began = 0.0
         self._deaths = 0
         self._next_start: Later | None = None
+        self._next_start_at = 0.0
+        """Of the monotonic clock, which all programs of this machine share."""
         self._limit = LIMIT
         self._is_ending = False
         """It has so many seconds, whatever it says."""
@@ -118,7 +139,7 @@ class Child:
         log.info(
             "Restart of %s process delayed %d seconds to limit respawn rate", self.title, pause
         )
-        self._next_start = self._loop.call_later(pause, self._start_again)
+        self._start_in(pause)
 
     def start_now(self) -> None:
         """Starts it without a pause, where it waits for its next start."""
@@ -179,10 +200,81 @@ class Child:
         if self._next_start is not None:
             self._next_start.cancel()
             self._next_start = None
-        if self._conversation is not None:
-            self._conversation.end()
+        if self._process is not None:
+            if self._conversation is not None:
+                self._conversation.end()
             self.expect(limit)
             self._is_ending = True
+
+    def plain(self, keep: Keep) -> dict[str, Any]:
+        """With what `go_on` goes on in another program, in JSON's types; `keep` has descriptors
+        stay open."""
+        return {
+            "module": self._module,
+            "title": self.title,
+            "stderr": self.stderr.value,
+            "umask": self.umask,
+            "folder": self.folder,
+            "limit": self.limit,
+            "began": self._began,
+            "deaths": self._deaths,
+            "next_start": None if self._next_start is None else self._next_start_at,
+            "patience": self._limit,
+            "silence": self._silence,
+            "is_ending": self._is_ending,
+            "process": None if self._process is None else self._plain_process(keep),
+        }
+
+    def go_on(self, plain: Mapping[str, Any]) -> None:
+        """Takes over the child that another program had in this process. It has this program's
+        code, or will when it is started again. Raises OSError."""
+        self.stderr = Stderr(plain["stderr"])
+        self.umask, self.folder, self.limit = plain["umask"], plain["folder"], plain["limit"]
+        self._began, self._deaths = plain["began"], plain["deaths"]
+        if plain["process"] is not None:
+            self._take_process(plain["process"])
+        self._limit, self._silence = plain["patience"], plain["silence"]
+        self._is_ending = plain["is_ending"]
+        if plain["next_start"] is not None:
+            self._start_in(max(0.0, plain["next_start"] - time.monotonic()))
+
+    def _plain_process(self, keep: Keep) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._descriptor is not None
+        conversation, words = self._conversation, self._last_words
+        said: dict[str, Any] = {
+            "pid": self._process.pid,
+            "descriptor": keep(self._descriptor),
+            "words": None if words is None else keep(words.descriptor),
+            "socket": None,
+        }
+        if conversation is not None and conversation.is_open:
+            said["socket"] = keep(conversation.frames.socket.fileno())
+            heard, unsent = conversation.frames.rest
+            said["heard"], said["unsent"] = heard.hex(), unsent.hex()
+            said["ends"] = conversation.is_ending
+        return said
+
+    def _take_process(self, plain: Mapping[str, Any]) -> None:
+        self._process = Known(plain["pid"])
+        self._descriptor = plain["descriptor"]
+        os.set_inheritable(self._descriptor, False)
+        if plain["words"] is not None:
+            self._last_words = LastWords(plain["words"])
+        self._loop.add_reader(self._descriptor, self._on_exit)
+        if plain["socket"] is not None:
+            end = socket.socket(fileno=plain["socket"])
+            end.set_inheritable(False)
+            rest = bytes.fromhex(plain["heard"]), bytes.fromhex(plain["unsent"])
+            self._conversation = Conversation(
+                self._loop, Frames(end, *rest), self._on_heard, self._on_conversation_closed
+            )
+            if plain["ends"]:
+                self._conversation.end()
+
+    def _start_in(self, pause: float) -> None:
+        self._next_start_at = time.monotonic() + pause
+        self._next_start = self._loop.call_later(pause, self._start_again)
 
     def _start_again(self) -> None:
         self._next_start = None

@@ -25,6 +25,7 @@ from fastvrrp.daemon.orders import Answer
 from fastvrrp.observe.requests import LONGEST_REQUEST, short_path
 
 if TYPE_CHECKING:
+    from fastvrrp.daemon.renewal import Keep
     from fastvrrp.track.conversation import EventLoop, Later
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,35 @@ class Control:
         listener.setblocking(False)
         self._listener = listener
         self.loop.add_reader(listener.fileno(), self._accept)
+
+    def plain(self, keep: Keep) -> dict[str, Any]:
+        """With what `go_on` goes on in another program, in JSON's types; `keep` has descriptors
+        stay open."""
+        return {
+            "listener": None if self._listener is None else keep(self._listener.fileno()),
+            "refused": sorted(self._refused),
+            "clients": [client.plain(keep) for client in self._clients],
+        }
+
+    def go_on(self, plain: Mapping[str, Any]) -> None:
+        """Takes the socket, and all who are there, from another program in this process."""
+        if plain["listener"] is not None:
+            self._listener = socket.socket(fileno=plain["listener"])
+            self._listener.set_inheritable(False)
+            self.loop.add_reader(self._listener.fileno(), self._accept)
+        self._refused = set(plain["refused"])
+        for of_client in plain["clients"]:
+            connection = socket.socket(fileno=of_client["descriptor"])
+            connection.set_inheritable(False)
+            client = _Client(self, connection)
+            self._clients[client] = None
+            client.go_on(of_client)
+
+    def answer_all(self, answer: Answer) -> None:
+        """Answers everybody who waits for the end of a request."""
+        for client in list(self._clients):
+            if client.waits:
+                client.answer(answer)
 
     def close(self) -> None:
         """Takes none any more; what is under way goes on, and nobody hears how it ends."""
@@ -185,6 +215,33 @@ class _Client:
         """It has not sent a whole request."""
         return not self._has_asked
 
+    @property
+    def waits(self) -> bool:
+        """It has asked, and was not answered."""
+        return self._has_asked and not self._is_answered
+
+    def plain(self, keep: Keep) -> dict[str, Any]:
+        """With what `go_on` goes on in another program."""
+        return {
+            "descriptor": keep(self._connection.fileno()),
+            "heard": self._heard.hex(),
+            "unsent": self._unsent.hex(),
+            "has_asked": self._has_asked,
+            "is_answered": self._is_answered,
+        }
+
+    def go_on(self, plain: Mapping[str, Any]) -> None:
+        """Goes on where another program has stopped."""
+        self._heard += bytes.fromhex(plain["heard"])
+        self._unsent += bytes.fromhex(plain["unsent"])
+        self._has_asked, self._is_answered = plain["has_asked"], plain["is_answered"]
+        if not self._has_asked and not self._is_answered:
+            self.listen()
+        elif self._unsent:
+            self._control.loop.add_writer(self._connection.fileno(), self._flush)
+            if self._is_answered:
+                self._set_clock(LEAVING_TIME)
+
     def listen(self) -> None:
         """Waits for a request."""
         self._control.loop.add_reader(self._connection.fileno(), self._hear)
@@ -243,12 +300,13 @@ class _Client:
         self._has_asked = True
         self._set_clock(None)
         try:
-            self._control.carry_out(kind, arguments, self._answer, self._say)
+            self._control.carry_out(kind, arguments, self.answer, self._say)
         except Exception:
             log.exception("A request (%.64r) could not be carried out", kind)
             self.refuse("it could not be carried out: the log says why")
 
-    def _answer(self, answer: Answer) -> None:
+    def answer(self, answer: Answer) -> None:
+        """Tells it how its request has ended."""
         for line in answer.lines:
             self._say(line)
         self._end(answer.is_ok, answer.value)

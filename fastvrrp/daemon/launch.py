@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from fastvrrp.track.interpreter import environment
 
-PARENT = "fastvrrp.daemon.supervisor"
+PARENT = "fastvrrp.daemon.supervisor_main"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Launch:
 
 
 def become_parent(launch: Launch) -> NoReturn:
-    """Makes this process the parent of a daemon (daemon/supervisor). Raises OSError."""
+    """Makes this process the parent of a daemon (daemon/supervisor_main). Raises OSError."""
     descriptor = os.memfd_create("launch", 0)
     with os.fdopen(os.dup(descriptor), "wb") as file:
         pickle.dump(launch, file)

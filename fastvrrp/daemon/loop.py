@@ -60,7 +60,7 @@ class Loop:
         self._woken, self._waker = socket.socketpair()
         for end in (self._woken, self._waker):
             end.setblocking(False)
-        self.add_reader(self._woken.fileno(), self._on_signals)
+        self.add_reader(self._woken.fileno(), self.take_signals)
 
     def run_forever(self) -> None:
         """Runs until `stop`."""
@@ -127,6 +127,13 @@ class Loop:
             signal.set_wakeup_fd(-1)
         return True
 
+    def take_signals(self) -> None:
+        """Calls now who waits for signals that have come."""
+        with suppress(BlockingIOError):
+            for number in self._woken.recv(WAKE_SIZE):
+                if number in self._signals:
+                    self._signals[number].call()
+
     def _pause(self) -> float | None:
         """Seconds until something is to be called; None where only an event can tell."""
         if self._soon:
@@ -158,12 +165,6 @@ class Loop:
     def _cancel(self, timer: Timer | None) -> None:
         if timer is not None:
             timer.cancel()
-
-    def _on_signals(self) -> None:
-        with suppress(BlockingIOError):
-            for number in self._woken.recv(WAKE_SIZE):
-                if number in self._signals:
-                    self._signals[number].call()
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:

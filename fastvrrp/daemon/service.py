@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastvrrp.daemon.orders import Reloaded, Reloading, Started, Stopping, Summed, ToParent
 from fastvrrp.daemon.service_state import ServiceState
@@ -12,17 +12,28 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """Tells from `Service(...)` to the end of the loop.
+    """Tells from `begin` to the end of the loop.
 
     The watchdog is for the parent alone: it kills and starts again a child that hangs, which takes
     less than systemd would need, and costs the others nothing.
     """
 
-    def __init__(self, loop: EventLoop, state: ServiceState, start_limit: float) -> None:
-        """`start_limit` is what a start may take, in seconds."""
+    def __init__(self, loop: EventLoop, state: ServiceState) -> None:
         self._loop = loop
         self._state = state
-        state.takes(start_limit)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """With what another program goes on in this process."""
+        return self._state.plain
+
+    def begin(self, start_limit: float) -> None:
+        """Tells that the start takes so many seconds at most."""
+        self._state.takes(start_limit)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Tells of what has been started before."""
         self._show_life()
 
     def hear(self, message: ToParent) -> None:

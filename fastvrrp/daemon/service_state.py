@@ -15,6 +15,7 @@ import os
 import socket
 import time
 from collections.abc import MutableMapping
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +30,19 @@ class ServiceState:
     """The end of systemd's service that talks. Only the process that systemd takes for the
     service's main one may (NotifyAccess=main), or any, with NotifyAccess=all."""
 
-    def __init__(self, address: str | None = None, watchdog: float | None = None) -> None:
+    def __init__(
+        self, address: str | None = None, watchdog: float | None = None, said: str = ""
+    ) -> None:
         """`address` is a path, or an abstract name after `@`; None tells nobody. `watchdog` is the
-        time in seconds after which systemd takes the service for dead, if it does."""
+        time in seconds after which systemd takes the service for dead, if it does. `said` is the
+        line for `systemctl status` that it has."""
         self.pause = None if address is None or watchdog is None else watchdog / 2
         """Seconds from one `alive` to the next; None where nobody waits for it."""
         self._address = "\0" + address[1:] if address and address[0] == "@" else address
+        self._watchdog = watchdog
         self._socket: socket.socket | None = None
         self._has_complained = False
-        self._said = ""
+        self._said = said
         if self._address is not None:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
@@ -50,6 +55,11 @@ class ServiceState:
         # The process that systemd started may be one that has forked us (Type=forking).
         is_for_us = microseconds.isdigit() and pid in ("", str(os.getpid()))
         return cls(address or None, int(microseconds) / MICROSECONDS if is_for_us else None)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """With what another program goes on in this process, in JSON's types."""
+        return {"address": self._address, "watchdog": self._watchdog, "said": self._said}
 
     def ready(self) -> None:
         """The service works, after a start or a reload. Says as which process, which may not be the

@@ -1,9 +1,7 @@
-"""The parent of all processes of the daemon: `python -m fastvrrp.daemon.supervisor FD ...`.
+"""The parent of all processes of the daemon; `supervisor_main` runs it.
 
-FD is a file with a pickled `Launch`; the words behind it are the command line, for whoever looks at
-`ps`. It is a new interpreter, without the modules of a person's packages (-S) and without what it
-took to read the command line. It speaks no protocol and holds no model: what it knows of the
-configuration is `orders.Read`. Its children do the work:
+It speaks no protocol and holds no model: what it knows of the configuration is `orders.Read`. Its
+children do the work:
 
     vrrpd     always, and first: it reads the configuration (daemon/vrrpd_main)
     wards     whatever vrrpd wants to outlive it: checkd, the exporter
@@ -15,22 +13,22 @@ vrrpd ends before it has started.
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from fastvrrp.daemon.background import AlreadyRunning, PidFile, leave_terminal
+from fastvrrp import __version__
+from fastvrrp.daemon.background import AlreadyRunning
 from fastvrrp.daemon.beat import LOOK
 from fastvrrp.daemon.child import LEAVING, TAKEN, Child, Stderr
-from fastvrrp.daemon.control import Control
 from fastvrrp.daemon.failures import MACHINE_FAILED, explain
+from fastvrrp.daemon.holdings import Holdings, rename
 from fastvrrp.daemon.launch import Launch
-from fastvrrp.daemon.logs import Process, destination, set_up
+from fastvrrp.daemon.logs import Idents
 from fastvrrp.daemon.loop import Loop
 from fastvrrp.daemon.orders import (
     Answer,
@@ -42,7 +40,6 @@ from fastvrrp.daemon.orders import (
     HandedOver,
     Left,
     Named,
-    Order,
     Progress,
     Read,
     Started,
@@ -52,49 +49,39 @@ from fastvrrp.daemon.orders import (
     ToParent,
     ToVrrpd,
     ToWard,
-    WardEnded,
-    WardSaid,
-    WardStarted,
     unpacked,
 )
-from fastvrrp.daemon.privileges import SUPERVISOR
+from fastvrrp.daemon.pending import Pending
+from fastvrrp.daemon.renewal import Legacy, become, built
 from fastvrrp.daemon.service import Service
 from fastvrrp.daemon.service_state import ServiceState
-from fastvrrp.daemon.upgrade import Means, OnOver, Upgrade
-from fastvrrp.kernel.capabilities import keep_only
-from fastvrrp.observe.files import Files
+from fastvrrp.daemon.upgrade import Means, OnFailed, Upgrade
+from fastvrrp.daemon.wards import Wards
 
 if TYPE_CHECKING:
     from fastvrrp.daemon.background import Caller
+    from fastvrrp.daemon.renewal import Keep, Successor
 
-log = logging.getLogger("fastvrrp.daemon.supervisor")  # it runs as __main__
+log = logging.getLogger(__name__)
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
+HALF_DONE = (
+    "virtual routers and servers go on in the new version, and the parent of the processes in the"
+    " old one: ask for the upgrade again"
+)
 READ_LIMIT = 900.0
 """Seconds for reading a configuration; that of 65,280 virtual routers takes some ten."""
-WARD_LIMIT = 60.0
-"""Seconds that a ward may be silent for: it carries out a configuration as a whole, and no advert
-waits for it."""
-LAST_MOMENTS = 60.0
-"""Seconds for the end of a ward that nobody has closed."""
 
 
 class Supervisor:
     """One daemon, from its start to its end."""
 
-    def __init__(self, launch: Launch, caller: Caller | None) -> None:
+    def __init__(self, launch: Launch, caller: Caller | None, state: ServiceState) -> None:
         """`caller` waits to hear how the start went."""
         self._launch = launch
         self._caller = caller
         self.loop = Loop()
-        self._vrrpd = vrrpd = Child(
-            self.loop,
-            "fastvrrp.daemon.vrrpd_main",
-            "VRRP",
-            self._on_messages,
-            self._on_vrrpd_start,
-            self._on_vrrpd_end,
-        )
+        self._vrrpd = vrrpd = self._new_vrrpd()
         vrrpd.folder = None
         vrrpd.stderr = Stderr.SHARED if launch.stays else Stderr.KEPT_LATER
         self._retired: list[Child] = []
@@ -102,13 +89,8 @@ class Supervisor:
         self._upgrade: Upgrade | None = None
         self._signals: list[signal.Signals | int] = []
         """Those that came while a vrrpd may have been about to hand over, or none was there."""
-        self._wards: dict[str, Child] = {}
-        self._renewed: set[str] = set()
-        """Wards that end because new ones are to take their place."""
-        self._closing: dict[str, StartWard | None] = {}
-        """Wards that were closed and have not ended; and with what they are to be there again."""
-        self._orders: dict[int, tuple[Callable[[Answer], object], Callable[[str], object]]] = {}
-        self._number = 0
+        self._wards = Wards(self.loop, self._say, self._on_ward_death, self._stop_if_alone)
+        self._pending = Pending(self._say)
         self._read: Read | None = None
         """What the first vrrpd has said; None until then."""
         self._may_go = False
@@ -122,11 +104,21 @@ class Supervisor:
         """Of this vrrpd."""
         self._status = 0
         self._held = ExitStack()
-        self.on_state: Callable[[ToParent], object] = lambda _: None
-        """Hears what vrrpd says of its way, for who starts us (daemon/service)."""
+        self._holdings = Holdings(self.loop, launch, self.request)
+        self._service = Service(self.loop, state)
 
     def run(self) -> int:
         """Runs until everything has ended; the exit status of the daemon."""
+        self._service.begin(READ_LIMIT)
+        return self._run(self._vrrpd.start)
+
+    def run_on(self, version: str) -> int:
+        """The same, where the code of that version has run in this process before (`go_on`)."""
+        self._service.go_on()
+        return self._run(lambda: self._on_renewed(version))
+
+    def _run(self, begin: Callable[[], object]) -> int:
+        """`begin` may raise OSError."""
         with self._held:
             self._held.callback(self.loop.close)
             for number in TAKEN:
@@ -134,8 +126,9 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
             # The loop is closed before the rest is tidied up: one more signal would kill us.
             self._held.callback(signal.pthread_sigmask, signal.SIG_BLOCK, TAKEN)
+            self._held.callback(self._holdings.close)
             try:
-                self._vrrpd.start()
+                begin()
             except OSError as error:
                 print(f"fastvrrp: {explain(error)}", file=sys.stderr)
                 return MACHINE_FAILED
@@ -159,15 +152,12 @@ class Supervisor:
     ) -> None:
         """Has vrrpd do something; `on_answer` is called once, also where it cannot or dies,
         `on_line` with each line on how far it is."""
-        self._number += 1
         if not self._may_go:
-            on_answer(Answer(self._number, False, ("the daemon is not ready",)))
-            return
-        if self._upgrade is not None and kind != "handover":
-            on_answer(Answer(self._number, False, ("an upgrade is under way",)))
-            return
-        self._orders[self._number] = on_answer, on_line
-        self._say(Order(self._number, kind, dict(arguments)))
+            on_answer(Answer(0, False, ("the daemon is not ready",)))
+        elif self._upgrade is not None and kind != "handover":
+            on_answer(Answer(0, False, ("an upgrade is under way",)))
+        else:
+            self._pending.order(kind, arguments, on_answer, on_line)
 
     def request(
         self,
@@ -180,24 +170,24 @@ class Supervisor:
         python = arguments.get("python")
         if kind in ("handover", "leave"):
             on_answer(Answer(0, False, (f"{kind} is nothing to ask for: ask for upgrade",)))
+        elif kind == "version":
+            on_answer(Answer(0, True, (), {"version": __version__}))
         elif kind != "upgrade":
             self.ask(kind, arguments, on_answer, on_line)
         elif python is None or isinstance(python, str):
-            self.upgrade(
-                python,
-                lambda is_done, lines: on_answer(Answer(0, is_done, tuple(lines))),
-            )
+            self.upgrade(python, lambda lines: on_answer(Answer(0, False, tuple(lines))))
         else:
             on_answer(Answer(0, False, ("python is the path of an interpreter",)))
 
-    def upgrade(self, python: str | None, on_over: OnOver) -> None:
-        """Has another vrrpd, from the files that are there now, take the place of the one that
-        runs; `python` is the interpreter that has them, None ours. `on_over` is called once."""
+    def upgrade(self, python: str | None, on_failed: OnFailed) -> None:
+        """Has all processes run by the files that are there now; `python` is the interpreter that
+        has them, None ours. `on_failed` is called once where that is not done; where it is, this
+        process goes on by them (`_on_renewed`)."""
         if self._upgrade is not None:
-            on_over(False, ("an upgrade is under way already",))
+            on_failed(("an upgrade is under way already",))
             return
         if self._read is None or not self._has_started or not self._may_go or self._is_stopping:
-            on_over(False, ("the daemon is starting, or stopping: try again later",))
+            on_failed(("the daemon is starting, or stopping: try again later",))
             return
         means = Means(
             self.loop,
@@ -206,36 +196,111 @@ class Supervisor:
             self._launch.stays,
             self.ask,
             self._promote,
+            self.plain,
+            self._become,
         )
 
-        def over(is_done: bool, lines: Sequence[str]) -> None:
+        def failed(lines: Sequence[str]) -> None:
+            if self._upgrade is not None and self._upgrade.is_promoted:
+                end = HALF_DONE
+            else:
+                end = "Upgrade refused: the daemon runs on as it was"
             self._upgrade = None
             self._deliver_signals()
-            if is_done:
-                log.info("Upgrade done, VRRP child process is now pid=%s", self._vrrpd.pid)
-            else:
-                for line in lines:
-                    log.warning("Upgrade: %s", line)
-                log.error("Upgrade refused: the daemon runs on as it was")
-            on_over(is_done, lines)
+            for line in lines:
+                log.warning("Upgrade: %s", line)
+            log.error("%s", end)
+            on_failed((*lines, HALF_DONE) if end is HALF_DONE else lines)
 
         log.info("Upgrading")
-        self._upgrade = Upgrade(means, python, over)
+        self._upgrade = Upgrade(means, python, failed)
         try:
             self._upgrade.start()
         except OSError as error:
-            over(False, (f"no process can be started: {error.strerror}",))
+            failed((f"no process can be started: {error.strerror}",))
 
-    def _renew_wards(self, python: str | None, farewells: Mapping[str, bytes]) -> None:
-        """Has every ward run the code that vrrpd runs by now, when it has heard that it is to leave
-        what it has made."""
-        for name, ward in self._wards.items():
-            ward.python = python
-            if ward.pid is not None and name not in self._closing:
-                self._renewed.add(name)
-                if name in farewells:
-                    ward.send(farewells[name])
-                ward.end(LAST_MOMENTS)
+    def plain(self, keep: Keep) -> dict[str, Any]:
+        """With what `go_on` goes on in another program, in JSON's types; `keep` has descriptors
+        stay open."""
+        assert self._read is not None
+        return {
+            "launch": asdict(self._launch),
+            "read": asdict(self._read),
+            "vrrpd": self._vrrpd.plain(keep),
+            "retired": [child.plain(keep) for child in self._retired],
+            "wards": self._wards.plain(keep),
+            "number": self._pending.number,
+            "signals": [int(number) for number in self._signals],
+            "service": self._service.plain,
+            "holdings": self._holdings.plain(keep),
+        }
+
+    @classmethod
+    def go_on(cls, plain: Mapping[str, Any]) -> Supervisor:
+        """Takes over the daemon of another program in this process. Raises OSError."""
+        supervisor = cls(built(Launch, plain["launch"]), None, ServiceState(**plain["service"]))
+        supervisor._take_over(plain)
+        return supervisor
+
+    def _take_over(self, plain: Mapping[str, Any]) -> None:
+        read = built(Read, plain["read"])
+        self._read = replace(read, idents=Idents(*read.idents))
+        self._holdings.go_on(self._read, plain["holdings"])
+        self._vrrpd.go_on(plain["vrrpd"])
+        for of_child in plain["retired"]:
+            child = self._new_vrrpd()
+            self._retire(child)
+            child.go_on(of_child)
+        self._wards.go_on(plain["wards"])
+        self._pending.number = plain["number"]
+        self._signals = list(plain["signals"])
+        self._may_go = self._has_started = True
+
+    def _on_renewed(self, version: str) -> None:
+        assert self._read is not None
+        self._holdings.open_log(self._read)
+        log.info("Upgrade done, VRRP child process is now pid=%s", self._vrrpd.pid)
+        lines: tuple[str, ...] = ()
+        if version != __version__:
+            lines = (f"fastvrrp {__version__} runs in the place of {version}",)
+            log.info("%s", *lines)
+        self._holdings.answer_all(Answer(0, True, lines, {"version": __version__}))
+        self._deliver_signals()
+
+    def _become(self, successor: Successor) -> None:
+        """Goes on by other code. Raises OSError where it does not, and nothing has happened."""
+        assert self._read is not None
+        signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
+        try:
+            # What the interpreter has taken from the kernel nobody else would learn of.
+            self.loop.take_signals()
+            if self._upgrade is None or self._is_stopping:
+                return
+            log.info("Fastvrrp %s goes on as parent", successor.version)
+            self._holdings.close_log()
+            try:
+                become(successor, Legacy(self.plain), self._launch.words)
+            except OSError:
+                self._holdings.open_log(self._read)
+                raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
+
+    def _new_vrrpd(self) -> Child:
+        return Child(
+            self.loop,
+            "fastvrrp.daemon.vrrpd_main",
+            "VRRP",
+            self._on_messages,
+            self._on_vrrpd_start,
+            self._on_vrrpd_end,
+        )
+
+    def _retire(self, child: Child) -> None:
+        self._retired.append(child)
+        child.retarget(
+            lambda messages: None, lambda: None, lambda pid, status: self._retired.remove(child)
+        )
 
     def _promote(
         self, successor: Child, said: Sequence[ToParent], farewells: Mapping[str, bytes]
@@ -243,15 +308,10 @@ class Supervisor:
         """Has a child be vrrpd from now on; `said` is what it has said to wards and about us,
         `farewells` what the wards are to hear first, which end, and begin anew."""
         retired, self._vrrpd = self._vrrpd, successor
-        self._retired.append(retired)
-        retired.retarget(
-            lambda messages: None, lambda: None, lambda pid, status: self._retired.remove(retired)
-        )
+        self._retire(retired)
         successor.retarget(self._on_messages, self._on_vrrpd_start, self._on_vrrpd_end)
-        orders, self._orders = self._orders, {}
-        for number, (on_answer, _) in orders.items():
-            on_answer(Answer(number, False, ("the daemon was upgraded before it could answer",)))
-        self._renew_wards(successor.python, farewells)
+        self._pending.give_up("the daemon was upgraded before it could answer")
+        self._wards.renew(successor.python, farewells)
         for message in said:
             self._take(message)
 
@@ -271,9 +331,8 @@ class Supervisor:
     def _next_begin(self, predecessor: int | None = None) -> Begin:
         if self._read is None:
             return Begin(self._launch)
-        running = tuple(name for name, ward in self._wards.items() if ward.is_started)
-        launch, read = self._launch.from_anywhere(), self._read
-        return Begin(launch, read.idents, read.pid_file, read.namespace, True, running, predecessor)
+        launch, read, wards = self._launch.from_anywhere(), self._read, self._wards.started
+        return Begin(launch, read.idents, read.pid_file, read.namespace, True, wards, predecessor)
 
     def _on_messages(self, messages: Sequence[bytes]) -> None:
         for message in unpacked(messages):
@@ -284,18 +343,13 @@ class Supervisor:
             case Beat(limit):
                 self._vrrpd.expect(limit)
             case ToWard(name, words):
-                if name in self._wards:
-                    self._wards[name].send(words)
+                self._wards.tell(name, words)
             case StartWard():
-                self._start_ward(message)
+                self._wards.start(message)
             case CloseWard(name, limit):
-                self._close_ward(name, limit)
-            case Answer(number):
-                if number in self._orders:
-                    self._orders.pop(number)[0](message)
-            case Progress(number, line):
-                if number in self._orders:
-                    self._orders[number][1](line)
+                self._wards.close(name, limit)
+            case Answer() | Progress():
+                self._pending.take(message)
             case _:
                 self._take_news(message)
 
@@ -313,68 +367,45 @@ class Supervisor:
                 else:
                     self._deliver_signals()
             case Left(farewells):
-                self._is_stopping = True
+                self._begin_to_stop()
                 self._farewell = Ended(0)
                 for name, words in farewells.items():
-                    if name in self._wards:
-                        self._wards[name].send(words)
+                    self._wards.tell(name, words)
             case HandedOver(pid, farewells):
                 if self._upgrade is not None and self._upgrade.child.pid == pid:
                     self._upgrade.handed_over(farewells)
             case Stopping(limit):
                 self._vrrpd.expect(limit)
             case Named(name):
-                _rename(name)
+                rename(name)
             case Ended():
                 self._farewell = message
         # A vrrpd that ends alone is started again: the service does not stop.
         if self._is_stopping or not isinstance(message, Stopping):
-            self.on_state(message)
+            self._service.hear(message)
 
     def _on_read(self, read: Read) -> None:
         if self._read is None:
             if self._is_stopping:
                 return
             try:
-                self._settle(read)
+                self._holdings.take(read)
             except (AlreadyRunning, OSError) as error:
                 print(f"fastvrrp: {explain(error)}", file=sys.stderr)
                 self._farewell = Ended(MACHINE_FAILED)
                 self._stop()
                 return
             self._read = read
+            # It could not be said when it was so: there was no log.
+            log.info("Starting %s child process, pid=%d", self._vrrpd.title, self._vrrpd.pid)
         self._may_go = True
         self._say(Go())
-
-    def _settle(self, read: Read) -> None:
-        """Makes of this process what the configuration wants it to be. Raises AlreadyRunning and
-        OSError."""
-        if read.namespace is not None:
-            from fastvrrp.daemon.namespace import enter  # noqa: PLC0415 - only where wanted
-
-            enter(read.namespace)
-        self._held.enter_context(PidFile(Path(read.pid_file)))
-        self._held.enter_context(set_up(destination(self._launch, read.idents), Process.PARENT))
-        self._open_control(Path(read.pid_file))
-        # It could not be said when it was so: there was no log.
-        log.info("Starting %s child process, pid=%d", self._vrrpd.title, self._vrrpd.pid)
-
-    def _open_control(self, pid_file: Path) -> None:
-        control = Control(self.loop, Files.beside(pid_file).control, self.request)
-        try:
-            control.open()
-        except OSError as error:
-            log.error("There is no control socket: %s", explain(error))
-        else:
-            self._held.callback(control.close)
 
     def _on_vrrpd_end(self, pid: int, status: int) -> None:
         was_going, self._may_go = self._may_go, False
         if self._upgrade is not None:
             self._upgrade.fail("the daemon's process ended meanwhile")
-        orders, self._orders = self._orders, {}
-        for number, (on_answer, _) in orders.items():
-            on_answer(Answer(number, False, ("the daemon ended before it could answer",)))
+        self._pending.give_up("the daemon ended before it could answer")
         if self._has_started and not self._is_stopping:
             self._say_death(self._vrrpd, pid)
             if self._launch.respawns:
@@ -391,78 +422,12 @@ class Supervisor:
         else:
             self._finish(MACHINE_FAILED if was_going else 0)
 
-    # --- wards ------------------------------------------------------------------------------------
-
-    def _start_ward(self, order: StartWard) -> None:
-        name = order.name
-        if name in self._closing:
-            self._closing[name] = order
-            return
-        ward = self._wards.get(name)
-        if ward is None:
-            ward = self._wards[name] = self._new_ward(order)
-        ward.stderr = Stderr.SHARED if order.shares_stderr else Stderr.KEPT
-        ward.umask = order.umask
-        if name in self._renewed:
-            pass  # it ends, and begins anew
-        elif ward.pid is not None:
-            self._say(WardStarted(name, ward.pid))
-        elif not ward.is_started:
-            self._begin_ward(name)
-
-    def _begin_ward(self, name: str) -> None:
-        ward = self._wards[name]
-        try:
-            ward.start()
-        except OSError as error:
-            log.error("%s child process cannot be started: %s", ward.title, error.strerror)
+    def _on_ward_death(self, ward: Child, pid: int) -> None:
+        self._say_death(ward, pid)
+        if self._launch.respawns:
             ward.start_later()
-
-    def _new_ward(self, order: StartWard) -> Child:
-        name = order.name
-
-        def on_messages(messages: Sequence[bytes]) -> None:
-            for message in messages:
-                self._say(WardSaid(name, message))
-
-        ward = Child(
-            self.loop,
-            order.module,
-            order.title,
-            on_messages,
-            lambda: self._say(WardStarted(name, ward.pid or 0)),
-            lambda pid, status: self._on_ward_end(name, pid, status),
-        )
-        ward.limit = WARD_LIMIT
-        return ward
-
-    def _close_ward(self, name: str, limit: float) -> None:
-        ward = self._wards.get(name)
-        if ward is not None:
-            ward.end(limit)
-        if ward is not None and ward.is_started:
-            self._closing[name] = None
         else:
-            self._say(WardEnded(name, 0))
-
-    def _on_ward_end(self, name: str, pid: int, status: int) -> None:
-        is_renewed = name in self._renewed
-        self._renewed.discard(name)
-        if name in self._closing:
-            again = self._closing.pop(name)
-            self._say(WardEnded(name, status))
-            if again is not None and not self._is_stopping:
-                self._start_ward(again)
-        elif is_renewed and not self._is_stopping:
-            self._begin_ward(name)
-        elif not self._is_stopping:
-            ward = self._wards[name]
-            self._say_death(ward, pid)
-            if self._launch.respawns:
-                ward.start_later()
-            else:
-                self._stop()
-        self._stop_if_alone()
+            self._stop()
 
     def _say_death(self, child: Child, pid: int) -> None:
         what = "Respawning" if self._launch.respawns else "Exiting"
@@ -502,7 +467,7 @@ class Supervisor:
     def _stop(self) -> None:
         if self._is_stopping:
             return
-        self._is_stopping = True
+        self._begin_to_stop()
         if self._upgrade is not None:
             self._upgrade.fail("the daemon is stopped")
         if self._has_started or self._may_go:
@@ -514,47 +479,28 @@ class Supervisor:
         else:  # nothing is in the kernel yet
             self._vrrpd.kill()
 
+    def _begin_to_stop(self) -> None:
+        self._is_stopping = True
+        self._wards.stay_away()
+
     def _tell_to_stop(self) -> None:
         self._say(Stop())
         self._vrrpd.signal(signal.SIGTERM)
 
     def _finish(self, status: int) -> None:
         """Ends with all that is left."""
-        self._is_stopping = self._is_over = True
+        self._begin_to_stop()
+        self._is_over = True
         self._status = status
-        for ward in self._wards.values():
-            ward.end(LAST_MOMENTS)
+        self._wards.end()
         self._stop_if_alone()
 
     def _stop_if_alone(self) -> None:
-        if self._is_over and not any(ward.is_started for ward in self._wards.values()):
+        if self._is_over and not self._wards.started:
             self.loop.stop()
 
     def _look(self) -> None:
         coming = () if self._upgrade is None else (self._upgrade.child,)
-        for child in {self._vrrpd, *coming, *self._retired, *self._wards.values()}:
+        for child in {self._vrrpd, *coming, *self._retired, *self._wards}:
             child.look()
         self.loop.call_later(LOOK, self._look)
-
-
-def _rename(name: str) -> None:
-    Path("/proc/self/comm").write_text(name)  # the kernel keeps what has room
-
-
-def main() -> None:
-    """Runs the daemon that the argument describes, and exits."""
-    with os.fdopen(int(sys.argv[1]), "rb") as file:
-        launch: Launch = pickle.load(file)
-    _rename(launch.name)
-    # Nobody but the loop takes these, and they wait in the kernel until it does.
-    signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
-    caller = None if launch.stays else leave_terminal()
-    keep_only(SUPERVISOR)
-    supervisor = Supervisor(launch, caller)
-    service = Service(supervisor.loop, ServiceState.of_environment(), READ_LIMIT)
-    supervisor.on_state = service.hear
-    sys.exit(supervisor.run())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,11 @@
-"""One upgrade, as the parent carries it out: a second vrrpd, from the files that are there now,
-takes the place of the one that runs (daemon/handover).
+"""One upgrade, as the parent carries it out, from the files that are there now:
 
-Until it has, what it says about wards is kept back, since these still belong to the other one.
+1. a process of the new version looks whether the parent could go on by its code (daemon/renewal);
+2. a second vrrpd takes the place of the one that runs (daemon/handover), and wards are renewed;
+3. a process of the new version looks once more, and the parent goes on by its code.
+
+Until the second vrrpd has taken over, what it says about wards is kept back, since these still
+belong to the other one. What goes wrong until then leaves everything as it was.
 """
 
 from __future__ import annotations
@@ -10,7 +14,8 @@ import logging
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from fastvrrp.daemon.child import Child, Stderr
 from fastvrrp.daemon.loop import Loop
@@ -31,6 +36,10 @@ from fastvrrp.daemon.orders import (
     ToWard,
     unpacked,
 )
+from fastvrrp.daemon.renewal import Trial
+
+if TYPE_CHECKING:
+    from fastvrrp.daemon.renewal import Keep, State, Successor
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +51,8 @@ LAST_MOMENTS = 10.0
 """Seconds that one that has failed has for its end."""
 MOST_LINES = 1000
 
-OnOver = Callable[[bool, Sequence[str]], object]
-"""Called once: whether it was done, and what there is to say to a person."""
+OnFailed = Callable[[Sequence[str]], object]
+"""Called once where it was not done, with what there is to say to a person."""
 Ask = Callable[[str, dict[str, Any], Callable[[Answer], object]], object]
 
 
@@ -62,19 +71,26 @@ class Means:
     promote: Callable[[Child, Sequence[ToParent], Mapping[str, bytes]], object]
     """Has a child be the one that speaks VRRP from now on, takes what it has said to wards, and has
     these begin anew, when they have heard what the other one has for them."""
+    plain: Callable[[Keep], State]
+    """What the parent leaves to new code."""
+    become: Callable[[Successor], object]
+    """Has the parent go on by new code: does not return. Raises OSError."""
 
 
 class Upgrade:
     """From its start to its end."""
 
-    def __init__(self, means: Means, python: str | None, on_over: OnOver) -> None:
+    def __init__(self, means: Means, python: str | None, on_failed: OnFailed) -> None:
         """`python` is the interpreter that has the new version; None is ours."""
         self._means = means
-        self._on_over: OnOver | None = on_over
+        self._on_failed: OnFailed | None = on_failed
         self._kept: list[ToParent] = []
         self._lines: list[str] = []
-        self._is_promoted = False
+        self.is_promoted = False
+        """The successor speaks VRRP: what fails now leaves the parent alone as it was."""
         self._has_started = False
+        self._trial: Trial | None = None
+        self._python = python
         self.child = Child(
             means.loop,
             "fastvrrp.daemon.vrrpd_main",
@@ -89,11 +105,11 @@ class Upgrade:
 
     def start(self) -> None:
         """Begins. Raises OSError."""
-        self.child.start()
+        self._try(lambda _: self._start_child())
 
     def handed_over(self, farewells: Mapping[str, bytes]) -> None:
         """The one that ran says that the successor speaks, and what its wards are to hear."""
-        self._is_promoted = True
+        self.is_promoted = True
         self._means.promote(self.child, self._kept, farewells)
         self._kept = []
         self._finish_if_started()
@@ -101,10 +117,37 @@ class Upgrade:
     def fail(self, line: str) -> None:
         """Ends it without success; what runs, runs on."""
         self._lines.append(line)
-        if self._is_promoted:
-            self._over(False)
+        if self._trial is not None:
+            self._trial.fail(line)
+        elif self.is_promoted:
+            self._end()
         else:
             self.child.kill()
+
+    def _try(self, go_on: Callable[[Successor], object]) -> None:
+        """Goes on when the new version has said that it could. Raises OSError."""
+        self._trial = Trial(
+            self._means.loop, self._python, self._means.plain, partial(self._on_tried, go_on)
+        )
+        self._trial.start()
+
+    def _on_tried(
+        self, go_on: Callable[[Successor], object], successor: Successor | None, why: str
+    ) -> None:
+        self._trial = None
+        if successor is None:
+            if why not in self._lines:
+                self._lines.append(f"the new version cannot go on as parent: {why}")
+            self._end()
+            return
+        try:
+            go_on(successor)
+        except OSError as error:
+            self._lines.append(f"no process can be started: {error.strerror}")
+            self._end()
+
+    def _start_child(self) -> None:
+        self.child.start()
 
     def _on_start(self) -> None:
         self.child.expect(READ_LIMIT)
@@ -158,13 +201,18 @@ class Upgrade:
     def _on_end(self, pid: int, status: int) -> None:
         if not self._lines:
             self._lines.append(f"the new process {pid} has ended with status {status}")
-        self._over(False)
+        self._end()
 
     def _finish_if_started(self) -> None:
-        if self._is_promoted and self._has_started:
-            self._over(True)
+        if not self.is_promoted or not self._has_started or self._trial is not None:
+            return
+        try:
+            self._try(self._means.become)
+        except OSError as error:
+            self._lines.append(f"no process can be started: {error.strerror}")
+            self._end()
 
-    def _over(self, is_done: bool) -> None:
-        on_over, self._on_over = self._on_over, None
-        if on_over is not None:
-            on_over(is_done, self._lines)
+    def _end(self) -> None:
+        on_failed, self._on_failed = self._on_failed, None
+        if on_failed is not None:
+            on_failed(self._lines)

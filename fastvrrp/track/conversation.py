@@ -50,6 +50,17 @@ class Conversation:
         self._is_open = True
         self._ends_when_sent = False
         loop.add_reader(frames.socket.fileno(), self._on_readable)
+        self._watch_writing()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the other end is there, and `close` was not called."""
+        return self._is_open
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether `end` was called."""
+        return self._ends_when_sent
 
     def send(self, message: bytes) -> None:
         """Sends it, now or when there is room; nothing after `end` or `close`."""

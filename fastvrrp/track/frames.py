@@ -19,16 +19,22 @@ class Closed(Exception):
 class Frames:
     """One end of such a socket, which never waits."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, heard: bytes = b"", unsent: bytes = b"") -> None:
+        """`heard` and `unsent` are the `rest` of one that had the socket before."""
         self.socket = end
         end.setblocking(False)
-        self._heard = bytearray()
-        self._unsent = bytearray()
+        self._heard = bytearray(heard)
+        self._unsent = bytearray(unsent)
 
     @property
     def is_behind(self) -> bool:
         """True while something waits for room: `flush` when the socket can be written."""
         return bool(self._unsent)
+
+    @property
+    def rest(self) -> tuple[bytes, bytes]:
+        """What was heard and is no whole message yet, and what could not be sent yet."""
+        return bytes(self._heard), bytes(self._unsent)
 
     def send(self, message: bytes) -> None:
         """Sends a message, or what there is room for, and the rest later. An end that has closed is

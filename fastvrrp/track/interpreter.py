@@ -26,9 +26,12 @@ class LastWords:
     """What a process writes to stderr: kept in memory, so that nobody has to read it and whoever
     reads the daemon's need not wait for its end. `close` it after `read`."""
 
-    def __init__(self) -> None:
-        """OSError where the kernel has no room."""
-        self.descriptor = os.memfd_create("said")
+    def __init__(self, descriptor: int | None = None) -> None:
+        """`descriptor` is that of one that another program had in this process. OSError where the
+        kernel has no room."""
+        if descriptor is not None:
+            os.set_inheritable(descriptor, False)
+        self.descriptor = os.memfd_create("said") if descriptor is None else descriptor
 
     def read(self) -> str:
         """The last line that is not empty, and no more of it than LONGEST_WORDS; "" where nothing
@@ -68,12 +71,16 @@ def start_interpreter(
     )
 
 
-def environment() -> dict[str, str]:
-    """In which an interpreter finds this version of fastvrrp; one that was started in it may start
-    others."""
+def home() -> str:
+    """The folder that has this version of fastvrrp."""
+    return str(Path(fastvrrp.__file__).parent.parent)
+
+
+def environment(of: str | None = None) -> dict[str, str]:
+    """In which an interpreter finds this version of fastvrrp, or that in the folder `of`; one that
+    was started in it may start others."""
     callers = os.environ.get(CALLERS_PATH, os.environ.get("PYTHONPATH", ""))
-    home = str(Path(fastvrrp.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, [home, callers]))
+    path = os.pathsep.join(filter(None, [of or home(), callers]))
     return os.environ | {"PYTHONPATH": path, CALLERS_PATH: callers}
 
 

@@ -528,7 +528,7 @@ def test_checks_outlive_the_process_that_speaks_vrrp(tmp_path: Path) -> None:
         assert pid_of("fastvrrp.daemon.checkd") == checker
         servers[8002].up()
         director.until_table({SERVICE: {8001: 2, 8002: 2}})
-        os.kill(pid_of("fastvrrp.daemon.supervisor"), signal.SIGKILL)
+        os.kill(pid_of("fastvrrp.daemon.supervisor_main"), signal.SIGKILL)
         wait_until(lambda: table() == {}, PATIENCE, what="an empty table")
 
     told("fastvrrp", story, tmp_path / "fastvrrp")
