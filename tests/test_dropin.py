@@ -10,10 +10,12 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import select
 import signal
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -148,6 +150,7 @@ class Seen:
     json: list[dict[str, Any]]
     stats: dict[str, dict[str, int]]
     data: dict[str, dict[str, Any]]
+    lines: dict[str, list[str]]
     scripts: dict[str, dict[str, str]]
     events: list[str]
     reloaded: list[str] = field(default_factory=list)
@@ -208,6 +211,7 @@ def watched(lab: Laboratory, kind: type[AsKeepalived | Real]) -> Seen:
         found,
         stats,
         parse_data(text_of_data),
+        sections(text_of_data),
         parse_scripts(text_of_data),
         os.read(reading, 65536).decode().splitlines(),
     )
@@ -255,12 +259,13 @@ def parse_data(text: str) -> dict[str, dict[str, Any]]:
     key = ""
     for line in text.splitlines():
         if line.startswith(" VRRP Instance ="):
-            of = found[line.partition("=")[2].strip()] = {"vips": []}
+            of = found[line.partition("=")[2].strip()] = {"vips": [], "evips": []}
         elif not line.startswith("   "):
             of = None
         elif of is not None and line.startswith("     "):
-            if key.startswith("Virtual IP ("):
-                of["vips"].append(line.strip())
+            if key.startswith("Virtual IP"):
+                kind = "evips" if key.startswith("Virtual IP Excluded") else "vips"
+                of[kind].append(line.strip())
         elif of is not None:
             for separator in ("=", ":"):
                 key, found_one, value = line.strip().partition(separator)
@@ -271,6 +276,20 @@ def parse_data(text: str) -> dict[str, dict[str, Any]]:
                 of[key] = value.strip()
             elif key in ("Virtual Router ID", "Priority", "Effective priority", "VRRP Version"):
                 of[key] = int(value)
+    return found
+
+
+def sections(text: str) -> dict[str, list[str]]:
+    """The lines about each virtual router in keepalived.data."""
+    found: dict[str, list[str]] = {}
+    of: list[str] | None = None
+    for line in text.splitlines():
+        if line.startswith(" VRRP Instance ="):
+            of = found[line.partition("=")[2].strip()] = []
+        elif not line.startswith("   "):
+            of = None
+        elif of is not None:
+            of.append(line)
     return found
 
 
@@ -330,9 +349,60 @@ def test_statistics_have_the_same_counters(ours: Seen, theirs: Seen) -> None:
 
 def test_an_exporter_reads_the_same_from_the_data(ours: Seen, theirs: Seen) -> None:
     assert ours.data == theirs.data
-    assert ours.data["VI_1"]["vips"], "the parser of this test reads nothing"
+    assert len(ours.data["VI_1"]["vips"]) == 3, "the parser of this test reads nothing"
+    assert len(ours.data["VI_1"]["evips"]) == 1
     assert ours.scripts == theirs.scripts
     assert ours.scripts["bad"]["Status"] == "BAD"
+
+
+DIFFERENT = re.compile(
+    # Times.
+    r" +(Last transition|Read timeout) = |"
+    # There is no socket for an interface, and users are looked up where scripts are run.
+    r" +fd_in \d+, fd_out \d+$|.* script = |"
+    # keepalived has options in its flags that it does not name.
+    r" +Flags:|"
+    # An instance that has never begun has not chosen an address to speak from.
+    r" +Using src_ip = 10.0.0.1$"
+)
+"""Lines of keepalived.data that need not be the same."""
+
+
+@pytest.mark.parametrize("name", ["VI_1", "VI_2", "VI_3"])
+def test_the_data_have_the_same_lines_in_the_same_order(
+    ours: Seen, theirs: Seen, name: str
+) -> None:
+    def same(seen: Seen) -> list[str]:
+        return [line for line in seen.lines[name] if not DIFFERENT.match(line)]
+
+    assert same(ours) == same(theirs)
+    assert len(same(ours)) > 25
+
+
+VYOS_DETAIL = """
+    accept adver_int auth_type base_priority dont_track_primary effective_priority garp_delay
+    garp_lower_prio_delay garp_lower_prio_rep garp_refresh garp_refresh_rep garp_rep
+    higher_prio_send_advert ifp_ifname iname last_transition lower_prio_no_advert master_adver_int
+    master_priority nopreempt notify_deleted preempt_delay promote_secondaries skip_check_adv_addr
+    smtp_alert state strict_mode track_script version vips vrid wantstate
+"""
+VYOS_STATISTICS = """
+    addr_list_err advert_interval_err advert_rcvd advert_sent auth_failure authtype_mismatch
+    become_master invalid_authtype invalid_type_rcvd ip_ttl_err packet_len_err pri_zero_rcvd
+    pri_zero_sent release_master
+"""
+
+
+def test_vyos_finds_what_its_commands_show(ours: Seen, theirs: Seen) -> None:
+    """`show vrrp`, `show vrrp detail` and `show vrrp statistics` read these (its op_mode)."""
+    for mine, other in zip(ours.json, theirs.json, strict=True):
+        for part, fields in (("data", VYOS_DETAIL), ("stats", VYOS_STATISTICS)):
+            wanted = set(fields.split())
+            assert wanted & mine[part].keys() == wanted & other[part].keys()
+        assert set(VYOS_STATISTICS.split()) <= mine["stats"].keys()
+        assert float(mine["data"]["last_transition"]) <= time.time()
+    everything = {key for each in ours.json for key in each["data"]}
+    assert set(VYOS_DETAIL.split()) <= everything
 
 
 def test_a_fifo_tells_the_same(ours: Seen, theirs: Seen) -> None:
