@@ -16,7 +16,7 @@ import pytest
 
 from fastvrrp._engine import Engine
 from fastvrrp._table import LATENESS_BOUNDS, RING, Segment, Table
-from fastvrrp.cli.events import Trail, events
+from fastvrrp.cli.events import Trails, events
 from fastvrrp.cli.looking import duration
 from fastvrrp.cli.status import natural
 from fastvrrp.cli.top_screen import Top
@@ -318,10 +318,10 @@ def test_lost_events_are_said_to_be(tmp_path: Path) -> None:
 
     happen(2)
     view = View(Files.beside(tmp_path / "fastvrrp.pid"))
-    seen = events(view, Trail(10), follows=True)
+    seen = events(view, Trails(10), follows=True)
     assert [next(seen)["event"], next(seen)["event"]] == ["SPLIT_BRAIN", "SPLIT_BRAIN_OVER"]
     happen(RING + 6)
-    assert next(seen) == {"lost": 6}
+    assert next(seen)["lost"] == 6
     assert next(seen)["event"] == "SPLIT_BRAIN"
 
 
@@ -408,8 +408,8 @@ def test_an_event_has_the_name_of_who_had_the_index_then(tmp_path: Path) -> None
     live(52)
     view = View(places)
     before = [("#0", "MASTER"), ("#0", "INIT"), ("a-52", "MASTER")]
-    assert named(list(events(view, Trail(10), follows=False))) == before
-    seen = events(view, Trail(10), follows=True)
+    assert named(list(events(view, Trails(10), follows=False))) == before
+    seen = events(view, Trails(10), follows=True)
     assert named([next(seen) for _ in range(3)]) == before
     end()
     live(53)
@@ -434,7 +434,7 @@ def test_events_of_a_successor_are_not_told_twice(tmp_path: Path) -> None:
         router.engine.start(router.add(51, priority=255), 0)
         router.engine.stop(0, 0)
 
-    trail = Trail(10)
+    trail = Trails(10)
     first = Table(places.segment, 4)
     live(first)
     assert len(list(events(View(places), trail, follows=False))) == 2
@@ -443,7 +443,7 @@ def test_events_of_a_successor_are_not_told_twice(tmp_path: Path) -> None:
     assert list(events(View(places), trail, follows=False)) == []
     live(heir)
     assert len(list(events(View(places), trail, follows=False))) == 2
-    assert [each["name"] for each in events(View(places), Trail(10), follows=False)] == [
+    assert [each["name"] for each in events(View(places), Trails(10), follows=False)] == [
         *("#?", "#?"),
         *("#0", "#0"),
     ]

@@ -10,11 +10,12 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import select
 import signal
 import struct
 import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,9 +24,9 @@ from typing import Any
 
 import pytest
 
-from lab import Fastvrrp, Keepalived, Laboratory, wait_until
+from dropin_pair import ONE_ROUTER, AsKeepalived, Real, has_pid
+from lab import Fastvrrp, Laboratory, wait_until
 
-FASTVRRP = str(Path(sys.executable).with_name("fastvrrp"))
 IN_CLOSE_WRITE = 0x8  # linux/inotify.h
 IN_MOVED_TO = 0x80
 CONFIGURATION = """
@@ -115,40 +116,6 @@ vrrp_instance VI_2 {
     }
 }
 """
-FOURTH = """
-vrrp_instance VI_4 {
-    version 3
-    interface eth0
-    virtual_router_id 54
-    advert_int 0.1
-    virtual_ipaddress { 10.0.0.106/24 }
-}
-"""
-
-
-class AsKeepalived(Fastvrrp):
-    """This project's daemon with keepalived's command line."""
-
-    program = (FASTVRRP, "keepalived")
-
-    def commands(self) -> list[list[str]]:
-        return [managed(self.program, self.folder, self.configuration_file)]
-
-
-class Real(Keepalived):
-    """keepalived with the same command line."""
-
-    program = ("keepalived",)
-
-    def commands(self) -> list[list[str]]:
-        return [managed(self.program, self.folder, self.configuration_file)]
-
-
-def managed(program: tuple[str, ...], folder: Path, configuration: Path) -> list[str]:
-    return [
-        *("env", f"TMPDIR={folder}", *program, "-n", "-l", "-D", "-f", str(configuration)),
-        *("-p", str(folder / "main.pid"), "-r", str(folder / "vrrp.pid")),
-    ]
 
 
 class Closings:
@@ -183,15 +150,12 @@ class Seen:
     json: list[dict[str, Any]]
     stats: dict[str, dict[str, int]]
     data: dict[str, dict[str, Any]]
+    lines: dict[str, list[str]]
     scripts: dict[str, dict[str, str]]
     events: list[str]
     reloaded: list[str] = field(default_factory=list)
     status: int = -1
     left: set[str] = field(default_factory=set)
-
-
-def has_pid(file: Path) -> bool:
-    return file.exists() and file.read_text().strip().isdigit()
 
 
 def watched(lab: Laboratory, kind: type[AsKeepalived | Real]) -> Seen:
@@ -247,10 +211,11 @@ def watched(lab: Laboratory, kind: type[AsKeepalived | Real]) -> Seen:
         found,
         stats,
         parse_data(text_of_data),
+        sections(text_of_data),
         parse_scripts(text_of_data),
         os.read(reading, 65536).decode().splitlines(),
     )
-    daemon.configure(CONFIGURATION.format(fifo=fifo, folder=router.folder, more=FOURTH))
+    daemon.configure(CONFIGURATION.format(fifo=fifo, folder=router.folder, more=ONE_ROUTER))
     os.kill(int(pid_file.read_text()), signal.SIGHUP)
     wait_until(
         lambda: (
@@ -294,12 +259,13 @@ def parse_data(text: str) -> dict[str, dict[str, Any]]:
     key = ""
     for line in text.splitlines():
         if line.startswith(" VRRP Instance ="):
-            of = found[line.partition("=")[2].strip()] = {"vips": []}
+            of = found[line.partition("=")[2].strip()] = {"vips": [], "evips": []}
         elif not line.startswith("   "):
             of = None
         elif of is not None and line.startswith("     "):
-            if key.startswith("Virtual IP ("):
-                of["vips"].append(line.strip())
+            if key.startswith("Virtual IP"):
+                kind = "evips" if key.startswith("Virtual IP Excluded") else "vips"
+                of[kind].append(line.strip())
         elif of is not None:
             for separator in ("=", ":"):
                 key, found_one, value = line.strip().partition(separator)
@@ -310,6 +276,20 @@ def parse_data(text: str) -> dict[str, dict[str, Any]]:
                 of[key] = value.strip()
             elif key in ("Virtual Router ID", "Priority", "Effective priority", "VRRP Version"):
                 of[key] = int(value)
+    return found
+
+
+def sections(text: str) -> dict[str, list[str]]:
+    """The lines about each virtual router in keepalived.data."""
+    found: dict[str, list[str]] = {}
+    of: list[str] | None = None
+    for line in text.splitlines():
+        if line.startswith(" VRRP Instance ="):
+            of = found[line.partition("=")[2].strip()] = []
+        elif not line.startswith("   "):
+            of = None
+        elif of is not None:
+            of.append(line)
     return found
 
 
@@ -369,9 +349,60 @@ def test_statistics_have_the_same_counters(ours: Seen, theirs: Seen) -> None:
 
 def test_an_exporter_reads_the_same_from_the_data(ours: Seen, theirs: Seen) -> None:
     assert ours.data == theirs.data
-    assert ours.data["VI_1"]["vips"], "the parser of this test reads nothing"
+    assert len(ours.data["VI_1"]["vips"]) == 3, "the parser of this test reads nothing"
+    assert len(ours.data["VI_1"]["evips"]) == 1
     assert ours.scripts == theirs.scripts
     assert ours.scripts["bad"]["Status"] == "BAD"
+
+
+DIFFERENT = re.compile(
+    # Times.
+    r" +(Last transition|Read timeout) = |"
+    # There is no socket for an interface, and users are looked up where scripts are run.
+    r" +fd_in \d+, fd_out \d+$|.* script = |"
+    # keepalived has options in its flags that it does not name.
+    r" +Flags:|"
+    # An instance that has never begun has not chosen an address to speak from.
+    r" +Using src_ip = 10.0.0.1$"
+)
+"""Lines of keepalived.data that need not be the same."""
+
+
+@pytest.mark.parametrize("name", ["VI_1", "VI_2", "VI_3"])
+def test_the_data_have_the_same_lines_in_the_same_order(
+    ours: Seen, theirs: Seen, name: str
+) -> None:
+    def same(seen: Seen) -> list[str]:
+        return [line for line in seen.lines[name] if not DIFFERENT.match(line)]
+
+    assert same(ours) == same(theirs)
+    assert len(same(ours)) > 25
+
+
+VYOS_DETAIL = """
+    accept adver_int auth_type base_priority dont_track_primary effective_priority garp_delay
+    garp_lower_prio_delay garp_lower_prio_rep garp_refresh garp_refresh_rep garp_rep
+    higher_prio_send_advert ifp_ifname iname last_transition lower_prio_no_advert master_adver_int
+    master_priority nopreempt notify_deleted preempt_delay promote_secondaries skip_check_adv_addr
+    smtp_alert state strict_mode track_script version vips vrid wantstate
+"""
+VYOS_STATISTICS = """
+    addr_list_err advert_interval_err advert_rcvd advert_sent auth_failure authtype_mismatch
+    become_master invalid_authtype invalid_type_rcvd ip_ttl_err packet_len_err pri_zero_rcvd
+    pri_zero_sent release_master
+"""
+
+
+def test_vyos_finds_what_its_commands_show(ours: Seen, theirs: Seen) -> None:
+    """`show vrrp`, `show vrrp detail` and `show vrrp statistics` read these (its op_mode)."""
+    for mine, other in zip(ours.json, theirs.json, strict=True):
+        for part, fields in (("data", VYOS_DETAIL), ("stats", VYOS_STATISTICS)):
+            wanted = set(fields.split())
+            assert wanted & mine[part].keys() == wanted & other[part].keys()
+        assert set(VYOS_STATISTICS.split()) <= mine["stats"].keys()
+        assert float(mine["data"]["last_transition"]) <= time.time()
+    everything = {key for each in ours.json for key in each["data"]}
+    assert set(VYOS_DETAIL.split()) <= everything
 
 
 def test_a_fifo_tells_the_same(ours: Seen, theirs: Seen) -> None:
@@ -388,281 +419,3 @@ def test_a_fifo_tells_the_same(ours: Seen, theirs: Seen) -> None:
 def test_reload_and_stop_leave_the_same(ours: Seen, theirs: Seen) -> None:
     assert ours.reloaded == theirs.reloaded == ["VI_1", "VI_2", "VI_3", "VI_4"]
     assert (ours.status, ours.left) == (theirs.status, theirs.left) == (0, set())
-
-
-# --- the command line -----------------------------------------------------------------------------
-
-
-def both(*arguments: str) -> list[subprocess.CompletedProcess[str]]:
-    return [
-        subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
-        for program in ((FASTVRRP, "keepalived"), ("keepalived",))
-    ]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        *[(f"--signum={name}",) for name in ("STOP", "RELOAD", "DATA", "STATS", "STATS_CLEAR")],
-        ("--signum=JSON",),
-        ("--signum", "JSON"),
-        ("--sig=DATA",),
-        ("--signum=NONE",),
-        ("--unknown",),
-        ("-Z",),
-        ("--log=x",),
-        ("-p",),
-        ("-A",),
-    ],
-)
-def test_the_command_line_answers_the_same(arguments: tuple[str, ...]) -> None:
-    mine, other = both(*arguments)
-    assert (mine.returncode, mine.stdout) == (other.returncode, other.stdout)
-    assert mine.stderr == other.stderr
-
-
-@pytest.mark.parametrize("option", ["-v", "--version"])
-def test_the_version_stands_where_an_exporter_looks(option: str) -> None:
-    mine, other = both(option)
-    assert mine.returncode == other.returncode == 0
-    assert mine.stderr.split()[:2] == other.stderr.split()[:2] == ["Keepalived", "v2.2.7"]
-
-
-def test_every_option_of_the_help_is_known() -> None:
-    from fastvrrp.cli.as_keepalived import OPTIONS
-
-    said = both("--help")[1].stderr
-    known = {option.long: option.short for option in OPTIONS}
-    for line in said.splitlines():
-        if not line.strip().startswith("-"):
-            continue
-        names = line.strip()
-        short = names[1] if names[1] != "-" else ""
-        long = names.partition("--")[2].split()[0].split("=")[0].split("[")[0]
-        assert known[long] == short, line
-
-
-def test_a_test_of_the_configuration_writes_to_a_file(tmp_path: Path) -> None:
-    configuration = tmp_path / "keepalived.conf"
-    configuration.write_text("global_defs {\n    no_such_keyword\n}\n")
-    statuses = []
-    for number, program in enumerate(((FASTVRRP, "keepalived"), ("keepalived",))):
-        log = tmp_path / f"log{number}"
-        done = subprocess.run(
-            [*program, f"--config-test={log}", "-f", str(configuration)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "no_such_keyword" in log.read_text()
-        assert done.stderr == ""
-        statuses.append(done.returncode)
-    assert statuses == [5, 5]
-
-
-@pytest.mark.parametrize(
-    ("lines", "name"),
-    [
-        ("", ""),
-        ("use_pid_dir\n", ""),
-        ("instance one\n", "one"),
-    ],
-)
-@pytest.mark.keywords("use_pid_dir", "instance")
-def test_pid_files_are_where_keepalived_has_them(
-    lab: Laboratory, tmp_path: Path, lines: str, name: str
-) -> None:
-    """Each runs with a /run of its own, which another mount namespace gives it."""
-    router, other = lab.router("a"), lab.router("b")
-    lab.connect(router, other)
-    configuration = tmp_path / "keepalived.conf"
-    configuration.write_text(lines + FOURTH)
-    found = []
-    for program in ((FASTVRRP, "keepalived"), ("keepalived",)):
-        script = (
-            f"mount --make-rprivate / && mount -t tmpfs none /run &&"
-            f" {{ {' '.join(program)} -n -l -f {configuration} & }};"
-            " while ! find /run -name '*vrrp*.pid' | grep -q .; do sleep 0.05; done;"
-            " find /run -name '*.pid' | sort; kill $!; wait $!; find /run -name '*.pid'"
-        )
-        done = router.run(["unshare", "-m", "sh", "-c", script], check=False)
-        found.append([line for line in done.stdout.splitlines() if line.startswith("/run")])
-    assert found[0] == found[1]
-    assert len(found[0]) == 2
-    assert all(name in path for path in found[0])
-
-
-def test_options_without_meaning_are_said_once(lab: Laboratory, tmp_path: Path) -> None:
-    router, other = lab.router("a"), lab.router("b")
-    lab.connect(router, other)
-
-    class Odd(AsKeepalived):
-        def commands(self) -> list[list[str]]:
-            return [[*super().commands()[0], "--all", "-x", "-B", "--debug=Dv", "-d"]]
-
-    daemon = Odd(router, FOURTH).start()
-    daemon.wait_log("(VI_4) Entering MASTER STATE")
-    for option in ("all", "snmp", "no_bfd", "debug"):
-        assert daemon.log().count(f"keepalived's option --{option} has no meaning here") == 1
-    assert "VRRP Instance = VI_4" in daemon.log(), "-d writes the configuration into the log"
-    assert daemon.stop() == 0
-
-
-@pytest.mark.parametrize("kind", [AsKeepalived, Real])
-def test_a_daemon_can_end_with_its_processes(
-    lab: Laboratory, kind: type[AsKeepalived | Real]
-) -> None:
-    router, other = lab.router("a"), lab.router("b")
-    lab.connect(router, other)
-
-    class Ending(kind):  # type: ignore[misc, valid-type]
-        def commands(self) -> list[list[str]]:
-            return [[*super().commands()[0], "-R"]]
-
-    daemon = Ending(router, FOURTH).start()
-    daemon.wait_log("(VI_4) Entering MASTER STATE")
-    speaker = int((daemon.folder / "vrrp.pid").read_text())
-    os.kill(speaker, signal.SIGKILL)
-    assert daemon.wait() == 0
-    log = daemon.log_file.read_text()
-    assert f"VRRP child process({speaker}) died: Exiting\n" in log
-    assert log.count("Starting VRRP child process") == 1
-    assert not (daemon.folder / "main.pid").exists()
-
-
-def test_addresses_and_routes_can_be_left_where_they_are(lab: Laboratory) -> None:
-    text = FOURTH.replace(
-        "virtual_ipaddress",
-        "virtual_routes { 198.51.100.0/24 via 10.0.0.9 dev eth0 }\n    virtual_ipaddress",
-    )
-    left = []
-    routers = lab.router("a"), lab.router("b")
-    lab.connect(*routers)
-    for router, kind in zip(routers, (AsKeepalived, Real), strict=True):
-        before = router.addresses()
-
-        class Keeping(kind):  # type: ignore[misc, valid-type]
-            def commands(self) -> list[list[str]]:
-                return [[*super().commands()[0], "-V"]]
-
-        daemon = Keeping(router, text).start()
-        daemon.wait_log("(VI_4) Entering MASTER STATE")
-        wait_until(partial(router.holds, "10.0.0.106"), what="the address")
-        wait_until(
-            lambda router=router: any(  # type: ignore[misc]
-                each["dst"] == "198.51.100.0/24" for each in router.show("route", "show")
-            ),
-            what="the route",
-        )
-        assert daemon.stop() == 0
-        routes = {each["dst"] for each in router.show("route", "show")}
-        left.append((router.addresses() - before, "198.51.100.0/24" in routes))
-    assert left == [({"eth0 10.0.0.106/24"}, True)] * 2
-
-
-SERVER = """
-virtual_server 10.0.0.200 80 {
-    lb_algo rr
-    lb_kind NAT
-    protocol TCP
-    real_server 10.0.0.201 80 {
-        TCP_CHECK {
-        }
-    }
-}
-"""
-
-
-@pytest.mark.keywords("global_defs/checker_priority", "global_defs/checker_process_name")
-@pytest.mark.parametrize("option", ["", "-P", "-C"])
-def test_one_half_of_a_configuration_can_be_run(lab: Laboratory, option: str) -> None:
-    router, other = lab.router("a"), lab.router("b")
-    lab.connect(router, other)
-
-    class Half(AsKeepalived):
-        def commands(self) -> list[list[str]]:
-            checkers = ["-c", str(self.folder / "checkers.pid")]
-            return [[*super().commands()[0], *checkers, *filter(None, [option])]]
-
-    settings = "global_defs {\n checker_process_name checks\n checker_priority 7\n}\n"
-    daemon = Half(router, settings + FOURTH + SERVER).start()
-    pid_file = daemon.folder / "checkers.pid"
-    daemon.wait_log("Startup complete")
-    if option != "-C":
-        daemon.wait_log("(VI_4) Entering MASTER STATE")
-    if option != "-P":
-        wait_until(partial(has_pid, pid_file), what="the pid of the checkers")
-        comm = Path(f"/proc/{pid_file.read_text().strip()}/comm")
-        wait_until(lambda: comm.read_text() == "checks\n", what="its name")
-        assert os.getpriority(os.PRIO_PROCESS, int(pid_file.read_text())) == 7
-    assert has_pid(pid_file) == (option != "-P")
-    daemon.signal(signal.SIGHUP)
-    daemon.wait_log("Reloaded")
-    assert has_pid(pid_file) == (option != "-P")
-    assert ("VI_4" in daemon.log()) == (option != "-C")
-    assert daemon.stop() == 0
-    assert not pid_file.exists()
-
-
-def test_a_link_of_the_name_is_enough(tmp_path: Path) -> None:
-    link = tmp_path / "keepalived"
-    link.symlink_to(FASTVRRP)
-    script = Path(__file__).parent.parent / "deploy" / "keepalived"
-    for command in ([str(link)], ["sh", str(script)]):
-        done = subprocess.run(
-            [*command, "--signum=RELOAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=os.environ | {"PATH": f"{Path(FASTVRRP).parent}:{os.environ['PATH']}"},
-        )
-        assert done.stdout == "1\n"
-
-
-def test_a_network_namespace_has_its_own_pid_files(lab: Laboratory, tmp_path: Path) -> None:
-    """As `-s` says, from another namespace; and both have the files in the same place."""
-    router, other = lab.router("a"), lab.router("b")
-    lab.connect(router, other)
-    configuration = tmp_path / "keepalived.conf"
-    name = router.namespace
-    configuration.write_text(FOURTH)
-    found = []
-    for program in ((FASTVRRP, "keepalived"), ("keepalived",)):
-        script = (
-            "mount --make-rprivate / && mkdir -p /run/keepalived &&"
-            " mount -t tmpfs none /run/keepalived &&"
-            f" {{ {' '.join(program)} -n -l -s {name} -f {configuration} & }};"
-            " while ! find /run/keepalived -name '*vrrp*.pid' | grep -q .; do sleep 0.05; done;"
-            " find /run/keepalived -name '*.pid' | sort; kill $!; wait $!"
-        )
-        done = subprocess.run(
-            ["unshare", "-m", "sh", "-c", script],
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        found.append([line for line in done.stdout.splitlines() if line.startswith("/run")])
-    assert found[0] == found[1]
-    assert [Path(each).parent for each in found[0]] == [Path("/run/keepalived", name)] * 2
-
-
-def test_whoever_starts_it_goes_on_when_it_runs(lab: Laboratory) -> None:
-    router, other = lab.router("a"), lab.router("b")
-    lab.connect(router, other)
-    configuration = router.folder / "keepalived.conf"
-    configuration.write_text(FOURTH)
-    pid_file = router.folder / "main.pid"
-    done = router.run(
-        [
-            *(FASTVRRP, "keepalived", "-G", "-f", str(configuration), "-p", str(pid_file)),
-            *("-r", str(router.folder / "vrrp.pid")),
-        ]
-    )
-    assert done.returncode == 0
-    pid = int(pid_file.read_text())
-    try:
-        assert Path(f"/proc/{pid}/comm").read_text() == "keepalived\n"
-    finally:
-        os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not pid_file.exists(), what="its end")

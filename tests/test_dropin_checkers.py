@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dropin_pair import ONE_ROUTER, ONE_SERVER, AsKeepalived, has_pid
 from lab import Laboratory, wait_until
-from test_dropin import FOURTH, SERVER, AsKeepalived, has_pid
 from test_scheduling import standing
 
 PROCESS = Path("/proc")
@@ -33,7 +33,7 @@ class WithCheckers(AsKeepalived):
 def begun(lab: Laboratory, settings: str) -> WithCheckers:
     router, other = lab.router("a"), lab.router("b")
     lab.connect(router, other)
-    text = f"global_defs {{\n {settings}\n}}\n{FOURTH}{SERVER}"
+    text = f"global_defs {{\n {settings}\n}}\n{ONE_ROUTER}{ONE_SERVER}"
     return WithCheckers(router, text).start()
 
 

@@ -68,7 +68,7 @@ def brief(news: list[News]) -> list[str]:
     words = []
     for each in news:
         match each:
-            case ServerNews(server, is_up, occasion, is_quiet, _):
+            case ServerNews(server, is_up, occasion, is_quiet):
                 sign = "+" if is_up else "-"
                 quiet = "(quiet)" if is_quiet else ""
                 why = "" if occasion is Occasion.CHECK else f" {occasion.name.lower()}"

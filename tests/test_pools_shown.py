@@ -18,7 +18,7 @@ from fastvrrp.observe import servers
 from lab import Fastvrrp, Laboratory, wait_until
 from lab.network import Router
 from test_checkd import Listener, checkers_of, virtual
-from test_cli_looking import ask
+from test_cli_looking import FASTVRRP, ask
 from test_cli_run import CONFIGURATION as INSTANCE
 from test_metrics_daemon import scrape, value
 from test_server_metrics import shown as synthetic
@@ -45,6 +45,16 @@ def shown(daemon: Fastvrrp) -> servers.Servers:
         return servers.read(file.fileno())
 
 
+def pid_file(daemon: Fastvrrp) -> Path:
+    return daemon.folder / "fastvrrp.pid"
+
+
+def seen(daemon: Fastvrrp) -> list[str]:
+    """Kinds of the events that were followed."""
+    lines = (daemon.folder / "events").read_text().splitlines()
+    return [json.loads(line)["event"] for line in lines]
+
+
 def has_quorum(daemon: Fastvrrp) -> list[bool]:
     return [pool.has_quorum for pool in shown(daemon).virtual_servers]
 
@@ -64,8 +74,20 @@ def test_pools_are_shown_and_told_to_prometheus_as_they_change(router: Router) -
     assert value(scrape(router), "fastvrrp_virtual_server_quorum_up", POOL) == 1
     assert "2 virtual servers; 2 real servers\n" in ask(daemon, "status").stdout
 
+    following = (daemon.folder / "events").open("wb")
+    follower = subprocess.Popen(
+        [FASTVRRP, "events", "-f", "--json", "10.0.0.100:80", "-p", str(pid_file(daemon))],
+        stdout=following,
+    )
     listener.close()
     wait_until(lambda: has_quorum(daemon) == [False, False], what=lambda: str(shown(daemon)))
+    wait_until(lambda: "QUORUM_LOST" in seen(daemon), what=lambda: f"the events: {seen(daemon)}")
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait(10) == 0
+    assert seen(daemon) == ["QUORUM_GAINED", "REAL_SERVER_DOWN", "QUORUM_LOST"]
+    text = ask(daemon, "events").stdout
+    assert "[10.0.0.100]:tcp:80  quorum lost: the servers that are up weigh 0, quorum 1" in text
+    assert "[127.0.0.1]:tcp:8001 is down: TCP_CHECK: " in text
     found = scrape(router)
     assert value(found, "fastvrrp_virtual_server_quorum_up", POOL) == 0
     assert value(found, "fastvrrp_real_server_up", POOL) == 0
@@ -100,8 +122,11 @@ def test_pools_are_shown_and_told_to_prometheus_as_they_change(router: Router) -
     wait_until(lambda: [checker] != checkers_of(daemon) != [], what="another process")
     wait_until(lambda: shown(daemon).is_alive, what="what that one shows")
     assert value(scrape(router), "fastvrrp_virtual_server_quorum_up", POOL) == 0
+    listener = Listener(router)
+    wait_until(lambda: "is up\n" in ask(daemon, "events").stdout, what="events of that one")
+    listener.close()
     assert daemon.stop() == 0
-    assert not (daemon.folder / "fastvrrp.servers").exists()
+    assert not list(daemon.folder.glob("fastvrrp.server*"))
     assert "Traceback" not in daemon.log()
 
 

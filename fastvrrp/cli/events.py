@@ -1,4 +1,4 @@
-"""`fastvrrp events`: changes of state of a running daemon, as they come."""
+"""`fastvrrp events`: what happens to virtual routers and virtual servers of a running daemon."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from heapq import merge
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastvrrp.cli.looking import RESTARTED, add_command, add_name, keep_looking
 
 if TYPE_CHECKING:
     from fastvrrp._table import Segment
+    from fastvrrp.observe.server_events import Reader
     from fastvrrp.observe.view import View
 
     Event = dict[str, Any]
@@ -34,10 +36,15 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         commands,
         "events",
         run,
-        help="print changes of state of the running daemon",
-        description="Prints the last changes of state, and split brains; with --follow also those"
-        " that come, until it is interrupted, also of a daemon that is started again.",
-        examples=("fastvrrp events --last 100", "fastvrrp events --follow --json 'VI_1*'"),
+        help="print what happens to virtual routers and virtual servers",
+        description="Prints the last changes of state and split brains of virtual routers, and of"
+        " virtual servers what their real servers, quorums and sorry servers did; with --follow"
+        " also what comes, until it is interrupted, also of a daemon that is started again.",
+        examples=(
+            "fastvrrp events --last 100",
+            "fastvrrp events --follow --json 'VI_1*'",
+            "fastvrrp events --follow 192.0.2.1:80",
+        ),
     )
     add_name(parser, "only of this one, or of this pattern's", is_optional=True, metavar="NAME")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with those that come")
@@ -53,21 +60,60 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(arguments: argparse.Namespace) -> int:
     """Print them; the exit status (looking.STATUSES)."""
-    trail = Trail(max(arguments.last, 0))
-    return keep_looking(arguments, lambda view: _print(view, arguments, trail))
+    trails = Trails(max(arguments.last, 0))
+    return keep_looking(arguments, lambda view: _print(view, arguments, trails))
 
 
-def _print(view: View, arguments: argparse.Namespace, trail: Trail) -> int:
-    for event in events(view, trail, follows=arguments.follow):
-        name = event.get("name", arguments.name)  # what was lost may have been anybody's
-        if arguments.name and name != arguments.name and not fnmatchcase(name, arguments.name):
-            continue
-        print(json.dumps(event, ensure_ascii=False) if arguments.json else text(event), flush=True)
+def _print(view: View, arguments: argparse.Namespace, trails: Trails) -> int:
+    is_wanted = _filter(view, arguments.name)
+    for event in events(view, trails, follows=arguments.follow):
+        if is_wanted(event):
+            said = json.dumps(event, ensure_ascii=False) if arguments.json else text(event)
+            print(said, flush=True)
     return RESTARTED if arguments.follow else 0
 
 
+def _filter(view: View, pattern: str | None) -> Callable[[Event], bool]:
+    """Which events a pattern asks for. What was lost may have been anybody's."""
+    if pattern is None:
+        return lambda event: True
+    from fastvrrp.observe.server_facts import names_of
+
+    known = {pool.words.name: set(names_of(pool.words)) for pool in view.servers().virtual_servers}
+
+    def is_wanted(event: Event) -> bool:
+        names = {event["name"]} if "name" in event else {pattern}
+        names |= known.get(event.get("name", ""), set())
+        return any(name == pattern or fnmatchcase(name, pattern) for name in names)
+
+    return is_wanted
+
+
+class Ring(Protocol):
+    """Remembers the last events, which have numbers."""
+
+    @property
+    def last_event(self) -> int: ...
+
+    def events_after(self, number: int, most: int = ...) -> list[Event]: ...
+
+
+class Trails:
+    """How far all events were followed, to begin with the last so many."""
+
+    def __init__(self, last: int) -> None:
+        self.routers = Trail(last)
+        self.servers = Trail(last)
+        self._last: int | None = last
+
+    def first(self, events: list[Event]) -> list[Event]:
+        """Of what is found first as many as are wanted; of everything later, all."""
+        last, self._last = self._last, None
+        return events if last is None else events[max(len(events) - last, 0) :]
+
+
 class Trail:
-    """How far the events were followed, also over daemons that follow one another."""
+    """How far the events of one kind were followed, also over daemons that follow one another."""
 
     def __init__(self, last: int) -> None:
         """To begin with the last so many."""
@@ -79,48 +125,108 @@ class Trail:
         """That one was followed."""
         self._seen = event["number"], event["at"]
 
-    def start(self, segment: Segment) -> int:
-        """The number of the event after which a segment is to be read. One that takes over from
+    def start(self, ring: Ring) -> int:
+        """The number of the event after which a ring is to be read. One that takes over from
         another one's crash has its events too, and one that does not is read as a whole."""
         if self._seen is None:
             last, self._last = self._last, sys.maxsize  # all of the one that comes next
-            return max(segment.last_event - last, 0)
+            return max(ring.last_event - last, 0)
         number = self._seen[0]
-        same = segment.events_after(number - 1, 1)
+        same = ring.events_after(number - 1, 1)
         is_heir = bool(same) and (same[0]["number"], same[0]["at"]) == self._seen
         return number if is_heir else 0
 
 
-def events(view: View, trail: Trail, *, follows: bool) -> Iterator[Event]:
-    """The events from where the trail begins until the daemon ends, or those that there are now.
+def events(view: View, trails: Trails, *, follows: bool) -> Iterator[Event]:
+    """The events from where the trails begin until the daemon ends, or those that there are now.
     Where some came faster than they were read there is one that only says `lost`."""
-    segment = view.segment
-    names = Names(segment)
-    done = trail.start(segment)
-    while True:
-        found = _since(segment, done)
-        if found and done and found[0]["number"] > done + 1:
-            names.forget()
-            yield {"lost": found[0]["number"] - done - 1}
-        for name, each in zip(names.of(found), found, strict=True):
-            done = each["number"]
-            trail.take(each)
-            yield _event(view, name, each)
-        if segment.last_event > done:
-            continue
-        if not follows or not view.is_current:
-            return
-        time.sleep(PAUSE)
+    happened = RouterEvents(view, trails.routers), ServerEvents(view, trails.servers)
+    try:
+        while True:
+            found = list(merge(*(each.take() for each in happened), key=_moment))
+            yield from trails.first(found)
+            if found:
+                continue
+            if not follows or not view.is_current:
+                return
+            time.sleep(PAUSE)
+    finally:
+        for each in happened:
+            each.close()
 
 
-def _since(segment: Segment, done: int) -> list[Event]:
+def _moment(event: Event) -> float:
+    moment: float = event["time"]
+    return moment
+
+
+class RouterEvents:
+    """Those of virtual routers."""
+
+    def __init__(self, view: View, trail: Trail) -> None:
+        self._view = view
+        self._trail = trail
+        self._names = Names(view.segment)
+        self._done = trail.start(view.segment)
+
+    def take(self) -> Iterator[Event]:
+        """All that came since the last time."""
+        found = _since(self._view.segment, self._done)
+        if found and self._done and found[0]["number"] > self._done + 1:
+            self._names.forget()
+            yield _lost(self._view, found, self._done)
+        for name, each in zip(self._names.of(found), found, strict=True):
+            self._done = each["number"]
+            self._trail.take(each)
+            yield _event(self._view, name, each)
+
+    def close(self) -> None:
+        return
+
+
+class ServerEvents:
+    """Those of virtual servers."""
+
+    def __init__(self, view: View, trail: Trail) -> None:
+        self._view = view
+        self._trail = trail
+        self._ring: Reader = view.server_events()
+        self._done = trail.start(self._ring)
+
+    def take(self) -> Iterator[Event]:
+        """All that came since the last time."""
+        from fastvrrp.cli.pools import event_facts
+
+        found = _since(self._ring, self._done)
+        if found and self._done and found[0]["number"] > self._done + 1:
+            yield _lost(self._view, found, self._done)
+        for each in found:
+            self._done = each["number"]
+            self._trail.take(each)
+            yield {"time": _time(self._view, each), **event_facts(each["event"])}
+
+    def close(self) -> None:
+        self._ring.close()
+
+
+def _since(ring: Ring, done: int) -> list[Event]:
     """All that are remembered of what came after an event."""
     found: list[Event] = []
-    while more := segment.events_after(found[-1]["number"] if found else done):
+    while more := ring.events_after(found[-1]["number"] if found else done):
         if found and more[0]["number"] > found[-1]["number"] + 1:
             found.clear()  # overtaken: what is left begins behind a gap
         found += more
     return found
+
+
+def _lost(view: View, found: Sequence[Event], done: int) -> Event:
+    """Says how many were lost, right before the next one."""
+    return {"time": _time(view, found[0]), "lost": found[0]["number"] - done - 1}
+
+
+def _time(view: View, found: Event) -> float:
+    at: int = found["at"]
+    return round((at + view.wall_offset) / 1e9, 6)
 
 
 def _event(view: View, name: str, found: Event) -> Event:
@@ -128,7 +234,7 @@ def _event(view: View, name: str, found: Event) -> Event:
     from fastvrrp.model import State
 
     event = {
-        "time": round((found["at"] + view.wall_offset) / 1e9, 6),
+        "time": _time(view, found),
         "name": name,
         "event": NOTE_NAMES[found["kind"]],
         "before": State(found["before"]).name,
@@ -189,12 +295,16 @@ class Names:
 
 def text(event: Event) -> str:
     """For a person."""
+    from fastvrrp.cli.pools import event_text
     from fastvrrp.config.complaints import printable
 
     if "lost" in event:
         return f"... {event['lost']} events came faster than they could be read"
     at = datetime.fromtimestamp(event["time"], UTC).astimezone()
     stamp = at.isoformat(sep=" ", timespec="milliseconds")
+    said = event_text(event)
+    if said is not None:
+        return printable(f"{stamp}  {event['name']}  {said}")
     if event["event"] == "SPLIT_BRAIN":
         what = "split brain: another master does not yield"
     elif event["event"] == "SPLIT_BRAIN_OVER":

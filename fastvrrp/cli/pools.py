@@ -1,4 +1,4 @@
-"""Virtual servers and real servers, as `status` and `show` print them."""
+"""Virtual servers and real servers, as `status`, `show` and `events` print them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastvrrp.cli.looking import ago
 
 if TYPE_CHECKING:
+    from fastvrrp.observe.server_events import Event
     from fastvrrp.observe.servers import Servers, VirtualServerState
 
     Facts = dict[str, Any]
@@ -87,6 +88,46 @@ def lines(facts: Facts) -> Iterator[str]:
         yield ""
         yield f"Real server {server['name']}"
         yield from (f"  {line}" for line in _server(server))
+
+
+def event_facts(event: Event) -> Facts:
+    """An event as JSON has it, without its time."""
+    from fastvrrp.observe.server_events import Kind
+
+    facts: Facts = {"name": event.virtual_server, "event": event.kind.name}
+    match event.kind:
+        case Kind.QUORUM_GAINED | Kind.QUORUM_LOST:
+            facts["weight"], facts["quorum"] = event.numbers
+        case Kind.SORRY_SERVER_IN | Kind.SORRY_SERVER_OUT:
+            facts["sorry_server"] = event.server
+        case Kind.WEIGHT:
+            facts["real_server"] = event.server
+            facts["before"], facts["after"] = event.numbers
+        case _:
+            facts["real_server"] = event.server
+            facts["why"] = event.why or None
+    return facts
+
+
+def event_text(facts: Facts) -> str | None:
+    """The same for a person; None where it is none of a virtual server."""
+    match facts["event"]:
+        case "QUORUM_GAINED" | "QUORUM_LOST" as event:
+            verb = "gained" if event == "QUORUM_GAINED" else "lost"
+            weights = f"the servers that are up weigh {facts['weight']}, quorum {facts['quorum']}"
+            return f"quorum {verb}: {weights}"
+        case "SORRY_SERVER_IN" | "SORRY_SERVER_OUT" as event:
+            verb = "serves" if event == "SORRY_SERVER_IN" else "is not needed any more"
+            return f"sorry server {facts['sorry_server']} {verb}"
+        case "WEIGHT":
+            return (
+                f"real server {facts['real_server']}: weight {facts['before']} -> {facts['after']}"
+            )
+        case "REAL_SERVER_UP" | "REAL_SERVER_DOWN" as event:
+            state = "up" if event == "REAL_SERVER_UP" else "down"
+            why = f": {facts['why']}" if facts["why"] else ""
+            return f"real server {facts['real_server']} is {state}{why}"
+    return None
 
 
 def _state(facts: Facts) -> Iterator[str]:

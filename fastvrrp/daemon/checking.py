@@ -49,7 +49,8 @@ class Checking(Follower):
         self._loop = loop
         self._parent = parent
         self._notes = segment.with_suffix(".ipvs")
-        self._shown = Files.of_segment(segment).servers
+        files = Files.of_segment(segment)
+        self._shown, self._events = files.servers, files.server_events
         self._shown.touch(0o644)  # whoever serves metrics opens it once
         self._has_metrics = options.metrics is not None
         self._umask = options.umask
@@ -117,6 +118,7 @@ class Checking(Follower):
         elif self._ward is not None and self._ward.is_wanted:
             self._end_ward(self._ward)
         self._shown.unlink(missing_ok=True)
+        self._events.unlink(missing_ok=True)
         if self._pid_file is not None:
             self._pid_file.unlink(missing_ok=True)
 

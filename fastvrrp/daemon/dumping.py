@@ -204,10 +204,12 @@ class Dumping(Follower):
 
 
 def _facts_of(link: Link) -> LinkFacts:
+    """keepalived tells of the address of each family that adverts leave from."""
     firsts: dict[int, str] = {}
     for key in link.addresses:
-        if key.family not in firsts:
-            firsts[key.family] = str(ip_address(key.address))
+        address = ip_address(key.address)
+        if key.family not in firsts or (address.version == 6 and address.is_link_local):
+            firsts[key.family] = str(address)
     return LinkFacts(
         link.name,
         link.index,

@@ -18,10 +18,12 @@ from fastvrrp.lvs.checkers.tools import Tools
 from fastvrrp.lvs.counting import Counting
 from fastvrrp.lvs.notes import Notes
 from fastvrrp.lvs.patrol import Patrol
+from fastvrrp.lvs.recording import Recording
 from fastvrrp.lvs.services import Services
 from fastvrrp.lvs.showing import Showing
 from fastvrrp.lvs.telling import Telling
 from fastvrrp.model import Configuration, FlushOnStop, Namespaces, VirtualServerGroup
+from fastvrrp.observe.files import Files
 from fastvrrp.track.scripts import Scripts
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ class Pools:
         patrol = Patrol(loop, self._tools)
         self._showing = _show(loop, told)
         self._counting: Counting | None = None
+        self._telling = telling
+        telling.recording = _record(told)
         if self._showing is not None:
             patrol.on_checked = self._showing.checked
         self._balancer = Balancer(loop, patrol, self._services, telling, self._showing)
@@ -123,6 +127,9 @@ class Pools:
             self._counting.close()
         if self._showing is not None:
             self._showing.close(is_emptied=is_emptied)
+        if self._telling.recording is not None:
+            self._telling.recording.close()
+            self._telling.recording = None
 
 
 def _show(loop: asyncio.AbstractEventLoop, told: Begin) -> Showing | None:
@@ -133,6 +140,18 @@ def _show(loop: asyncio.AbstractEventLoop, told: Begin) -> Showing | None:
         return Showing(loop, told.shown)
     except OSError as error:
         log.error("%s: %s", told.shown, error.strerror)
+        return None
+
+
+def _record(told: Begin) -> Recording | None:
+    """Writes down what happens."""
+    if told.shown is None:
+        return None
+    path = Files.of_servers(told.shown).server_events
+    try:
+        return Recording(path)
+    except OSError as error:
+        log.error("%s: %s", path, error.strerror)
         return None
 
 

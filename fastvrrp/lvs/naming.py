@@ -62,6 +62,13 @@ def target_name(checker: Checker) -> str:
     return text
 
 
+def kind_name(checker: Checker) -> str:
+    """The keyword of a checker, as it was written."""
+    if isinstance(checker, HttpCheck) and checker.is_tls:
+        return "SSL_GET"
+    return str(checker.keyword)
+
+
 def address_text(address: bytes) -> str:
     """An address in words."""
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)

@@ -35,6 +35,8 @@ class ServerNews:
     """Only the log says it."""
     was_up: bool | None = None
     """Before; None where it was the opposite."""
+    why: str = ""
+    """What the check that decided it has found wrong, for a person."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fastvrrp.lvs.check import Verdict
+from fastvrrp.lvs.naming import kind_name
 from fastvrrp.lvs.news import (
     CheckerNews,
     News,
@@ -186,11 +187,12 @@ class Pool:
         is_up = member.is_up
         if verdict.is_good != was_good:
             news.append(CheckerNews(member.model, checker, verdict.is_good, is_up, is_up != was_up))
+        why = "" if verdict.is_good else f"{kind_name(checker)}: {verdict.why or 'it failed'}"
         if is_up != was_up:
-            news.append(ServerNews(member.model, is_up, Occasion.CHECK))
+            news.append(ServerNews(member.model, is_up, Occasion.CHECK, why=why))
             member.is_told = True
         elif not verdict.is_good and not member.is_told:
-            news.append(ServerNews(member.model, False, Occasion.FIRST_CHECK))
+            news.append(ServerNews(member.model, False, Occasion.FIRST_CHECK, why=why))
             member.is_told = True
         self._weight += member.share - share
         self._settle(news, Occasion.CHECK)

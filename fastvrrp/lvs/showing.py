@@ -20,11 +20,9 @@ from pathlib import Path
 from time import monotonic, monotonic_ns
 from typing import TYPE_CHECKING
 
-from fastvrrp.lvs.naming import address_text, real_name, target_name, virtual_name
+from fastvrrp.lvs.naming import address_text, kind_name, real_name, target_name, virtual_name
 from fastvrrp.lvs.pool import key_of
 from fastvrrp.model import (
-    Checker,
-    HttpCheck,
     IpvsDestinationKey,
     IpvsServiceKey,
     RealServer,
@@ -361,11 +359,5 @@ def _real_words(model: VirtualServer, real: RealServer) -> RealWords:
         real.port,
         real.weight,
         real.forwarding.method.name,
-        tuple(CheckerWords(_kind(each), target_name(each)) for each in real.checkers),
+        tuple(CheckerWords(kind_name(each), target_name(each)) for each in real.checkers),
     )
-
-
-def _kind(checker: Checker) -> str:
-    if isinstance(checker, HttpCheck) and checker.is_tls:
-        return "SSL_GET"
-    return str(checker.keyword)

@@ -1,6 +1,6 @@
 """Tells of what happens to virtual servers, in keepalived's words and in its order.
 
-That is the log, FIFOs, scripts and mails.
+That is the log, FIFOs, scripts, mails and whoever follows events.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from fastvrrp.notify.letters import Words
 from fastvrrp.track.scripts import Scripts
 
 if TYPE_CHECKING:
+    from fastvrrp.lvs.recording import Recording
     from fastvrrp.notify.mailer import Mailer
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ class Telling:
         self._mailer: Mailer | None = None
         """None until mails are wanted: its libraries take 3 MB."""
         self._tells_checkers = True
+        self.recording: Recording | None = None
+        """Where events are written down for others to read."""
 
     def configure(self, definitions: GlobalDefinitions) -> None:
         """Who is told from now on."""
@@ -93,6 +96,8 @@ class Telling:
 
     def tell(self, model: VirtualServer, news: list[News]) -> None:
         """Tells what has happened to a virtual server, in this order."""
+        if self.recording is not None and news:
+            self.recording.record(model, news)
         for each in news:
             match each:
                 case ServerNews():

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 DEFAULT_PID_FILE = Path("/run/fastvrrp.pid")
-ENDINGS = (".state", ".details", ".routers", ".control", ".maintenance", ".servers")
+ENDINGS = (
+    ".state",
+    ".details",
+    ".routers",
+    ".control",
+    ".maintenance",
+    ".servers",
+    ".server-events",
+)
 
 
 class Files(NamedTuple):
@@ -24,6 +32,8 @@ class Files(NamedTuple):
     """Which virtual routers are not to be master for now (observe/maintenance.py)."""
     servers: Path
     """Virtual servers and real servers (observe/servers.py); empty while there are none."""
+    server_events: Path
+    """What happens to those (observe/server_events.py)."""
 
     @classmethod
     def beside(cls, pid_file: Path) -> Files:
@@ -36,3 +46,8 @@ class Files(NamedTuple):
     def of_segment(cls, segment: Path) -> Files:
         """Those of the daemon whose state segment this is."""
         return cls.beside(segment.with_name(segment.name.removesuffix(".state") + ".pid"))
+
+    @classmethod
+    def of_servers(cls, servers: Path) -> Files:
+        """Those of the daemon whose virtual servers this shows."""
+        return cls.beside(servers.with_name(servers.name.removesuffix(".servers") + ".pid"))

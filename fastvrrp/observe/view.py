@@ -15,7 +15,7 @@ from typing import Any
 
 from fastvrrp._table import Segment
 from fastvrrp.model import SECOND
-from fastvrrp.observe import catalogue, details, maintenance, servers
+from fastvrrp.observe import catalogue, details, maintenance, server_events, servers
 from fastvrrp.observe.catalogue import Entry
 from fastvrrp.observe.details import Details
 from fastvrrp.observe.files import Files
@@ -134,6 +134,10 @@ class View:
             with suppress(ValueError):
                 return servers.read(self._servers_file)
         return Servers()
+
+    def server_events(self) -> server_events.Reader:
+        """What happens to virtual servers; whoever asks closes it."""
+        return server_events.Reader(self._files.server_events)
 
     def routers(self) -> list[dict[str, Any]]:
         """Every virtual router as the segment has it (`Segment.read`), with its `index`."""

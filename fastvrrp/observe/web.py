@@ -25,6 +25,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from fastvrrp.observe.exposition import CONTENT_TYPE
+from fastvrrp.observe.making import Maker
 from fastvrrp.observe.web_config import WebConfig
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
         self.pages = pages
         self.health = health
         self.scraping = threading.Lock()
+        self.maker = Maker()
         self._counting = threading.Lock()
         self._peers: Counter[str] = Counter()
         """How many connections an address has."""
@@ -114,6 +116,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
 
     def server_close(self) -> None:
         self.socket.close()
+        self.maker.close()
 
 
 @contextmanager
@@ -208,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(HTTPStatus.SERVICE_UNAVAILABLE, text, "text/plain")
             return
         try:
-            packed = list(_compressed(self.server.pages()))
+            packed = self.server.maker.make(_compressed(self.server.pages()))
         finally:
             self.server.scraping.release()
         self._stream(packed)

@@ -145,6 +145,7 @@ def _router(facts: RouterFacts) -> Iterator[str]:
         yield "Using Native IPv6"
     state = State(facts.record["state"]).name
     yield f"State = {state}"
+    yield from _master(facts)
     yield "Flags:" if model.unicast_peers else "Flags: none"
     if model.unicast_peers:
         yield "  Using unicast"
@@ -162,6 +163,20 @@ def _router(facts: RouterFacts) -> Iterator[str]:
     yield from _addresses(facts)
     yield from _tracked(model)
     yield from _notifications(model.notifications)
+
+
+def _follows(facts: RouterFacts) -> bool:
+    """Whether it is the backup of a master that was heard."""
+    return bool(facts.record["state"] == State.BACKUP and facts.record["heard_at"])
+
+
+def _master(facts: RouterFacts) -> Iterator[str]:
+    if not _follows(facts):
+        return
+    yield f"Master router = {ip_address(facts.record['master_address'])}"
+    yield f"Master priority = {facts.record['master_priority']}"
+    if facts.model.version == 3:
+        yield f"Master advert int = {facts.record['master_interval'] / SECOND:.2f} sec"
 
 
 def _interface(facts: RouterFacts) -> Iterator[str]:
@@ -185,7 +200,8 @@ def _interface(facts: RouterFacts) -> Iterator[str]:
         origin = " (from configuration)" if model.source_address is not None else ""
         yield f"Using src_ip = {ip_address(source)}{origin}"
     if not model.unicast_peers:
-        yield f"Multicast address {ip_address(model.multicast_group)}"
+        scope = f", ifindex {facts.record['ifindex']}" if model.family == AF_INET6 else ""
+        yield f"Multicast address {ip_address(model.multicast_group)}{scope}"
 
 
 def _protocol(facts: RouterFacts) -> Iterator[str]:
@@ -206,9 +222,8 @@ def _protocol(facts: RouterFacts) -> Iterator[str]:
     yield f"Effective priority = {facts.record['priority']}"
     yield f"Total priority = {facts.record['priority']}"
     yield f"Advert interval = {_interval(model)}"
-    if facts.record["state"] == State.BACKUP and facts.record["heard_at"]:
-        yield f"Master router = {ip_address(facts.record['master_address'])}"
-        yield f"Master priority = {facts.record['master_priority']}"
+    if model.version == 3 and _follows(facts):
+        yield f"Master advert interval = {facts.record['master_interval'] // MILLISECOND} milli-sec"
     yield f"Accept = {_enabled(model.accept)}"
     yield f"Preempt = {_enabled(model.preempt)}"
     if model.preempt_delay:
