@@ -254,6 +254,7 @@ def test_what_is_a_fault(file: Path) -> None:
         "the multicast group cannot be joined on nosuch0",
         "VMAC vrrp.1 cannot be made, or somebody sets it down",
         "script hard fails",
+        "interface eth9, which is to have an address, is down or missing",
     }
     owner = facts(file, "VI_2")["faults"]
     assert "interface eth0 is down" not in owner
@@ -261,6 +262,74 @@ def test_what_is_a_fault(file: Path) -> None:
     assert (
         "the number in file number times its weight is below -253" in facts(file, "VI_4")["faults"]
     )
+
+
+LOST = """
+track_group T {
+    group {
+        VI_1
+    }
+}
+static_ipaddress {
+    192.0.2.77/24 dev eth7 track_group T
+    192.0.2.78/24 dev eth6
+}
+vrrp_instance VI_1 {
+    interface eth0
+    virtual_router_id 1
+    use_ipvlan ipv.1
+    virtual_ipaddress {
+        192.0.2.1/24
+    }
+    virtual_routes {
+        10.1.0.0/16 via 192.0.2.7 dev eth8
+        10.2.0.0/16 via 192.0.2.7 dev eth9 no_track
+    }
+}
+vrrp_instance VI_2 {
+    interface lo
+    virtual_router_id 2
+    use_ipvlan ipv.2 vepa
+    virtual_ipaddress {
+        fe80::2
+        2001:db8::2
+    }
+    track_interface {
+        nosuch0
+        nosuch1 weight 5
+    }
+}
+"""
+
+
+def test_an_ipvlan_without_an_address_and_what_may_get_lost(tmp_path: Path) -> None:
+    path = tmp_path / "lost.conf"
+    path.write_text(LOST)
+    assert set(facts(path, "VI_1")["faults"]) == {
+        "interface eth0 is missing",
+        "interface eth0 is down",
+        "the multicast group cannot be joined on eth0",
+        "ipvlan ipv.1 has no address, so it stays in FAULT",
+        "ipvlan ipv.1 cannot be made, or somebody sets it down",
+        "interface eth7, of a route or rule that it tracks, is down or missing",
+        "interface eth8, of a route or rule that it tracks, is down or missing",
+        "static address 192.0.2.77/24 dev eth7 has gone and cannot be put back",
+    }
+    configuration = read(str(path)).configuration
+    place = explain.look(configuration, configuration.virtual_routers[0])
+    assert place is not None
+    try:
+        first, second = (facts(path, name, place) for name in ("VI_1", "VI_2"))
+    finally:
+        place.close()
+    assert first["now"]["faults"][0].startswith("IPv4 ipvlan requires a source ip address")
+    assert "interface eth8 does not exist" in first["now"]["faults"]
+    assert "interface eth9 does not exist" not in first["now"]["faults"]
+    assert first["brings"]["vmac"] is None
+    assert first["brings"]["ipvlan"] == {"name": "ipv.1", "address": None, "mode": "bridge"}
+    # That of IPv6 has an address by itself, once it is made.
+    assert second["now"] == {"faults": ["interface nosuch0 does not exist"], "source": None}
+    assert second["brings"]["ipvlan"] == {"name": "ipv.2", "address": None, "mode": "vepa"}
 
 
 def test_what_is_so_on_this_machine(file: Path) -> None:

@@ -320,14 +320,11 @@ class TestOverrun:
         deaf.until(lambda: deaf.links.by_name("c0") is None)
         assert (Change.VANISHED, "c0") in deaf.take()
 
-    def test_every_address_that_is_left_is_told(self, deaf: Listener) -> None:
+    def test_a_dump_has_every_address(self, deaf: Listener) -> None:
         add(a0="10.0.0.1/24")
         deaf.until(lambda: deaf.primary("a0", AF_INET) == A("10.0.0.1"))
-        told: list[set[tuple[int, bytes]]] = []
-        deaf.links.on_compared = told.append
-        self.overrun(deaf)
-        deaf.until(lambda: bool(told))
-        assert (socket.if_nametoindex("a0"), A("10.0.0.1")) in told[0]
+        dump = deaf.links.dump()
+        assert (socket.if_nametoindex("a0"), A("10.0.0.1")) in dump.placed
 
     def test_links_that_swapped_their_names(self, deaf: Listener) -> None:
         old_a, old_b = deaf.link("a0"), deaf.link("b0")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import socket
+import threading
+from pathlib import Path
 
 import pytest
 
-from fastvrrp.daemon.orders import Started, Stop
+from fastvrrp.config import read
+from fastvrrp.daemon.checking import NAME, Checking
+from fastvrrp.daemon.options import Options
+from fastvrrp.daemon.orders import CloseWard, Started, Stop, WardEnded
 from fastvrrp.daemon.parent import Parent
 from fastvrrp.track.frames import Frames
 
@@ -23,4 +29,47 @@ def test_it_is_followed_where_its_parent_dies_unless_it_was_told_to_stop(is_told
     theirs.close()
     assert parent.is_followed is not is_told
     assert not parent.keeps_wards
+    ours.close()
+
+
+SERVER = """
+virtual_server 192.0.2.1 80 {
+    lvs_sched rr
+    real_server 192.0.2.2 80 {
+    }
+}
+"""
+
+
+@pytest.mark.keywords("At the top/child_wait_time")
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("", 60), ("child_wait_time 30\n", 60), ("child_wait_time 240\n", 240)],
+)
+def test_checkers_have_as_long_for_their_end_as_is_written_and_a_minute(
+    tmp_path: Path, written: str, seconds: int
+) -> None:
+    """18,000 servers take the kernel seconds, and keepalived kills after five."""
+    path = tmp_path / "x.conf"
+    path.write_text(written + SERVER)
+    ours, theirs = socket.socketpair()
+    frames = Frames(theirs)
+    loop = asyncio.new_event_loop()
+    checking = Checking(loop, Options(), tmp_path / "fastvrrp.state", Parent(ours))
+    checking.configure(read(str(path)).configuration)
+    for _ in checking.settle():
+        pass
+    (start,) = map(pickle.loads, frames.receive())
+    assert start.name == NAME
+    stopping = threading.Thread(target=checking.stop)
+    stopping.start()
+    told: list[object] = []
+    while not (limits := [each.limit for each in told if isinstance(each, CloseWard)]):
+        theirs.setblocking(True)
+        told += map(pickle.loads, frames.receive())
+    frames.send(pickle.dumps(WardEnded(NAME, 0)))
+    stopping.join()
+    assert limits == [seconds]
+    loop.close()
+    theirs.close()
     ours.close()

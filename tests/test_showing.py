@@ -63,7 +63,7 @@ def test_trackers_are_asked_some_at_a_time(tmp_path: Path) -> None:
         return found
 
     found = asyncio.run(asyncio.wait_for(story(), 60))
-    assert [each.name for each in found] == [str(number) for number in range(MANY)]
+    assert [each.name for each in found] == sorted(map(str, range(MANY)))
 
 
 def test_groups_of_a_reload_are_found_in_steps(tmp_path: Path) -> None:
@@ -119,6 +119,6 @@ def test_details_are_encoded_some_at_a_time(
         details.write(file.fileno(), said)
         found = details.read(file.fileno())
     assert most <= details.STEP
-    assert found.trackers == said.trackers
+    assert found.trackers == sorted(said.trackers), "sorted by who reads them"
     assert list(found.faults) == list(said.faults)
     assert (found.places, found.configuration) == (said.places, said.configuration)

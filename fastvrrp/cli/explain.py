@@ -152,7 +152,8 @@ def _now(now: Facts | None) -> Iterator[str]:
     for fault in now["faults"]:
         yield f"FAULT: {fault}"
     if not now["faults"]:
-        yield f"it can take part, and sends from {now['source']}"
+        source = now["source"] or "the link-local address of its ipvlan"
+        yield f"it can take part, and sends from {source}"
 
 
 def _adverts(facts: Facts) -> Iterator[str]:
@@ -222,6 +223,10 @@ def _brings(brings: Facts) -> Iterator[str]:
         vmac = brings["vmac"]
         suffix = "; adverts have its parent's MAC" if vmac["adverts_from_parent"] else ""
         yield f"VMAC {vmac['name']} with {vmac['mac']}{suffix}"
+    if brings["ipvlan"] is not None:
+        ipvlan = brings["ipvlan"]
+        address = "" if ipvlan["address"] is None else f" with {ipvlan['address']}"
+        yield f"ipvlan {ipvlan['name']}{address} in {ipvlan['mode']} mode"
     for address in brings["addresses"]:
         suffix = "" if address["advertised"] else ", which is not in the adverts"
         yield f"address {address['address']} on {address['interface']}{suffix}"

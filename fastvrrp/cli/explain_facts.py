@@ -27,9 +27,11 @@ from fastvrrp.model import (
     VirtualRouter,
 )
 from fastvrrp.track.priority import MOST_ADDED, OWNER, Contribution, effective, of_state
-from fastvrrp.vrrp.instance import VMAC_IS_COMING, Instance, link_of
+from fastvrrp.vrrp.instance import VMAC_IS_COMING, Instance, Lack, link_of
 from fastvrrp.vrrp.place import Place
+from fastvrrp.vrrp.routing import needs_of, static_of
 from fastvrrp.vrrp.tracking import tracked_in_all, tracking_groups
+from fastvrrp.vrrp.upkeep import Thing, describe
 
 Facts = dict[str, Any]
 
@@ -40,7 +42,8 @@ GOOD = {
     Tracker.BFD: ("is up", "is down"),
 }
 """What good and bad are, for each kind that is one or the other."""
-FAULT = "FAULT"
+NOWHERE = Place(lambda run, then: None)
+"""Of a virtual router that is only thought of."""
 
 
 def facts_of(configuration: Configuration, router: VirtualRouter, place: Place | None) -> Facts:
@@ -66,12 +69,18 @@ def facts_of(configuration: Configuration, router: VirtualRouter, place: Place |
             "moved_by": [_mover(router.priority, each) for each in tracked if each.weight],
         },
         "sync_groups": [group.name for group in groups],
-        "faults": [*_faults(router), *_tracked_faults(tracked), *_group_faults(router, groups)],
-        "now": _now(router, place),
+        "faults": [
+            *_faults(router),
+            *_tracked_faults(tracked),
+            *_lost_faults(configuration, router),
+            *_group_faults(router, groups),
+        ],
+        "now": _now(configuration, router, tracked, place),
         "brings": {
             "addresses": [_address(router, each, True) for each in router.addresses]
             + [_address(router, each, False) for each in router.excluded_addresses],
             "vmac": _vmac(router),
+            "ipvlan": _ipvlan(router),
             "routes": [routes.describe(route) for route in router.options.routes],
             "rules": [rules.describe(rule) for rule in router.options.rules],
         },
@@ -213,7 +222,12 @@ def _faults(router: VirtualRouter) -> Iterator[str]:
         yield f"VRF {router.options.vrf} is down or missing"
     if router.interface and router.tracks_interface:
         yield f"interface {router.interface} is down"
-    if router.source_address is None:
+    instance = Instance(router, 0, NOWHERE)
+    if router.options.ipvlan is not None and router.vmac is not None:
+        if instance.is_ipvlan_without_source:
+            yield f"ipvlan {router.vmac.name} has no address, so it stays in FAULT"
+        yield f"ipvlan {router.vmac.name} cannot be made, or somebody sets it down"
+    elif router.source_address is None:
         kind = "link-local" if router.family == AF_INET6 else "IPv4"
         yield f"interface {router.interface} has no {kind} address to send from"
     elif router.options.tracks_source:
@@ -222,10 +236,12 @@ def _faults(router: VirtualRouter) -> Iterator[str]:
         yield f"the multicast group cannot be joined on {router.interface}"
         if router.options.faults_without_peer:
             yield "there is no unicast peer (unicast_fault_no_peer)"
-    if router.vmac is not None:
+    if router.vmac is not None and router.options.ipvlan is None:
         yield f"VMAC {router.vmac.name} cannot be made, or somebody sets it down"
     if router.options.hmac is not None:
         yield "a key of auth_hmac cannot be read, or has not 32 to 64 bytes"
+    for name in dict.fromkeys(instance.other_links()):
+        yield f"interface {name}, which is to have an address, is down or missing"
 
 
 def _tracked_faults(tracked: Iterable[Tracked]) -> Iterator[str]:
@@ -241,6 +257,22 @@ def _tracked_faults(tracked: Iterable[Tracked]) -> Iterator[str]:
             yield f"{kind} {each.name} {GOOD[each.kind][0 if each.is_reversed else 1]}"
 
 
+def _lost_faults(configuration: Configuration, router: VirtualRouter) -> Iterator[str]:
+    """What becomes of it when something has gone that comes with it, or that its track group
+    tracks."""
+    static = _static(configuration, router)
+    for name in sorted(needs_of(router, static)):
+        yield f"interface {name}, of a route or rule that it tracks, is down or missing"
+    for thing in static:
+        yield f"static {describe(thing)} has gone and cannot be put back"
+
+
+def _static(configuration: Configuration, router: VirtualRouter) -> list[Thing]:
+    """What stays, and is tracked by a group that it is a member of."""
+    groups = {each.name for each in configuration.track_groups if router.name in each.members}
+    return [each for each in static_of(configuration) if each.track_group in groups]
+
+
 def _group_faults(router: VirtualRouter, groups: Iterable[SyncGroup]) -> Iterator[str]:
     for group in groups:
         others = [name for name in group.members if name != router.name]
@@ -248,7 +280,12 @@ def _group_faults(router: VirtualRouter, groups: Iterable[SyncGroup]) -> Iterato
             yield f"sync group {group.name}: {' or '.join(others)} is in FAULT"
 
 
-def _now(router: VirtualRouter, place: Place | None) -> Facts | None:
+def _now(
+    configuration: Configuration,
+    router: VirtualRouter,
+    tracked: Iterable[Tracked],
+    place: Place | None,
+) -> Facts | None:
     """What is so on this machine at this moment; None where nobody could look."""
     if place is None:
         return None
@@ -257,9 +294,17 @@ def _now(router: VirtualRouter, place: Place | None) -> Facts | None:
     instance.vmac_ifindex = VMAC_IS_COMING  # it would be made
     lack = instance.find_lack(links)
     faults = []
-    if lack is not None:
+    # An ipvlan of IPv6 has its address when it has been made.
+    if lack is not None and not (lack is Lack.ADDRESS and router.options.ipvlan is not None):
         instance.lack = lack
         faults.append(instance.describe_lack())
+    if place.fault is None:
+        needed = {each.name for each in tracked if _needs_link(each)}
+        needed |= needs_of(router, _static(configuration, router))
+        for name in sorted(needed):
+            link = links.by_name(name)
+            if link is None or not link.is_up:
+                faults.append(f"interface {name} {'does not exist' if link is None else 'is down'}")
     if router.options.hmac is not None:
         for key in router.options.hmac.keys:
             try:
@@ -267,7 +312,20 @@ def _now(router: VirtualRouter, place: Place | None) -> Facts | None:
             except KeyFault as fault:
                 faults.append(f"key {key.number} of auth_hmac cannot be used: {fault}")
     source = instance.source(links)
-    return {"faults": faults, "source": address_text(source) if source is not None else None}
+    return {
+        "faults": list(dict.fromkeys(faults)),
+        "source": address_text(source) if source is not None else None,
+    }
+
+
+def _needs_link(tracked: Tracked) -> bool:
+    """Whether it is an interface of the same namespace, without which there is a fault."""
+    return (
+        tracked.kind is Tracker.INTERFACE
+        and not tracked.weight
+        and not tracked.is_reversed
+        and tracked.namespace is None
+    )
 
 
 # --- what it brings -------------------------------------------------------------------------------
@@ -281,8 +339,16 @@ def _address(router: VirtualRouter, address: VirtualAddress, is_advertised: bool
     }
 
 
+def _ipvlan(router: VirtualRouter) -> Facts | None:
+    ipvlan = router.options.ipvlan
+    if ipvlan is None or router.vmac is None:
+        return None
+    address = None if ipvlan.address is None else address_text(ipvlan.address)
+    return {"name": router.vmac.name, "address": address, "mode": ipvlan.mode.name.lower()}
+
+
 def _vmac(router: VirtualRouter) -> Facts | None:
-    if router.vmac is None:
+    if router.vmac is None or router.options.ipvlan is not None:
         return None
     return {
         "name": router.vmac.name,

@@ -28,6 +28,7 @@ from typing import Any
 
 from fastvrrp._driver import Driver
 from fastvrrp._sockets import Receiver, SocketSender, place_and_ifindex
+from fastvrrp.daemon.comparisons import Comparisons
 from fastvrrp.daemon.leftovers import Notes, remove_addresses
 from fastvrrp.kernel.addresses import Placed
 from fastvrrp.kernel.closing import close_all
@@ -37,7 +38,7 @@ from fastvrrp.model import Authentication, VirtualAddress, VirtualRouter
 from fastvrrp.vrrp.adoption import Predecessor
 from fastvrrp.vrrp.apart import Apart
 from fastvrrp.vrrp.follower import Follower
-from fastvrrp.vrrp.place import Place, RunElsewhere
+from fastvrrp.vrrp.place import Place, RunElsewhere, Survey
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.transitions import Transitions
 
@@ -105,6 +106,9 @@ class Places:
         self.own = Place(run_elsewhere)
         self._rooms: dict[str | None, _Room] = {None: _Room(self.own)}
         self._by_number: dict[int, Place] = {0: self.own}
+        self._comparisons = Comparisons(
+            loop, driver.now, self._surveys, self._settle, self.on_links
+        )
         self._watcher: Namespaces | None = None
         self._next_look: asyncio.TimerHandle | None = None
         self._changes: deque[Change] = deque()
@@ -195,12 +199,12 @@ class Places:
         """Has what the links tell reach those who want to know."""
         links, transitions = place.links, self.transitions
         links.on_virtual_address_gone = lambda *what: transitions.on_address_gone(place, *what)
-        links.on_compared = lambda found: self._on_compared(place, found)
+        links.on_overrun = lambda: self._comparisons.begin(place)
 
-    def _on_compared(self, place: Place, found: set[tuple[int, bytes]]) -> None:
-        self.transitions.compare(place, found)
+    def _surveys(self, place: Place) -> Iterator[Survey]:
+        yield self.transitions.survey(place)
         for each in self.apart:
-            each.of(place).compare_addresses(found)
+            yield each.of(place).survey()
 
     def _listen(self, room: _Room, model: VirtualRouter) -> None:
         wanted = {(model.family, PROTO_VRRP)}
@@ -384,6 +388,9 @@ class Places:
     def on_links(self, place: Place) -> None:
         """The kernel tells of links or addresses."""
         place.links.read()
+        self._settle(place)
+
+    def _settle(self, place: Place) -> None:
         self.roster.catch_up(place)
         self._driver.settle()
 
@@ -485,6 +492,7 @@ class Places:
         """Closes all sockets of a namespace."""
         place = room.place
         room.phase = _Phase.ABSENT
+        self._comparisons.forget(place)
         if place.links.fileno() != -1:
             self._loop.remove_reader(place.links.fileno())
         for receiver in room.receivers.values():

@@ -189,6 +189,11 @@ class Span:
     stuck: list[tuple[_Entry, int]] = field(default_factory=list)
     """Batches whose gate did not move, and errno."""
 
+    @property
+    def keys(self) -> set[Hashable]:
+        """Whose addresses it is about."""
+        return {entry.key for entry, _ in self.owners}
+
     def run(self) -> None:
         """Has the kernel carry out every request."""
         for entry, gates in self.gates:

@@ -4,7 +4,8 @@
 says twice is told once. The monitor is opened before the first dump is read, so nothing falls
 between them; what is then heard a second time is no change. When the kernel drops notifications
 (ENOBUFS), the picture is compared with a new dump, and the differences are told as if they had been
-heard.
+heard. With thousands of links that takes longer than adverts can wait, so whoever has a loop asks
+for the dump in another thread and compares in steps (`on_overrun`).
 
 A rename is told as VANISHED under the old name and APPEARED under the new one, since a
 configuration knows interfaces by name; the link and its addresses stand under the same ifindex all
@@ -15,30 +16,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from enum import Enum
+from errno import EBADF
 from socket import AF_INET, AF_INET6
-from typing import NamedTuple
+from typing import TypeVar
 
 from fastvrrp._rtmessage import AddressEvent, LinkEvent
 from fastvrrp._rtnetlink import Channel, Monitor, Overrun
 from fastvrrp.kernel.addresses import PROTOCOL
+from fastvrrp.kernel.link_dump import AddressKey, Dump, dump_of, key_of
+from fastvrrp.kernel.primary_address import IFA_F_SECONDARY, primary_of
 
 # linux/if.h
 IFF_UP = 0x1
 IFF_RUNNING = 0x40
 VRF = "vrf"
 """The kind of a link whose ports have a routing table of their own."""
-# linux/if_addr.h
-IFA_F_SECONDARY = 0x01
-IFA_F_OPTIMISTIC = 0x04
-IFA_F_DADFAILED = 0x08
-IFA_F_DEPRECATED = 0x20
-IFA_F_TENTATIVE = 0x40
+
+Opened = TypeVar("Opened", Channel, Monitor)
 
 FAMILIES: tuple[int, int] = (AF_INET, AF_INET6)
 
 # Notifications handled in one `read`; the rest leaves the descriptor readable, so that a storm of
 # them does not keep the event loop from its adverts.
 READ_LIMIT = 512
+BACKLOG = 65_536
+"""Notifications: no receive buffer of a Monitor holds more."""
 
 Address = tuple[int, bytes]
 """A family and an address in network order."""
@@ -56,14 +58,6 @@ class Change(Enum):
     MAC = "mac"
     PRIMARY_ADDRESS = "primary address"
     """`Links.primary_address` answers otherwise than before, for IPv4 or for IPv6."""
-
-
-class AddressKey(NamedTuple):
-    """What tells two addresses of one link apart."""
-
-    family: int
-    address: bytes
-    prefixlen: int
 
 
 class Link:
@@ -164,9 +158,11 @@ class Links:
         """Called when a link has become a port of a bridge, bond or VRF, or is none any more, and
         when a VRF has come."""
         self._expected: dict[Address, Expected] = {}
-        self.on_compared: Callable[[set[tuple[int, bytes]]], None] = lambda _: None
-        """Called with the ifindex and the address of all that there are, after the kernel has
-        dropped notifications: one of a virtual or static address may have been among them."""
+        self.on_overrun: Callable[[], None] = self._catch_up
+        """Called when the kernel has dropped notifications: `dump` is to be called then, and
+        `compare` with what it gives. Until that is done nothing is read."""
+        self._is_behind = False
+        """That was called, and is not done yet."""
         self._by_index: dict[int, Link] = {}
         self._by_name: dict[str, Link] = {}
         self._subscribers: dict[str | None, list[Subscriber]] = {}
@@ -182,10 +178,12 @@ class Links:
         """Opens the sockets, in the namespace of the calling thread."""
         self._monitor = Monitor()
         self._channel = Channel()
+        self._is_behind = False
 
     def begin(self) -> None:
         """Reads the first picture, by the open sockets."""
-        self._compare()
+        for _ in self.compare(dump_of(self._opened(self._channel))):
+            pass
 
     def close(self) -> None:
         """Closes the sockets; the picture stays as it is."""
@@ -267,33 +265,18 @@ class Links:
         if link is None:
             return None
         virtual = self.virtual_addresses if excluding is None else excluding
-        best: AddressEvent | None = None
-        best_rank = (2, 0)
-        for address in link.addresses.values():
-            if address.family != family:
-                continue
-            if not (_is_ipv4_primary(address) if family == AF_INET else _is_link_local(address)):
-                continue
-            is_virtual = (family, address.address) in virtual
-            preference = (
-                address.scope if family == AF_INET else int(bool(address.flags & IFA_F_DEPRECATED))
-            )
-            rank = (int(is_virtual), preference)
-            if rank < best_rank:
-                best, best_rank = address, rank
-        return None if best is None else best.address
+        return primary_of(link.addresses.values(), family, virtual)
 
     def read(self) -> bool:
         """Takes in what the kernel has told, to be called when `fileno` is readable; True where
-        there may be more. Compares with a dump where the kernel dropped notifications."""
-        if self._monitor is None:
+        there may be more. See `on_overrun`."""
+        if self._monitor is None or self._is_behind:
             return False
         try:
             events = self._monitor.read(READ_LIMIT)
         except Overrun:
-            self._forget_notifications()
-            addresses = self._compare()
-            self.on_compared({(address.ifindex, address.address) for address in addresses})
+            self._is_behind = True
+            self.on_overrun()
             return False
         for event in events:
             if isinstance(event, LinkEvent):
@@ -302,50 +285,68 @@ class Links:
                 self._take_address(event)
         return len(events) == READ_LIMIT
 
+    def dump(self) -> Dump:
+        """Every link and address after an overrun; in any thread. OSError where the kernel's table
+        never stood still, or where `close` was called."""
+        self._forget_notifications()
+        return dump_of(self._opened(self._channel))
+
+    def compare(self, dump: Dump) -> Iterator[None]:
+        """Makes the picture that of a dump, and tells the differences. It may stop between any two
+        steps, and is not to go on after `close`."""
+        for index in list(self._by_index):
+            if index not in dump.links:
+                self._vanish(self._by_index[index])
+            yield
+        # Links may have swapped names: every old name goes before the first new one comes.
+        for event in dump.links.values():
+            link = self._by_index.get(event.ifindex)
+            if link is not None and link.name != event.name:
+                self._leave_name(link)
+            yield
+        for event in dump.links.values():
+            self._make_like(event, dump.addresses[event.ifindex])
+            yield
+        self._is_behind = False
+
+    def _catch_up(self) -> None:
+        """Compares in one step."""
+        for _ in self.compare(self.dump()):
+            pass
+
     def _forget_notifications(self) -> None:
-        """Throws away notifications older than the dump that will follow."""
-        assert self._monitor is not None
-        while True:
+        """Throws away notifications older than the dump that will follow. Newer ones may come as
+        fast as they are read: what a receive buffer holds is enough."""
+        for _ in range(BACKLOG // READ_LIMIT):
             try:
-                if not self._monitor.read(READ_LIMIT):
+                if not self._opened(self._monitor).read(READ_LIMIT):
                     return
             except Overrun:
                 continue
 
-    def _compare(self) -> list[AddressEvent]:
-        """Makes the picture that of a dump, and tells the differences; returns every address."""
-        assert self._channel is not None
-        links = self._channel.dump_links()
-        addresses = self._channel.dump_addresses()
-        for index in self._by_index.keys() - {link.ifindex for link in links}:
-            self._vanish(self._by_index[index])
-        found: dict[int, dict[AddressKey, AddressEvent]] = {link.ifindex: {} for link in links}
-        for address in addresses:
-            # An address on a link that is younger than the dump of links will be told of again.
-            if address.ifindex in found and address.protocol != PROTOCOL:
-                found[address.ifindex][_key(address)] = address
-        # Links may have swapped names: every old name goes before the first new one comes.
-        for event in links:
-            link = self._by_index.get(event.ifindex)
-            if link is not None and link.name != event.name:
-                self._leave_name(link)
-        for event in links:
-            link = self._by_index.get(event.ifindex)
-            if link is None:
-                link = self._by_index[event.ifindex] = Link(event)
-            is_named = self._by_name.get(event.name) is link
-            if is_named:
-                self._take_link(event)
-            else:
-                link.take(event)
-            before, link.addresses = link.addresses, found[event.ifindex]
-            self._look_for_all(link, before.keys() | link.addresses.keys())
-            if is_named:
-                self._tell_primaries(link)
-            else:
-                self._settle_primaries(link)
-                self._appear(link)
-        return addresses
+    @staticmethod
+    def _opened(it: Opened | None) -> Opened:
+        if it is None:
+            raise OSError(EBADF, "the sockets are closed")
+        return it
+
+    def _make_like(self, event: LinkEvent, addresses: dict[AddressKey, AddressEvent]) -> None:
+        """Makes one link like that of a dump."""
+        link = self._by_index.get(event.ifindex)
+        if link is None:
+            link = self._by_index[event.ifindex] = Link(event)
+        is_named = self._by_name.get(event.name) is link
+        if is_named:
+            self._take_link(event)
+        else:
+            link.take(event)
+        before, link.addresses = link.addresses, addresses
+        self._look_for_all(link, before.keys() | addresses.keys())
+        if is_named:
+            self._tell_primaries(link)
+        else:
+            self._settle_primaries(link)
+            self._appear(link)
 
     def _take_link(self, event: LinkEvent) -> None:
         link = self._by_index.get(event.ifindex)
@@ -374,7 +375,7 @@ class Links:
         link = self._by_index.get(event.ifindex)
         if link is None:
             return
-        key = _key(event)
+        key = key_of(event)
         old = link.addresses.get(key)
         if event.protocol == PROTOCOL:
             if event.removed:
@@ -468,19 +469,3 @@ class Links:
         for name in (link.name, None):
             for subscriber in tuple(self._subscribers.get(name, ())):
                 subscriber(change, link)
-
-
-def _key(event: AddressEvent) -> AddressKey:
-    return AddressKey(event.family, event.address, event.prefixlen)
-
-
-def _is_ipv4_primary(address: AddressEvent) -> bool:
-    return not address.flags & IFA_F_SECONDARY
-
-
-def _is_link_local(address: AddressEvent) -> bool:
-    if address.address[0] != 0xFE or address.address[1] & 0xC0 != 0x80:  # RFC 4291 section 2.5.6
-        return False
-    if address.flags & IFA_F_DADFAILED:
-        return False
-    return not address.flags & IFA_F_TENTATIVE or bool(address.flags & IFA_F_OPTIMISTIC)

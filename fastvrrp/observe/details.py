@@ -16,7 +16,7 @@ from itertools import islice
 from typing import NamedTuple, TypeVar
 from zlib import crc32
 
-from fastvrrp.model import Tracked
+from fastvrrp.model import Tracked, Tracker
 
 MAGIC = b"FASTVRRP-DETAILS"
 ATTEMPTS = 50
@@ -24,6 +24,9 @@ PAUSE = 0.002
 """Seconds between two attempts to read a file that is being written."""
 STEP = 200
 """Entries that are encoded at once."""
+
+KINDS = tuple(kind.name.lower() for kind in Tracker)
+"""In the order in which what is tracked is shown."""
 
 T = TypeVar("T")
 
@@ -108,5 +111,9 @@ def _decoded(said: dict[str, object]) -> Details:
     details = Details(**said)  # type: ignore[arg-type]
     details.faults = {int(index): text for index, text in details.faults.items()}
     details.places = {int(number): name for number, name in details.places.items()}
-    details.trackers = [TrackerState(*each) for each in details.trackers]
+    # Sorted here: whoever writes them may not be kept for so long.
+    details.trackers = sorted(
+        (TrackerState(*each) for each in details.trackers),
+        key=lambda each: (KINDS.index(each.kind), each.name),
+    )
     return details

@@ -10,7 +10,7 @@ from fastvrrp._engine import Note
 from fastvrrp.model import Configuration, State, VirtualRouter
 from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import Instance
-from fastvrrp.vrrp.place import Place
+from fastvrrp.vrrp.place import Place, Survey
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +21,9 @@ class Local(Follower):
     def finish(self) -> None:
         """The other thread has ended, and what it has not done yet is to be done."""
 
-    def compare_addresses(self, found: set[tuple[int, bytes]]) -> None:
-        """Notifications of addresses were lost; these are there, with the ifindex of their link."""
+    def survey(self) -> Survey:
+        """Notifications of addresses were lost, and a dump is about to be made."""
+        return lambda _: iter(())
 
     @property
     def is_busy(self) -> bool:

@@ -157,7 +157,7 @@ class Instance:
         return (
             self.home,
             *(() if own is None else (own.name,)),
-            *self._other_links(),
+            *self.other_links(),
         )
 
     @property
@@ -165,7 +165,7 @@ class Instance:
         """Name of the link on which its adverts come and go; empty where that is no one link."""
         return self.model.interface or self.model.options.vrf or ""
 
-    def _other_links(self) -> Iterator[str]:
+    def other_links(self) -> Iterator[str]:
         """Names of interfaces that are to have its addresses, but for those with `no_track`."""
         for address in self.model.all_addresses:
             if address.interface is not None and address.is_tracked:
@@ -177,7 +177,7 @@ class Instance:
             return Lack.PEER
         if self.place.fault is not None:
             return Lack.NAMESPACE
-        if self._is_ipvlan_without_source:
+        if self.is_ipvlan_without_source:
             return Lack.IPVLAN
         lack = self._find_lack_of_link(links)
         if lack is not None:
@@ -191,7 +191,7 @@ class Instance:
         expected = self.expected_source
         if expected is not None and not links.has_address(expected):
             return Lack.SOURCE
-        if any(_is_down(links, name) for name in self._other_links()):
+        if any(_is_down(links, name) for name in self.other_links()):
             return Lack.OTHER_LINK
         return Lack.HELD if self.faults else None
 
@@ -217,7 +217,7 @@ class Instance:
         return 0 if self.home else ANYWHERE
 
     @property
-    def _is_ipvlan_without_source(self) -> bool:
+    def is_ipvlan_without_source(self) -> bool:
         """Only an IPv6 one has an address by itself."""
         return (
             self.model.options.ipvlan is not None

@@ -11,7 +11,7 @@ it: so that is done `inside`. For the daemon's own namespace it costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from errno import EEXIST, EMFILE
 
@@ -26,6 +26,9 @@ from fastvrrp.model import MOST_NAMESPACES
 
 RunElsewhere = Callable[[Callable[[], None], Callable[[], None]], None]
 """`run_elsewhere(run, then)` calls `run` in the one other thread, then `then` in ours."""
+Survey = Callable[[set[tuple[int, bytes]]], Iterator[None]]
+"""Looks for what should stand since before a dump of addresses among what that has found, the
+ifindex and the address of each. It may stop between any two steps."""
 MOST_PLACES = 1 + MOST_NAMESPACES
 """The daemon's own among them (ext/sockets.pyx)."""
 HIGHEST_INDEX = (1 << 20) - 1

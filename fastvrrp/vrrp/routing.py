@@ -25,7 +25,7 @@ from fastvrrp.kernel.sysctl import path_of
 from fastvrrp.model import Configuration, State, TrackGroup, VirtualAddress, VirtualRouter
 from fastvrrp.vrrp.apart import Local
 from fastvrrp.vrrp.instance import Instance
-from fastvrrp.vrrp.place import Place
+from fastvrrp.vrrp.place import Place, Survey
 from fastvrrp.vrrp.roster import Roster
 from fastvrrp.vrrp.upkeep import Thing, Upkeep, describe, interfaces_of, tracked_interfaces
 
@@ -103,6 +103,7 @@ class Routing(Local):
         """Masters whose things a reload has changed; True where their addresses are put on again,
         which is waited for."""
         upkeep.on_watch = self._on_watch
+        upkeep.on_missing = lambda: self._loop.call_soon(on_removals, place, upkeep)
         self._links.on_static_address_gone = upkeep.address_gone
         self.keeps_routes = False
         """Who stops leaves its routes and rules where they are."""
@@ -118,8 +119,8 @@ class Routing(Local):
     def is_busy(self) -> bool:
         return self._upkeep.is_busy
 
-    def compare_addresses(self, found: set[tuple[int, bytes]]) -> None:
-        self._upkeep.compare_addresses(found)
+    def survey(self) -> Survey:
+        return self._upkeep.survey()
 
     def arrive(self, place: Place) -> None:
         self._upkeep.resume()
@@ -217,7 +218,7 @@ class Routing(Local):
     def _renew(self, configuration: Configuration) -> Iterator[None]:
         """Puts what stays as a configuration has it, and has instances track it."""
         self._coming = None
-        old, self._static = self._static, _static_of(configuration)
+        old, self._static = self._static, static_of(configuration)
         if old == self._static and configuration.track_groups == self._groups:
             yield from self._upkeep.replace(STATIC, old, old)  # what has gone is put back
             return
@@ -267,7 +268,7 @@ class Routing(Local):
         promoted = None
         if model.options.promotes_secondaries:
             promoted = model.interface if model.vmac is None else model.vmac.name
-        needs = _needs(model, tracked)
+        needs = needs_of(model, tracked)
         index = instance.index
         if needs or promoted or index in self._needs or index in self._promotes:
             self._depend(instance, needs, promoted)
@@ -421,7 +422,7 @@ def _tell(instance: Instance, doing: str) -> None:
             log.debug("(%s) %s Virtual %s", instance.model.name, doing, what)
 
 
-def _static_of(configuration: Configuration) -> tuple[Thing, ...]:
+def static_of(configuration: Configuration) -> tuple[Thing, ...]:
     """What stays, each once, in the order in which one may need the other."""
     things: Iterable[Thing] = (
         *configuration.static_addresses,
@@ -441,7 +442,7 @@ def _own(model: VirtualRouter) -> tuple[Thing, ...]:
     return tuple(dict.fromkeys(things))
 
 
-def _needs(model: VirtualRouter, tracked: list[Thing]) -> frozenset[str]:
+def needs_of(model: VirtualRouter, tracked: Iterable[Thing]) -> frozenset[str]:
     """The interfaces of the routes and rules that it tracks, without those that hold it in any
     case."""
     names: set[str] = set()

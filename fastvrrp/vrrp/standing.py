@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from weakref import WeakSet
 
 from fastvrrp.kernel.addresses import AddressBatch, AddressQueue, Applied, Placed, Span
 from fastvrrp.vrrp.instance import Instance
-from fastvrrp.vrrp.place import Place
+from fastvrrp.vrrp.place import Place, Survey
 
 SLICE = 2_000_000
 """Nanoseconds of addresses at a time, once the daemon stops."""
+
+
+class _Later:
+    """Of whom something was given to the kernel since the dump of a survey was asked for."""
+
+    def __init__(self) -> None:
+        self.keys: set[Hashable] = set()
 
 
 class Standing:
@@ -32,6 +40,8 @@ class Standing:
         """Addresses by ifindex: the index of the master whose they are, or its complement (`~`)
         where nobody is to miss the address (`no_track`)."""
         self._on_its_way: Span | None = None
+        self._surveys: WeakSet[_Later] = WeakSet()
+        """Of those surveys that somebody still has."""
 
     def master_of(self, ifindex: int, address: bytes) -> int | None:
         """The index of the master whose address stands on an interface."""
@@ -43,15 +53,23 @@ class Standing:
         index = self._owners.get(ifindex, {}).get(address)
         return None if index is None or index < 0 else index
 
-    def gone(self, found: set[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-        """What should stand and is not among the addresses, with their ifindex, that there are.
-        What is on its way to the kernel need not be there yet."""
-        return [
-            (ifindex, address)
-            for ifindex, addresses in self._owners.items()
-            for address, index in addresses.items()
-            if index >= 0 and (ifindex, address) not in found and index not in self.queue
-        ]
+    def survey(self, gone: Callable[[int, bytes], None]) -> Survey:
+        """Looks for what should stand since before a dump that is about to be made; `gone` is
+        called with what is not there. What was on its way to the kernel then, or was added later,
+        need not be in it."""
+        later = _Later()
+        self._surveys.add(later)
+
+        def compare(found: set[tuple[int, bytes]]) -> Iterator[None]:
+            for ifindex, addresses in list(self._owners.items()):
+                for address in list(addresses):
+                    index = addresses.get(address, -1)
+                    is_missing = index >= 0 and (ifindex, address) not in found
+                    if is_missing and index not in later.keys and index not in self.queue:
+                        gone(ifindex, address)
+                    yield
+
+        return compare
 
     def stand(self, instance: Instance) -> None:
         """Adds a master's addresses, and knows them from now on."""
@@ -109,6 +127,8 @@ class Standing:
         if self._on_its_way is None:
             self._on_its_way = self.queue.take()
             if self._on_its_way is not None:
+                for later in self._surveys:
+                    later.keys |= self._on_its_way.keys
                 self.place.run_elsewhere(self._on_its_way.run, self._take_back)
 
     def take_back(self) -> None:

@@ -152,7 +152,7 @@ class Trackers:
                 self._watch_file(definition)
         self._processes.track(
             definition
-            for key in sorted(self._begun)
+            for key in sorted(key for key in self._begun if key.kind == Tracker.PROCESS)
             if isinstance(definition := self._definitions.get(key), TrackProcess)
         )
         while self._files is not None and self._files.is_behind:
@@ -179,8 +179,8 @@ class Trackers:
         return of_state(bool(state), tracked.weight, tracked.is_reversed)
 
     def states(self) -> Iterator[TrackerState]:
-        """Everything that is tracked, as it is now."""
-        for key in sorted(self._begun):
+        """Everything that is tracked, as it is now, in no order."""
+        for key in list(self._begun):
             tracked = Tracked(key.kind, key.name, namespace=key.namespace or None)
             state = self._state(tracked)
             yield TrackerState(

@@ -24,7 +24,7 @@ from fastvrrp.notify.fields import about
 from fastvrrp.vrrp.announcer import Announcer
 from fastvrrp.vrrp.follower import Follower, hearers
 from fastvrrp.vrrp.instance import NO_ADDRESSES, Instance, link_of
-from fastvrrp.vrrp.place import Place
+from fastvrrp.vrrp.place import Place, Survey
 from fastvrrp.vrrp.standing import Standing
 
 log = logging.getLogger(__name__)
@@ -162,11 +162,11 @@ class Transitions:
             )
             self.on_lost(self._instances[index], ifindex)
 
-    def compare(self, place: Place, found: set[tuple[int, bytes]]) -> None:
-        """Notifications were lost, and these are the addresses, with their ifindex, that there
-        are."""
-        for ifindex, address in self.standing(place).gone(found):
-            self.on_address_gone(place, ifindex, 0, address)
+    def survey(self, place: Place) -> Survey:
+        """Notifications were lost, and a dump of addresses is about to be made."""
+        return self.standing(place).survey(
+            lambda ifindex, address: self.on_address_gone(place, ifindex, 0, address)
+        )
 
     @property
     def is_idle(self) -> bool:

@@ -34,7 +34,7 @@ from fastvrrp.kernel.routes import RTM_DELROUTE
 from fastvrrp.kernel.rtsockets import Requests, Watch
 from fastvrrp.kernel.rules import RTM_DELRULE
 from fastvrrp.model import Placement, Route, Rule, VirtualAddress
-from fastvrrp.vrrp.place import Place
+from fastvrrp.vrrp.place import Place, Survey
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +99,8 @@ class Upkeep:
         self._out: _Batch | None = None
         self._requests: Requests | None = None
         self._watch: Watch | None = None
+        self._missing: deque[tuple[Hashable, Thing]] = deque()
+        """Things that a dump has not found, by their keys then."""
         self._has_begun = False
         self._said: dict[Thing, str] = {}
         """What was said last of things that the kernel refused."""
@@ -106,6 +108,8 @@ class Upkeep:
         """Somebody else has removed a thing of these owners."""
         self.on_settled: Callable[[Thing, frozenset[Hashable], bool], None] = lambda *_: None
         """The kernel has answered: a thing of these owners is there, or it is not."""
+        self.on_missing: Callable[[], object] = self.read_removals
+        """A dump has shown that things are missing: `read_removals` is to be called, soon."""
         self.on_watch: Callable[[Watch], None] = lambda _: None
         """The socket that is to be read (`read_removals`) was opened."""
 
@@ -183,7 +187,14 @@ class Upkeep:
     def read_removals(self) -> None:
         """Takes in what the kernel has told (`on_watch`). Where it dropped something, everything
         is compared with a dump."""
-        assert self._watch is not None
+        if self._watch is None:
+            return
+        for _ in range(min(len(self._missing), _READ_LIMIT)):
+            key, thing = self._missing.popleft()
+            if self._by_key.get(key) == thing:
+                self._lose(thing)
+        if self._missing:
+            self.on_missing()
         try:
             messages = self._watch.read(_READ_LIMIT)
         except Overrun:
@@ -206,13 +217,22 @@ class Upkeep:
         """The namespace has come: what has been asked for meanwhile is carried out."""
         self._pump()
 
-    def compare_addresses(self, found: set[tuple[int, bytes]]) -> None:
-        """Notifications of addresses were lost; these are there, with the ifindex of their link."""
-        for key, thing in list(self._by_key.items()):
-            if isinstance(thing, VirtualAddress) and isinstance(key, tuple):
+    def survey(self) -> Survey:
+        """Notifications of addresses were lost, and a dump is about to be made: see Survey."""
+        before = [
+            (key, thing)
+            for key, thing in self._by_key.items()
+            if isinstance(thing, VirtualAddress) and isinstance(key, tuple)
+        ]
+
+        def compare(found: set[tuple[int, bytes]]) -> Iterator[None]:
+            for key, thing in before:
                 ifindex, _, address = key
-                if (ifindex, address) not in found:
+                if (ifindex, address) not in found and self._by_key.get(key) == thing:
                     self._lose(thing)
+                yield
+
+        return compare
 
     def finish(self) -> None:
         """Carries out everything that is queued, in this thread: the other one does nothing for us
@@ -236,6 +256,7 @@ class Upkeep:
             if opened is not None:
                 opened.close()
         self._watch = self._requests = None
+        self._missing.clear()
 
     def _add(self, owner: Hashable, thing: Thing) -> None:
         entry = self._entries.get(thing)
@@ -363,9 +384,10 @@ class Upkeep:
                 found.update(map(rules.key_in, self._requests.dump_rules(family)))
 
         def compare() -> None:
-            for key, thing in watched:
-                if found and key not in found and self._by_key.get(key) == thing:
-                    self._lose(thing)
+            if found:
+                self._missing.extend(each for each in watched if each[0] not in found)
+                if self._missing:
+                    self.on_missing()
 
         self._place.run_elsewhere(read, compare)
 
