@@ -37,14 +37,15 @@ TARGET = "127.0.9.9"
 URL = "url {\n path /\n }"
 OWN = {
     "TCP_CHECK": "",
-    "HTTP_GET": URL,
+    "HTTP_GET": f"enable_sni\n{URL}",
     "SSL_GET": URL,
     "SMTP_CHECK": "",
     "DNS_CHECK": "",
     "UDP_CHECK": "require_reply",
     "PING_CHECK": "",
 }
-"""Kinds that connect to something, and what each needs besides."""
+"""Kinds that connect to something, and what each needs besides; without TLS `enable_sni` is nothing
+that hinders."""
 PORTS = {kind: 8000 + number for number, kind in enumerate((*OWN, "MISC_CHECK"))}
 OVER_UDP = ("DNS_CHECK", "UDP_CHECK")
 CONNECT_TIMEOUT = 0.2
@@ -97,7 +98,7 @@ def link() -> Iterator[None]:
 
 
 @pytest.mark.keywords(
-    "HTTP_GET/connect_ip connect_port bindto bind_if bind_port fwmark",
+    "HTTP_GET/connect_ip connect_port bindto bind_if bind_port fwmark enable_sni",
     "SSL_GET/connect_ip connect_port bindto bind_if bind_port fwmark",
     "TCP_CHECK/connect_ip connect_port bindto bind_if bind_port fwmark",
     "SMTP_CHECK/connect_ip connect_port bindto bind_if bind_port fwmark",

@@ -55,7 +55,7 @@ CHECKERS = {
     "udp": f"UDP_CHECK {{\n {RETRY}\n payload 0102\n require_reply 6f6b\n }}",
     "dns": f"DNS_CHECK {{\n {RETRY}\n name www.example\n type A\n }}",
     "misc": f"MISC_CHECK {{\n {RETRY}\n misc_path SCRIPT\n misc_timeout TIMEOUT\n user root\n }}",
-    "silent": f"UDP_CHECK {{\n {RETRY}\n payload 0102\n }}",
+    "silent": f"UDP_CHECK {{\n {RETRY}\n payload 0102\n connect_timeout 1\n }}",
     "tls": f"SSL_GET {{\n {RETRY}\n http_protocol 1.1\n fast_recovery\n virtualhost a.example\n"
     " enable_sni\n url {\n path /a\n }\n url {\n path /b\n }\n }",
 }

@@ -266,8 +266,7 @@ QUORUM = """
 
 
 @pytest.mark.keywords(
-    *(f"virtual_server/{name}" for name in ("omega", "quorum", "hysteresis", "sorry_server")),
-    *(f"virtual_server/{name}" for name in ("quorum_up", "quorum_down")),
+    "virtual_server/omega quorum hysteresis sorry_server quorum_up quorum_down",
     *("real_server/notify_up", "real_server/notify_down", "real_server/inhibit_on_failure"),
     *("global_defs/lvs_notify_fifo", "virtual_server/sorry_server_inhibit"),
 )
