@@ -1,5 +1,10 @@
 """Marks on packets to the addresses of groups: seen by another chain, on packets between two
-namespaces."""
+namespaces.
+
+The witness is the last one before IPVS takes packets (NF_IP_PRI_NAT_SRC - 2 on the input hook, in
+net/netfilter/ipvs/ip_vs_core.c): what it sees is what IPVS finds. That IPVS sends marked packets to
+their servers is shown in a guest (test_balanced_traffic), whose kernel has no nftables for IP.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +27,7 @@ pytestmark = needs_root
 WITNESS = """
 table inet witness {
     chain input {
-        type filter hook input priority 10
+        type filter hook input priority 97
         meta mark 7 counter
         meta mark 8 counter
         meta mark 9 counter

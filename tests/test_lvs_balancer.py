@@ -49,6 +49,7 @@ class Recorded:
     def __init__(self) -> None:
         self.services: dict[IpvsServiceKey, int] = {}
         """How many destinations each service has."""
+        self.timeouts_before: Timeouts | None = None
         self.is_closed = False
         self.is_broken = False
 

@@ -31,13 +31,12 @@ TESTS = FilePath(__file__).parents[2] / "tests"
 SHOWN = """\
 ## What shows it
 
-Of everything but IPVS: the tests that show what a keyword does, or why fastvrrp does not act on it.
-Tests say which keywords they show by `@pytest.mark.keywords("BLOCK/KEYWORD")`; options of a line
-are here where one shows them.
+The tests that show what a keyword does, or why fastvrrp does not act on it. Tests say which
+keywords they show by `@pytest.mark.keywords("BLOCK/KEYWORD")`; options of a line are here where one
+shows them.
 
 | keyword | shown by |
 |---|---|"""
-OF_IPVS = ("virtual_server", "virtual_server_group", "SSL")
 MOST_TESTS = 3
 """Named of one keyword; the others are counted."""
 
@@ -60,8 +59,6 @@ def _shown(marked: Mapping[str, list[str]]) -> Iterator[str]:
     yield SHOWN
     of_rows = {path for path, _ in known}
     for path, keyword in known:
-        if path[0] in OF_IPVS:
-            continue
         yield _row(path, by_path.get(path, ()), keyword)
         for option, owners in by_path.items():
             if option[:-1] == path and option not in of_rows:

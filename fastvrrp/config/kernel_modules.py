@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastvrrp.config.complaints import Place
-from fastvrrp.config.servers import MODERN
+from fastvrrp.config.server_families import MODERN
 from fastvrrp.config.tree import Entry
 
 IPVS = "ip_vs"

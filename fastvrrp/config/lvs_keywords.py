@@ -20,7 +20,7 @@ from fastvrrp.config.arguments import (
 from fastvrrp.config.commands import Script
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.keywords import FLAG, INNER_BLOCK, Keyword, Table, later
-from fastvrrp.config.options import OptionLine
+from fastvrrp.config.options import OptionLine, Options
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.syntax import Many, One, Optional, Several, Switch
 from fastvrrp.config.tracking import Weight
@@ -45,17 +45,6 @@ DELAY = One(Seconds(0, LONGEST_DELAY))
 FAMILY = Choice({"inet": "inet", "inet6": "inet6"})
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "sh", "mh", "dh", "fo", "ovf", "lblcr", "sed")
 SCHEDULER = Choice({name: name for name in (*SCHEDULERS, "nq", "twos")})
-METHOD = OptionLine(
-    {
-        "type": Choice({"ipip": "ipip", "gue": "gue", "gre": "gre"}),
-        "port": PORT,
-        "nocsum": None,
-        "csum": None,
-        "remcsum": None,
-    },
-    {"method": Choice({"NAT": "NAT", "DR": "DR", "TUN": "TUN"})},
-    least=1,
-)
 NETMASK = Matching("NETMASK", r"[0-9.]+|[0-9]{1,3}", "is no mask")
 STATUS = Matching("CODE[-CODE]", r"[1-5][0-9]{2}(?:-[1-5][0-9]{2})?", "is no HTTP status")
 DIGEST = Matching("MD5", r"[0-9A-Fa-f]{32}", "is no MD5 digest: that has 32 hexadecimal digits")
@@ -88,6 +77,52 @@ REGEX_OPTIONS = (
     "alt_verbnames",
     "use_offset_limit",
 )
+
+
+class Method:
+    """NAT, DR or TUN, and of a tunnel the options of its type."""
+
+    def __init__(self) -> None:
+        self._line = OptionLine(
+            {
+                "type": Choice({"ipip": "ipip", "gue": "gue", "gre": "gre"}),
+                "port": CHECKED_PORT,
+                "nocsum": None,
+                "csum": None,
+                "remcsum": None,
+            },
+            {"method": Choice({"NAT": "NAT", "DR": "DR", "TUN": "TUN"})},
+            least=1,
+        )
+
+    @property
+    def shape(self) -> str:
+        return self._line.shape
+
+    def read(self, statement: Statement, complaints: Complaints) -> Options | None:
+        options = self._line.read(statement, complaints)
+        fault = _tunnel_fault(options) if options and options.get("method") == "TUN" else ""
+        if not fault:
+            return options
+        complaints.error(statement, 2, f"{fault}; the options of the tunnel are ignored")
+        return Options((("method", "TUN"),))
+
+
+def _tunnel_fault(options: Options) -> str:
+    """What does not go with the type of a tunnel."""
+    kind, port = options.get("type") or "ipip", options.get("port")
+    if kind == "gue" and port is None:
+        return "a tunnel of type gue needs its port"
+    if kind != "gue" and port is not None:
+        return f"a tunnel of type {kind} has no port"
+    if kind == "ipip" and (options.get("csum") or options.get("remcsum")):
+        return "a tunnel of type ipip has no checksums"
+    if kind == "gre" and options.get("remcsum"):
+        return "a tunnel of type gre has no remote checksums"
+    return ""
+
+
+METHOD = Method()
 
 
 class AddressRange:

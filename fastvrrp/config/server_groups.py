@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fastvrrp.config.complaints import Complaints
+from fastvrrp.config.server_families import IPV4, IPV6
 from fastvrrp.config.servers import Kind, Sound, check_virtual_server
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
@@ -54,20 +55,34 @@ class VirtualServers:
                 f"virtual_server_group {name} does not exist; write it, or correct the name",
                 is_ours=True,
             )
-        return check_virtual_server(server, Kind.of_group(group), self.complaints)
+        sound = check_virtual_server(server, Kind.of_group(group), self.complaints)
+        return sound if sound is None or self._fits(server, group, sound.family) else None
+
+    def _fits(self, server: Entry, group: Entry | None, family: int | None) -> bool:
+        """Whether the addresses of a group are of the family of its servers; with tunnels alone,
+        which are of none, they may be of both."""
+        families = families_of(group) if group is not None else set()
+        if family is None or families <= {family}:
+            return True
+        assert isinstance(server.value, tuple)
+        self.complaints.error(
+            server.statement,
+            2,
+            f"virtual_server_group {server.value[1]} has addresses of another family than the"
+            " servers have, to which only tunnels lead; the virtual_server is left out",
+            is_ours=True,  # keepalived says it when it starts, and not at a check
+        )
+        return False
 
     def _is_sound(self, group: Entry) -> bool:
-        families: set[int] = set()
         has_mark = has_family = False
         for value, statement in group.items:
             if statement.words[0] == "fwmark":
                 has_mark = True
                 has_family |= isinstance(value, tuple) and value[2] is not None
-            else:
-                families.add(6 if ":" in statement.words[0] else 4)
         if not group.items:
             fault = "has no entries"
-        elif len(families) == 2 and has_mark and not has_family:
+        elif len(families_of(group)) == 2 and has_mark and not has_family:
             fault = "has IPv4, IPv6 and a fwmark without a family; write inet or inet6 after it"
         else:
             return True
@@ -96,3 +111,9 @@ def claim_of(server: Entry) -> tuple[object, ...]:
     last = {entry.keyword.name: entry.value for entry in server.entries}
     protocol = None if server.value[0] == "fwmark" else last.get("protocol", "UDP")
     return (*server.value, protocol, last.get("ip_family", "inet"))
+
+
+def families_of(group: Entry) -> set[int]:
+    """The families of a group's addresses, in octets."""
+    words = [statement.words[0] for _, statement in group.items]
+    return {IPV6 if ":" in word else IPV4 for word in words if word != "fwmark"}

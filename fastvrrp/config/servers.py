@@ -6,20 +6,26 @@ is dropped. What is left is what the model is built from (`building.servers`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from fastvrrp.config.arguments import address_text
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.options import Options
+from fastvrrp.config.server_families import (
+    MODERN,
+    End,
+    ends_of,
+    family_of,
+    keywords_of,
+    method_in,
+    sorry_of,
+)
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
 
-MODERN = {"lb_algo": "lvs_sched", "lb_kind": "lvs_method"}
 OF_SH = frozenset({"sh-port", "sh-fallback", "mh-port", "mh-fallback"})
 OF_SORRY = frozenset({"sorry_server_inhibit", "sorry_server_lvs_method"})
-Server = tuple[Statement, bytes, int | None]
-"""A real server or sorry server: where, its address, and its port if one was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ class Sound(NamedTuple):
     """What is left of a virtual server."""
 
     kind: Kind
+    family: int | None
+    """Length of its addresses in octets; None of a group where nothing says it."""
     entries: list[Entry]
     """Its keywords without those that are ignored."""
     real_servers: list[Entry]
@@ -83,114 +91,57 @@ def check_virtual_server(entry: Entry, kind: Kind, complaints: Complaints) -> So
     """Complain of what does not fit in one virtual_server; what fits, or None for nothing."""
     assert isinstance(entry.value, tuple)
     name = " ".join(entry.statement.words[1:])
-    last = {MODERN.get(each.keyword.name, each.keyword.name): each for each in entry.entries}
-    method = _method(last)
-    family = _family(entry, last, complaints)
-    servers, family = _real_servers(entry, name, family, method, complaints)
-    if servers is None:
+    if not any(inner.keyword.name == "real_server" for inner in entry.entries):
         complaints.error(
             entry.statement, 1, f"virtual_server {name} has no real server; it is left out"
         )
         return None
+    last = keywords_of(entry)
+    method = method_in(last.get("lvs_method"), "NAT")
+    written, sorry = list(ends_of(entry, method)), sorry_of(last, method)
+    family = family_of(entry, last, [*written, *([sorry] if sorry else [])], complaints)
+    servers = list(_fitting(written, name, family, complaints))
     quorum, hysteresis = _check_quorum(entry, servers, name, last, complaints)
     _check_defaults(entry, name, kind, last, complaints)
     entries = _effective(entry, last, complaints)
-    ends: list[Server] = [_server(server) for server, _ in servers]
-    sorry = last.get("sorry_server")
-    if sorry is not None and not isinstance(sorry.value, tuple):
+    if sorry is not None and not sorry.fits(family):
+        _complain_of_family(sorry, name, complaints)
         sorry = None
-    if sorry is not None:
-        end = _server(sorry)
-        if _is_other_family(family, end[1], method):
-            complaints.error(
-                end[0],
-                1,
-                f"sorry_server {address_text(end[1])} is of another family than virtual_server"
-                f" {name}; it is left out",
-            )
-            sorry = None
-        else:
-            ends.append(end)
-    if method != "NAT":
-        _check_ports(ends, name, kind, method, complaints)
-    real_servers = [server for server, _ in servers]
-    return Sound(kind, entries, real_servers, sorry, quorum, hysteresis)
+    _check_ports([*servers, *([sorry] if sorry else [])], name, kind, complaints)
+    real_servers = [server.entry for server in servers]
+    return Sound(kind, family, entries, real_servers, sorry and sorry.entry, quorum, hysteresis)
 
 
-def _family(entry: Entry, last: dict[str, Entry], complaints: Complaints) -> int | None:
-    """Length of its addresses in octets; None where the first real server decides."""
-    assert isinstance(entry.value, tuple)
-    own = len(entry.value[0]) if isinstance(entry.value[0], bytes) else None
-    written = last.get("ip_family")
-    if written is None or written.value is None:
-        return own
-    length = 16 if written.value == "inet6" else 4
-    if own is not None and own != length:
-        complaints.warning(
-            written.statement,
-            1,
-            f"ip_family {written.value} is ignored: the address of virtual_server is of the other"
-            " family",
-        )
-        return own
-    return length
-
-
-def _method(last: dict[str, Entry]) -> str:
-    """How packets are forwarded: NAT where nothing is written."""
-    written = last.get("lvs_method")
-    method = written.value.get("method") if written and isinstance(written.value, Options) else None
-    return method if isinstance(method, str) else "NAT"
-
-
-def _server(entry: Entry) -> Server:
-    assert isinstance(entry.value, tuple)
-    return entry.statement, entry.value[0], entry.value[1]
-
-
-def _is_other_family(family: int | None, real: bytes, method: str) -> bool:
-    """Only a tunnel may lead to a server of another family."""
-    return family is not None and family != len(real) and method != "TUN"
-
-
-def _real_servers(
-    entry: Entry, name: str, family: int | None, method: str, complaints: Complaints
-) -> tuple[list[tuple[Entry, int]] | None, int | None]:
-    """Real servers that fit, with their weights, None where none was written; and the family.
-
-    A mark or a group is of the family of its first real server.
-    """
-    servers: list[tuple[Entry, int]] = []
+def _fitting(
+    servers: Iterable[End], name: str, family: int | None, complaints: Complaints
+) -> Iterator[End]:
+    """Real servers that it can have."""
     known: dict[tuple[bytes, int | None], Statement] = {}
-    was_written = False
-    for inner in entry.entries:
-        if inner.keyword.name != "real_server":
+    for server in servers:
+        if not server.fits(family):
+            _complain_of_family(server, name, complaints)
             continue
-        was_written = True
-        if inner.value is None:
-            continue
-        statement, address, port = _server(inner)
-        if family is None:
-            family = len(address)
-        if _is_other_family(family, address, method):
-            complaints.error(
-                statement,
-                1,
-                f"real_server {address_text(address)} is of another family than virtual_server"
-                f" {name}; it is left out",
-            )
-            continue
-        first = known.setdefault((address, port), statement)
+        statement = server.entry.statement
+        first = known.setdefault((server.address, server.port), statement)
         if first is not statement:
             complaints.error(
                 statement,
                 1,
-                f"real_server {address_text(address)} is in line {first.number} already;"
+                f"real_server {address_text(server.address)} is in line {first.number} already;"
                 " it is left out here",
             )
             continue
-        servers.append((inner, _weight(inner, _weight(entry, 1))))
-    return servers if was_written else None, family
+        yield server
+
+
+def _complain_of_family(server: End, name: str, complaints: Complaints) -> None:
+    what = server.entry.keyword.name
+    complaints.error(
+        server.entry.statement,
+        1,
+        f"{what} {address_text(server.address)} is of another family than virtual_server {name};"
+        " it is left out",
+    )
 
 
 def _weight(entry: Entry, otherwise: int) -> int:
@@ -202,13 +153,13 @@ def _weight(entry: Entry, otherwise: int) -> int:
 
 def _check_quorum(
     entry: Entry,
-    servers: list[tuple[Entry, int]],
+    servers: list[End],
     name: str,
     last: dict[str, Entry],
     complaints: Complaints,
 ) -> tuple[int, int]:
     """Quorum and hysteresis that can be."""
-    total = sum(weight for _, weight in servers)
+    total = sum(_weight(server.entry, _weight(entry, 1)) for server in servers)
     quorum = 1
     written = last.get("quorum")
     if written is not None and isinstance(written.value, int):
@@ -296,14 +247,13 @@ def _effective(entry: Entry, last: dict[str, Entry], complaints: Complaints) -> 
     return [option for option in entry.entries if option not in ignored]
 
 
-def _check_ports(
-    servers: list[Server], name: str, kind: Kind, method: str, complaints: Complaints
-) -> None:
+def _check_ports(servers: Iterable[End], name: str, kind: Kind, complaints: Complaints) -> None:
     """Without NAT a packet keeps its port."""
-    for statement, _, written in servers:
-        if not written:
+    for server in servers:
+        statement, written = server.entry.statement, server.port
+        if not written or server.method == "NAT":
             continue
-        port = kind.port(written, method)
+        port = kind.port(written, server.method)
         if port == written:
             continue
         remedy = "no port can be chosen" if kind.has_mark else f"{port} is taken"

@@ -1,7 +1,8 @@
-"""What of the kernel's IPVS is ours, and the marks of groups: in a file beside the state segment.
+"""What of the kernel's IPVS is ours, the marks of groups, and timeouts as they were before us: in a
+file beside the state segment.
 
 A process of health checkers that takes over from one that died knows by it what is wanted no more,
-and gives every group the mark that its service has.
+gives every group the mark that its service has, and leaves the timeouts as the dead one found them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from fastvrrp.kernel.ipvs_messages import Timeouts
 from fastvrrp.kernel.netns import status_of
 from fastvrrp.lvs.marks import Owner
 from fastvrrp.model import IpvsServiceKey, Transport
@@ -23,6 +25,7 @@ class Noted(NamedTuple):
 
     services: Collection[IpvsServiceKey] = ()
     marks: Mapping[Owner, int] = {}
+    timeouts: Timeouts | None = None
 
 
 class Notes:
@@ -38,15 +41,22 @@ class Notes:
         try:
             known = json.loads(self._path.read_text())
             if known["namespace"] == self._inode():
+                before = known["timeouts"]
                 return Noted(
                     [_key(*words) for words in known["services"]],
                     {(group, _protocol(name)): mark for group, name, mark in known["marks"]},
+                    None if before is None else Timeouts(*map(int, before)),
                 )
         except (OSError, ValueError, KeyError, TypeError):
             pass  # there is none, or it was cut short
         return Noted()
 
-    def write(self, services: Collection[IpvsServiceKey], marks: Mapping[Owner, int]) -> None:
+    def write(
+        self,
+        services: Collection[IpvsServiceKey],
+        marks: Mapping[Owner, int],
+        timeouts: Timeouts | None = None,
+    ) -> None:
         """Notes that instead of what was noted. Raises OSError."""
         known = {
             "namespace": self._inode(),
@@ -55,6 +65,7 @@ class Notes:
                 (group, None if protocol is None else protocol.name, mark)
                 for (group, protocol), mark in marks.items()
             ],
+            "timeouts": timeouts and (timeouts.tcp, timeouts.tcp_fin, timeouts.udp),
         }
         # A crash must find the old file or the new one, and never half of one.
         unfinished = self._path.with_suffix(".ipvs_new")

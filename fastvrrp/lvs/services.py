@@ -125,6 +125,7 @@ class Services:
             self._ours.update(noted.services)
             self._changed = dict.fromkeys(noted.services)
             self._marks.take_over(noted.marks)
+            self._table.timeouts_before = noted.timeouts
             self._was_marked = bool(noted.marks)
         self.configure(configuration)
         async with self._lock:
@@ -224,10 +225,14 @@ class Services:
             return False
         self._said.pop(UNUSABLE, None)
         self._is_configured = True
+        before = self._table.timeouts_before
         try:
             await self._elsewhere(self._table.set_timeouts, timeouts)
         except OSError as error:
             log.error("IPVS does not take lvs_timeouts: %s", error.strerror)
+        if self._table.timeouts_before != before:
+            self._is_noted = False
+            await self._note(set(), set())
         return True
 
     async def _note(self, come: set[IpvsServiceKey], gone: set[IpvsServiceKey]) -> None:
@@ -237,7 +242,8 @@ class Services:
         self._ours |= come
         self._ours -= gone
         try:
-            await self._elsewhere(self._notes.write, self._ours, self._marks.given)
+            before = self._table.timeouts_before
+            await self._elsewhere(self._notes.write, self._ours, self._marks.given, before)
         except OSError as error:
             self._is_noted = False
             self._tell(UNNOTED, error)

@@ -67,6 +67,8 @@ class KernelTable:
         """What was there at the start and is not ours."""
         self._known: dict[IpvsServiceKey, Entry] = {}
         """What the kernel has of what is ours."""
+        self.timeouts_before: Timeouts | None = None
+        """How long connections were kept before we changed that; None where we did not."""
 
     def open(self, namespace: str | None, is_flushed: bool) -> None:
         """Begins, where that was not done; `is_flushed` removes what others have left. Raises
@@ -78,9 +80,14 @@ class KernelTable:
             self._found = self._ipvs.services()
 
     def set_timeouts(self, timeouts: Timeouts) -> None:
-        """Sets how long connections are kept. Raises OSError where the kernel refuses that."""
+        """Sets how long connections are kept; what is None is as it was before. Raises OSError
+        where the kernel refuses that."""
         assert self._ipvs is not None
-        self._ipvs.set_timeouts(timeouts)
+        if self.timeouts_before is None:
+            if timeouts == Timeouts():
+                return
+            self.timeouts_before = self._ipvs.timeouts()
+        self._ipvs.set_timeouts(_filled(timeouts, self.timeouts_before))
 
     def carry_out(self, wanted: Iterable[Wanted]) -> list[Failure]:
         """Makes services as they are wanted; returns what the kernel has refused twice. Raises
@@ -98,10 +105,12 @@ class KernelTable:
         return failures
 
     def close(self, mode: FlushOnStop) -> None:
-        """Removes what is ours, or with FlushOnStop.ALL everything."""
+        """Removes what is ours, or with FlushOnStop.ALL everything; timeouts are as they were."""
         if self._ipvs is None:
             return
         try:
+            if self.timeouts_before is not None:
+                self._ipvs.set_timeouts(self.timeouts_before)
             if mode is FlushOnStop.ALL:
                 self._ipvs.flush()
             else:
@@ -146,3 +155,12 @@ class KernelTable:
             else:
                 destinations: Destinations = self._ipvs.destinations(key)
                 self._known[key] = Entry(service, destinations)
+
+
+def _filled(timeouts: Timeouts, before: Timeouts) -> Timeouts:
+    """Those of `before` where there are none."""
+    return Timeouts(
+        before.tcp if timeouts.tcp is None else timeouts.tcp,
+        before.tcp_fin if timeouts.tcp_fin is None else timeouts.tcp_fin,
+        before.udp if timeouts.udp is None else timeouts.udp,
+    )

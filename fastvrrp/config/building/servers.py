@@ -6,7 +6,7 @@ import ipaddress
 from enum import IntEnum
 from typing import TypeVar
 
-from fastvrrp.config.arguments import ArgumentError, family_of, packed_address
+from fastvrrp.config.arguments import ArgumentError, packed_address
 from fastvrrp.config.building.block import Block
 from fastvrrp.config.building.checkers import CheckerBuilder, Server
 from fastvrrp.config.building.routes import AF_INET, AF_INET6
@@ -14,6 +14,7 @@ from fastvrrp.config.building.scripts import ScriptUsers
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.lvs_keywords import CHECKERS
 from fastvrrp.config.options import Options
+from fastvrrp.config.server_families import IPV6
 from fastvrrp.config.server_groups import VirtualServers
 from fastvrrp.config.servers import Kind, Sound
 from fastvrrp.config.tree import Entry
@@ -142,7 +143,7 @@ class ServerBuilder:
         assert entry.keyword.block is not None
         block = Block(entry.keyword.block, sound.entries)
         forwarding = self._forwarding(block.value("lvs_method"))
-        family = self._family(kind, first, block, sound, forwarding)
+        family = None if kind == "group" else AF_INET6 if sound.family == IPV6 else AF_INET
         protocol = block.text("protocol")
         flags = SchedulerFlag.NONE
         for keyword, flag in SCHEDULER_FLAGS.items():
@@ -177,30 +178,14 @@ class ServerBuilder:
             ),
         )
 
-    def _family(
-        self, kind: str, first: object, block: Block, sound: Sound, forwarding: Forwarding
-    ) -> int | None:
-        if kind == "group":
-            return None
-        if isinstance(first, bytes):
-            return family_of(first)
-        if "ip_family" in block.written:
-            return FAMILIES[str(block.written["ip_family"])]
-        for entry in sound.real_servers:
-            method = Block.of(entry).written.get("lvs_method")
-            own = forwarding if method is None else self._forwarding(method)
-            if own.method != ForwardingMethod.TUN:
-                assert isinstance(entry.value, tuple)
-                return family_of(entry.value[0])
-        return FAMILIES[block.text("ip_family") or "inet"]
-
     def _real(self, entry: Entry, kind: Kind, virtual: Block, forwarding: Forwarding) -> RealServer:
         assert isinstance(entry.value, tuple)
         address, written = entry.value
-        port = kind.port(written, forwarding.method.name)
         block = Block.of(entry)
-        server = Server(address, written or port, block, virtual)
         method = block.written.get("lvs_method")
+        forwarding = forwarding if method is None else self._forwarding(method)
+        port = kind.port(written, forwarding.method.name)
+        server = Server(address, written or port, block, virtual)
         checkers = [
             checker
             for inner in entry.entries
@@ -211,7 +196,7 @@ class ServerBuilder:
             address=address,
             port=port,
             weight=block.number("weight", virtual.number("weight")),
-            forwarding=forwarding if method is None else self._forwarding(method),
+            forwarding=forwarding,
             inhibits=block.written.get("inhibit_on_failure", virtual.value("inhibit_on_failure"))
             is True,
             upper_threshold=block.number("uthreshold"),
@@ -248,10 +233,11 @@ class ServerBuilder:
         assert isinstance(sound.sorry.value, tuple)
         address, port = sound.sorry.value
         method = block.written.get("sorry_server_lvs_method")
+        forwarding = forwarding if method is None else self._forwarding(method)
         return SorryServer(
             address,
             sound.kind.port(port, forwarding.method.name),
-            forwarding if method is None else self._forwarding(method),
+            forwarding,
             block.is_on("sorry_server_inhibit"),
         )
 
@@ -273,15 +259,20 @@ class ServerBuilder:
         return self._forwardings.setdefault(forwarding, forwarding)
 
     def _mask(self, entry: Entry, block: Block, family: int | None) -> bytes | None:
-        """Mask of `persistence_granularity`, of as many octets as an address."""
+        """Mask of `persistence_granularity`, of as many octets as an address; a group's is of the
+        family that it looks like. keepalived takes a length for IPv4 for the mask 0.0.0.LENGTH."""
         word = block.text("persistence_granularity")
         if word is None:
             return None
+        if family is None:
+            family = AF_INET if "." in word else AF_INET6
         try:
-            if "." in word:
+            if family == AF_INET and "." in word:
                 return packed_address(word)
-            network = ipaddress.IPv4Network if family == AF_INET else ipaddress.IPv6Network
-            return network((0, int(word))).netmask.packed
+            if family == AF_INET:
+                return ipaddress.IPv4Network((0, int(word))).netmask.packed
+            if int(word):
+                return ipaddress.IPv6Network((0, int(word))).netmask.packed
         except (ArgumentError, ValueError):
             pass
         statement = next(
@@ -289,8 +280,13 @@ class ServerBuilder:
             for inner in reversed(entry.entries)
             if inner.keyword.name == "persistence_granularity"
         )
+        remedy = "write one as 255.255.255.0" if family == AF_INET else "write a length in 1-128"
         self._complaints.error(
-            statement, 1, f"persistence_granularity {word} is no mask; every client is by itself"
+            statement,
+            1,
+            f"persistence_granularity {word} is no mask of the family of the virtual_server:"
+            f" {remedy}; every client is by itself",
+            is_ours=family == AF_INET and word.isdigit(),
         )
         return None
 

@@ -217,6 +217,7 @@ def test_timeouts_are_set_and_follow_a_reload(tmp_path: Path) -> None:
         assert ipvs.timeouts() == Timeouts(200, 7, 30)
         assert ipvsadm("-L", "-n", "--timeout") == "Timeout (tcp tcpfin udp): 200 7 30\n"
         await services.close(FlushOnStop.EACH)
+        assert ipvs.timeouts() == Timeouts(900, 120, 300)
 
     run(story())
 

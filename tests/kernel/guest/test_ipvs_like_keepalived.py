@@ -134,6 +134,57 @@ def of_marks() -> str:
     )
 
 
+def of_families() -> str:
+    """Only tunnels lead to the other family; what cannot be had is left out."""
+    tunnel = "lvs_method TUN"
+    behind = real("fd00::1 80", tunnel)
+    text = (
+        server("10.1.0.1 80", "protocol TCP", "lvs_method NAT", behind, real("10.0.0.2 80"))
+        + server("10.1.0.2 80", "protocol TCP", tunnel, real("fd00::1 80", "lvs_method DR"), behind)
+        + server("fd01::1 80", "protocol TCP", tunnel, real("10.0.0.1 80"), real("fd00::2 80"))
+    )
+    six, four = real("fd00::1"), real("10.0.0.1")
+    of_marks: tuple[tuple[str, ...], ...] = (
+        (tunnel, six, real("fd00::2")),
+        (tunnel, six, "sorry_server fd00::9"),
+        (tunnel, six, "sorry_server 10.0.0.9"),
+        (tunnel, six, four),
+        (tunnel, six, "persistence_timeout 5", "persistence_granularity 255.255.255.0"),
+        (tunnel, four, "persistence_timeout 5", "persistence_granularity 64"),
+        (tunnel, four, "ip_family inet6"),
+        (tunnel, six, "ip_family inet"),
+        ("lvs_method NAT", real("fd00::1 80"), four),
+        ("lvs_method NAT", real("fd00::1", tunnel), real("10.0.0.1 80"), real("fd00::2")),
+        ("lvs_method NAT", real("10.0.0.1", tunnel), real("fd00::1 80")),
+        ("lvs_method NAT", real("fd00::1", tunnel)),
+        (tunnel, real("fd00::1", "lvs_method DR"), four),
+    )
+    for number, lines in enumerate(of_marks, 20):
+        text += server(f"fwmark {number}", "lvs_sched rr", *lines)
+    return text
+
+
+def of_groups_of_other_families() -> str:
+    six = real("fd00::1 80")
+    return """
+virtual_server_group BOTH {
+    10.5.0.1 80
+    fd05::1 80
+}
+virtual_server_group FOUR {
+    10.6.0.1 80
+}
+virtual_server_group MARKS {
+    fwmark 81
+}
+""" + (
+        server("group BOTH", "protocol TCP", "lvs_method NAT", six, real("10.0.0.2 80"))
+        + server("group FOUR", "protocol TCP", "lvs_method NAT", six)
+        + server("group MARKS", "lvs_method TUN", real("fd00::1"))
+        + server("group FOUR", "protocol UDP", "lvs_method TUN", six)
+    )
+
+
 def of_groups() -> str:
     ports = (real("10.0.0.1 80"), real("10.0.0.2 8080"), real("10.0.0.3"))
     return """
@@ -223,6 +274,8 @@ CONFIGURATIONS = {
     "protocols": of_each_protocol,
     "weights": of_weights,
     "marks": of_marks,
+    "families": of_families,
+    "groups of other families": of_groups_of_other_families,
     "groups": of_groups,
     "marked groups": of_marked_groups,
 }

@@ -266,8 +266,7 @@ QUORUM = """
 
 
 @pytest.mark.keywords(
-    *(f"virtual_server/{name}" for name in ("omega", "quorum", "hysteresis", "sorry_server")),
-    *(f"virtual_server/{name}" for name in ("quorum_up", "quorum_down")),
+    "virtual_server/omega quorum hysteresis sorry_server quorum_up quorum_down",
     *("real_server/notify_up", "real_server/notify_down", "real_server/inhibit_on_failure"),
     *("global_defs/lvs_notify_fifo", "virtual_server/sorry_server_inhibit"),
 )
@@ -486,6 +485,40 @@ def test_dont_release_ipvs_leaves_what_is_there(tmp_path: Path) -> None:
         assert table() == {SERVICE: {8001: 2}}
 
     same(story, tmp_path)
+
+
+@pytest.mark.keywords("global_defs/lvs_timeouts")
+def test_timeouts_are_as_they_were_where_nothing_is_written(tmp_path: Path) -> None:
+    """Over reloads, at the stop, and with us after a crash."""
+    seen: list[list[str]] = []
+
+    def story(director: Director, servers: Servers) -> None:
+        found = [timeouts()]
+        for number, written in enumerate(("tcp 100 udp 30", "udp 40", "", "tcpfin 50")):
+            director.definition = f"lvs_timeouts {written}" if written else ""
+            director.write(virtual("10.0.0.1 80", "protocol TCP", real(8001)))
+            if number:
+                director.reload()
+            else:
+                director.start()
+                director.until_table({SERVICE: {8001: 2}})
+            wait_until(lambda: timeouts() != found[-1], PATIENCE, what="other timeouts")
+            found.append(timeouts())
+        if director.kind == "fastvrrp":
+            os.kill(pid_of("fastvrrp.daemon.checkd"), signal.SIGKILL)
+            director.wait(lambda: director.log.count("Health checks have begun") == 2)
+        director.stop()
+        found.append(timeouts())
+        seen.append(found)
+
+    same(story, tmp_path)
+    assert seen[0] == seen[1]
+    assert seen[0][0] == seen[0][-1]
+
+
+def timeouts() -> str:
+    command = ["ipvsadm", "-L", "-n", "--timeout"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def test_a_process_that_dies_leaves_ipvs_to_its_successor(tmp_path: Path) -> None:

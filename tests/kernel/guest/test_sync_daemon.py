@@ -16,6 +16,7 @@ PATIENCE = 30.0
 OPTIONS = {
     "IPv4": "eth0 inst V id 7 maxlen 1200 port 9000 ttl 3 group 224.0.0.90",
     "IPv6": "eth0 V group ff02::81",
+    "both halves": "eth0 id 9",
 }
 INSTANCE = """
 vrrp_instance V {{
