@@ -38,7 +38,7 @@ def recorded(text: str) -> Iterator[Said]:
 
 
 def is_on_screen(printed: str, expected: str, *, are_numbers_free: bool) -> bool:
-    """Whether all lines that are expected of a program that fills the screen are there, wherever."""
+    """Whether all lines that are expected are there, wherever a program has put them."""
     wanted = set(_comparable(expected, are_numbers_free)) - {ANY_LINES}
     return wanted <= set(_comparable(printed, are_numbers_free))
 
@@ -55,10 +55,8 @@ def shows(printed: str, expected: str, *, are_numbers_free: bool) -> bool:
 
 def _comparable(text: str, are_numbers_free: bool) -> Iterator[str]:
     """The lines that are not empty."""
-    for line in text.splitlines():
-        for pattern, name in NEVER_THE_SAME:
-            line = pattern.sub(name, line)
-        if are_numbers_free:
-            line = NUMBER.sub("NUMBER", line)
-        if line.strip():
-            yield line.strip()
+    for pattern, name in NEVER_THE_SAME:
+        text = pattern.sub(name, text)
+    if are_numbers_free:
+        text = NUMBER.sub("NUMBER", text)
+    return (line.strip() for line in text.splitlines() if line.strip())
