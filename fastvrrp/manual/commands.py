@@ -49,9 +49,9 @@ FILES = (
      " state_file_location, stats_file_location and json_file_location say otherwise."),
 )  # fmt: skip
 STATUSES = (
-    ("0", "Done; for the daemon, that it has started and, in the foreground, ended as it was told."),
+    ("0", "Done; of the daemon, that it has started, or in the foreground ended as it was told."),
     ("1", "It could not be done: an error in the file (check), no rights, a daemon that did not"
-     " start, a goal that was missed (bench soak, bench flood)."),
+     " start, a goal that was missed (bench soak, scrapes, flood)."),
     ("2", "Wrong arguments."),
     ("3", "No daemon runs (status, show, events, top, reload, upgrade, resign, drain, undrain)."),
     ("4", "No virtual router or virtual server of that name."),

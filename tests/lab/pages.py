@@ -165,11 +165,21 @@ class Machine:
             process.send_signal(signal.SIGINT)
             assert process.wait(30.0) == 0
 
-    def shell(self, text: str, columns: int = 100) -> list[str]:
+    def shell(self, text: str, columns: int = 100, rows: int = 50) -> list[str]:
         return [
             *("nsenter", "-t", str(self.pid), "-m", "-n", f"--wdns={self.home}", "--"),
             *("env", f"PATH={self.path}", "PYTHONDONTWRITEBYTECODE=1"),
-            *(f"COLUMNS={columns}", "LC_ALL=C.UTF-8", "bash", "-e", "-o", "pipefail", "-c", text),
+            *(
+                f"COLUMNS={columns}",
+                f"LINES={rows}",
+                "LC_ALL=C.UTF-8",
+                "bash",
+                "-e",
+                "-o",
+                "pipefail",
+                "-c",
+                text,
+            ),
         ]
 
     def screen(self, command: str, columns: int, rows: int) -> str:
@@ -179,7 +189,7 @@ class Machine:
         tmux = ["tmux", "-f", "/dev/null", "-S", str(socket)]
         if not socket.exists():
             size = [f"-x{columns}", f"-y{rows}"]
-            shell = shlex.join(self.shell(f"exec {command}", columns))
+            shell = shlex.join(self.shell(f"exec {command}", columns, rows))
             subprocess.run([*tmux, "new-session", "-d", *size, shell], check=True)
             kill = [*tmux, "kill-server"]
             self.router.laboratory.closing.callback(subprocess.run, kill, check=False)
