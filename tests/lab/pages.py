@@ -169,17 +169,8 @@ class Machine:
         return [
             *("nsenter", "-t", str(self.pid), "-m", "-n", f"--wdns={self.home}", "--"),
             *("env", f"PATH={self.path}", "PYTHONDONTWRITEBYTECODE=1"),
-            *(
-                f"COLUMNS={columns}",
-                f"LINES={rows}",
-                "LC_ALL=C.UTF-8",
-                "bash",
-                "-e",
-                "-o",
-                "pipefail",
-                "-c",
-                text,
-            ),
+            *(f"COLUMNS={columns}", f"LINES={rows}", "LC_ALL=C.UTF-8"),
+            *("bash", "-e", "-o", "pipefail", "-c", text),
         ]
 
     def screen(self, command: str, columns: int, rows: int) -> str:
