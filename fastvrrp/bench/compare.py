@@ -24,8 +24,10 @@ def measure(
     say: Say,
     *,
     disturbances: Collection[str] = tuple(DISTURBANCES),
+    disturbed_runs: int | None = None,
 ) -> dict[str, list[Figures]]:
-    """The single runs, by daemon, each with the `disturbances`. A daemon that failed is not tried
+    """The single runs, by daemon, each, or the first `disturbed_runs` of them,
+    with the `disturbances`. A daemon that failed is not tried
     again, and the other one goes on.
 
     Raises DaemonError where one is not installed.
@@ -44,7 +46,7 @@ def measure(
                     KINDS[kind],
                     duration,
                     lambda text, head=head: say(head + text),  # type: ignore[misc]
-                    disturbances,
+                    disturbances if disturbed_runs is None or number < disturbed_runs else (),
                 )
             )
     return done

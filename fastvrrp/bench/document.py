@@ -23,6 +23,8 @@ from fastvrrp.bench.goals import (
     FLOODED,
     PLANS,
     PROFILED,
+    SCRAPE_SECONDS,
+    SCRAPED,
     SOAK_SECONDS,
     SOAKED,
     Plan,
@@ -37,6 +39,7 @@ from fastvrrp.bench.profile import Profile, profile
 from fastvrrp.bench.reading import CASES as READING_CASES
 from fastvrrp.bench.reading import MeasuredCase
 from fastvrrp.bench.reading import measure as measure_reading
+from fastvrrp.bench.scraping import Scraped, scrape
 from fastvrrp.bench.setting import Say
 from fastvrrp.bench.soak import Soaked, soak
 from fastvrrp.bench.store import Measured
@@ -79,6 +82,7 @@ def write(file: Path, only: Sequence[str], say: Say, *, resume: bool, add: bool)
         ("reading", _reading),
         ("balancing", _balancing),
         ("flood", _flood),
+        ("scrapes", _scrapes),
         ("soak", _soak),
         ("profile", _profile),
     ):
@@ -92,7 +96,9 @@ def _measure(plan: Plan, say: Say) -> Measured:
     case = plan.case
     machine = describe()
     kinds = ["fastvrrp", *(["keepalived"] if plan.beside_keepalived else [])]
-    runs = measure(case, kinds, plan.runs, plan.duration, say, disturbances=plan.disturbances)
+    runs = measure(
+        case, kinds, plan.runs, plan.duration, say, disturbances=plan.disturbances, disturbed_runs=1
+    )
     floor = None
     if is_plain(case):
         say(f"{case.name}: the same packets in C")
@@ -149,6 +155,14 @@ def _soak(say: Say) -> dict[str, Any]:
     return {"soaks": [done.to_json()], "failures": []}
 
 
+def _scrapes(say: Say) -> dict[str, Any]:
+    try:
+        done = scrape(SCRAPED, SCRAPE_SECONDS, _headed("scrapes", say))
+    except FAILURES as error:
+        return {"scrapes": [], "failures": [str(error)]}
+    return {"scrapes": [done.to_json()], "failures": []}
+
+
 def _profile(say: Say) -> dict[str, Any]:
     try:
         done = profile(PROFILED, KINDS["fastvrrp"], PROFILE_SECONDS, _headed("profile", say))
@@ -173,9 +187,10 @@ def write_down(file: Path, done: Mapping[Case, Measured]) -> None:
     readings = _extra(folder / "reading.json", "readings", MeasuredCase.from_json)
     balanced = _extra(folder / "balancing.json", "balanced", Balanced.from_json)
     flooded = _extra(folder / "flood.json", "daemons", Flooded.from_json)
+    scraped = _extra(folder / "scrapes.json", "scrapes", Scraped.from_json)
     soaked = _extra(folder / "soak.json", "soaks", Soaked.from_json)
     profiled = _extra(folder / "profile.json", "profiles", Profile.from_json)
-    lines = page(measured, readings, balanced, flooded, soaked, profiled, pictures)
+    lines = page(measured, readings, balanced, flooded, scraped, soaked, profiled, pictures)
     file.write_text("\n".join(lines))
 
 
