@@ -98,7 +98,8 @@ def page(
     yield "## Scrapes"
     yield ""
     yield "`fastvrrp bench scrapes`: a scrape may take 2 s at most, and may not move the p99 of"
-    yield "the gaps between adverts by 1 ms: periods with scrapes beside the quiet ones around them."
+    yield "the gaps between adverts by 1 ms. Periods with scrapes are compared with the quiet ones"
+    yield "around them."
     yield from _table_lines(scraped)
     yield ""
     yield "## A long time"

@@ -2,8 +2,9 @@
 
 A master and its backup as in `lab`. For some seconds nobody asks, then somebody asks every few
 seconds, and so on; the same daemons throughout. What scrapes do to the p99 of the gaps is the
-difference between a period with scrapes and the mean of the quiet ones around it, so that what drifts
-on the machine is in neither; how far apart quiet periods are in the same reckoning is shown beside it.
+difference between a period with scrapes and the mean of the quiet ones around it, so that what
+drifts on the machine is in neither; how far apart quiet periods are in the same reckoning is shown
+beside it.
 """
 
 from __future__ import annotations

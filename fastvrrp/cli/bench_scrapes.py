@@ -14,9 +14,9 @@ def register(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "scrapes",
         help="ask a daemon for all its metrics every five seconds",
         description="Run a master and its backup in two network namespaces, and ask the master for"
-        " its metrics every five seconds, in turns with not asking. The longest scrape may take 2 s, and"
-        " the p99 of the gaps between adverts may not move by 1 ms; the exit status says whether it"
-        " was so. Needs root.",
+        " its metrics every five seconds, in turns with not asking. The longest scrape may take"
+        " 2 s, and the p99 of the gaps between adverts may not move by 1 ms; the exit status says"
+        " whether it was so. Needs root.",
         epilog="example: fastvrrp bench scrapes --routers 4080 --interfaces 16",
     )
     scrapes.add_argument("--routers", type=int, default=65_280, metavar="N", help="(%(default)s)")
