@@ -15,9 +15,20 @@ import pytest
 
 from fastvrrp.bench import store
 from fastvrrp.bench.case import Case, CaseError
+from fastvrrp.bench.disturbances import DISTURBANCES
 from fastvrrp.bench.document import is_wanted, write_down
 from fastvrrp.bench.figures import Figures, median
-from fastvrrp.bench.goals import DENSE, HUGE, REFUSING, SMALL, VMACS, WIDE, Goal
+from fastvrrp.bench.goals import (
+    DENSE,
+    GOALS,
+    HUGE,
+    PLANS,
+    REFUSING,
+    SMALL,
+    VMACS,
+    WIDE,
+    Goal,
+)
 from fastvrrp.bench.growth import panels
 from fastvrrp.bench.profile import readable
 from fastvrrp.bench.reading import MANUAL, MeasuredCase, ReadingCase, ReadingGoal, Readings
@@ -459,3 +470,14 @@ def test_a_goal_of_reading_is_met_missed_or_not_measured() -> None:
     assert ratio.verdict([ours]) == "not measured"
     assert ratio.verdict([ours, theirs]) == "missed"
     assert MeasuredCase(MANUAL, [ours, theirs]).ratio("time") == pytest.approx(1 / 12)
+
+
+def test_every_goal_is_measured_by_the_plan_of_its_case() -> None:
+    """Whatever has a goal of its own is asked for by a plan, and beside whom it needs."""
+    plans = {plan.case: plan for plan in PLANS}
+    for goal in GOALS:
+        plan = plans[goal.case]
+        name = goal.key.partition("_")[0]
+        assert name not in DISTURBANCES or name in plan.disturbances, goal
+        assert not goal.is_ratio or plan.beside_keepalived, goal
+        assert goal.beside is None or goal.beside in plans, goal
