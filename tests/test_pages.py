@@ -91,6 +91,15 @@ def test_links_go_somewhere() -> None:
             assert (page.parent / target).exists(), f"{name}: {target}"
 
 
+def test_metrics_that_pages_speak_of_are_metrics() -> None:
+    named = re.compile(r"`(fastvrrp_[a-z_]+)`")
+    known = set(named.findall((DOCS / "metrics.md").read_text()))
+    for name in PAGES:
+        found = set(named.findall((TREE / name).read_text()))
+        # What processes are called in syslog.
+        assert found - known <= {"fastvrrp_vrrpd", "fastvrrp_checkd"}, name
+
+
 SHOWN = """\
 fastvrrp 0.1.0, pid 4711, up 1 min 42 s
 CUST_7  MASTER  3.2 s   200

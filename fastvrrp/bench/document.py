@@ -55,9 +55,9 @@ FAILURES = (DaemonError, NetworkError, OSError, subprocess.SubprocessError)
 
 
 def write(file: Path, only: Sequence[str], say: Say, *, resume: bool, add: bool) -> None:
-    """Measures the cases with one of the texts `only` in their name, or all, and writes the
-    document after each of them, so that who interrupts it keeps what was measured. What is not
-    measured now stays as it was measured before.
+    """Measures the cases that `only` wants (`is_wanted`), and writes the document after each of
+    them, so that who interrupts it keeps what was measured. What is not measured now stays as it
+    was measured before.
 
     With `resume`, what was measured whole before is not measured again. With `add`, the runs are
     added to those before, and the medians are over all of them. Pictures and figures go into a
@@ -67,12 +67,9 @@ def write(file: Path, only: Sequence[str], say: Say, *, resume: bool, add: bool)
     folder.mkdir(parents=True, exist_ok=True)
     done = store.load(folder / "figures.json")
 
-    def is_wanted(name: str) -> bool:
-        return not only or any(text in name for text in only)
-
     for plan in PLANS:
         before = done.get(plan.case)
-        if not is_wanted(plan.case.name) or (resume and before and before.is_whole):
+        if not is_wanted(plan.case.name, only) or (resume and before and before.is_whole):
             continue
         measured = _measure(plan, say)
         done[plan.case] = before.joined(measured) if add and before else measured
@@ -87,9 +84,16 @@ def write(file: Path, only: Sequence[str], say: Say, *, resume: bool, add: bool)
         ("profile", _profile),
     ):
         kept = folder / f"{name}.json"
-        if is_wanted(name) and not (resume and kept.exists()):
+        if is_wanted(name, only) and not (resume and kept.exists()):
             store.write_whole(kept, {"on": store.today(), "machine": describe(), **run(say)})
     write_down(file, done)
+
+
+def is_wanted(name: str, only: Sequence[str]) -> bool:
+    """Whether what has this name is to be measured: everything where `only` is empty, otherwise the
+    case that is named so, or, of a text that is no case's name, all with that text in theirs."""
+    names = {plan.case.name for plan in PLANS}
+    return not only or any(text == name if text in names else text in name for text in only)
 
 
 def _measure(plan: Plan, say: Say) -> Measured:
@@ -97,7 +101,14 @@ def _measure(plan: Plan, say: Say) -> Measured:
     machine = describe()
     kinds = ["fastvrrp", *(["keepalived"] if plan.beside_keepalived else [])]
     runs = measure(
-        case, kinds, plan.runs, plan.duration, say, disturbances=plan.disturbances, disturbed_runs=1
+        case,
+        kinds,
+        plan.runs,
+        plan.duration,
+        say,
+        disturbances=plan.disturbances,
+        disturbed_runs=1,
+        undisturbed=() if plan.disturbs_keepalived else ("keepalived",),
     )
     floor = None
     if is_plain(case):

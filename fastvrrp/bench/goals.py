@@ -11,14 +11,15 @@ from fastvrrp.bench.figures import METRIC, Figures
 
 @dataclass(frozen=True)
 class Plan:
-    """How a case is measured for the document. The lengths keep the whole under half an hour."""
+    """How a case is measured for the document."""
 
     case: Case
     runs: int = 1
     duration: float = 5.0
     beside_keepalived: bool = True
     disturbances: tuple[str, ...] = ()
-    """Names of DISTURBANCES."""
+    """Names of DISTURBANCES, each lived through once."""
+    disturbs_keepalived: bool = True
 
 
 SMALL = Case(255, 1)
@@ -45,7 +46,7 @@ SOAK_SECONDS = 600.0
 PLANS = (
     Plan(SMALL),
     Plan(MEDIUM),
-    Plan(DENSE, runs=3, disturbances=("change", "upgrade", "crash")),
+    Plan(DENSE, runs=2, disturbances=("change", "upgrade", "crash")),
     Plan(DENSE_SPREAD),
     Plan(Case(4_000, 250)),
     Plan(Case(4_000, 1_000)),
@@ -53,9 +54,10 @@ PLANS = (
     Plan(VMACS),
     Plan(REFUSING, beside_keepalived=False),
     Plan(SCRIPTED, beside_keepalived=False),
-    Plan(LARGE, disturbances=("change", "upgrade", "crash")),
+    # keepalived loses them all, for minutes.
+    Plan(LARGE, disturbances=("change", "crash"), disturbs_keepalived=False),
     # keepalived reads it for minutes.
-    Plan(HUGE, beside_keepalived=False, disturbances=("change", "upgrade", "crash")),
+    Plan(HUGE, beside_keepalived=False, disturbances=("change",)),
     Plan(FAST, duration=60.0, beside_keepalived=False),
 )
 
@@ -109,7 +111,7 @@ GOALS = (
     Goal(WIDE, "overshoot_p99", 100),
     Goal(WIDE, "last_address", 1.6),
     Goal(REFUSING, "last_address", 1.2, beside=DENSE),
-    Goal(SCRIPTED, "gap_p99", 1_002),
+    Goal(SCRIPTED, "gap_p99", 1.002, beside=DENSE),
     Goal(SCRIPTED, "false_transitions", 0),
     Goal(VMACS, "sent_cost", 0.06, is_ratio=True),
     Goal(VMACS, "open_files", 199),

@@ -127,8 +127,8 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         "document",
         help="measure everything that docs/performance.md shows, and write it",
         description="Measure all cases with goals, beside keepalived and the limit of the machine"
-        " (bench/floor.c, in a checkout of the source), and write a document. Takes more than"
-        " an hour. Needs root.",
+        " (bench/floor.c, in a checkout of the source), and write a document. Takes about an"
+        " hour. Needs root.",
         epilog="example: fastvrrp bench document --output docs/performance.md",
     )
     document.add_argument(
@@ -143,8 +143,8 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         metavar="TEXT",
         action="append",
         default=[],
-        help="only the cases with this in their name, 'reading', 'balancing', 'flood',"
-        " 'scrapes', 'soak' or 'profile'; may be repeated. The others stay as they were"
+        help="only the case of this name, or all with this in theirs, 'reading', 'balancing',"
+        " 'flood', 'scrapes', 'soak' or 'profile'; may be repeated. The others stay as they were"
         " measured before",
     )
     again = document.add_mutually_exclusive_group()
