@@ -27,7 +27,7 @@ demo: needs-demo build
 test: needs-test build
 	@.ci/tests $(PY) -n $(WORKERS) --dist loadgroup $(ARGS)
 
-# Measures everything, in half an hour, and writes docs/performance.md; what was interrupted goes on
+# Measures everything, in about an hour, and writes docs/performance.md; what was interrupted goes on
 # with make bench ARGS=--resume, and 'fastvrrp bench --help' has the single parts.
 bench: needs-bench build
 	@$(VENV)/bin/fastvrrp bench document $(ARGS)

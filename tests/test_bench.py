@@ -15,14 +15,15 @@ import pytest
 
 from fastvrrp.bench import store
 from fastvrrp.bench.case import Case, CaseError
-from fastvrrp.bench.document import write_down
+from fastvrrp.bench.document import is_wanted, write_down
 from fastvrrp.bench.figures import Figures, median
-from fastvrrp.bench.goals import DENSE, HUGE, SMALL, VMACS, WIDE, Goal
+from fastvrrp.bench.goals import DENSE, HUGE, REFUSING, SMALL, VMACS, WIDE, Goal
 from fastvrrp.bench.growth import panels
 from fastvrrp.bench.profile import readable
 from fastvrrp.bench.reading import MANUAL, MeasuredCase, ReadingCase, ReadingGoal, Readings
 from fastvrrp.bench.reading import measure as measure_reading
 from fastvrrp.bench.recording import gaps, percentile
+from fastvrrp.bench.scraping import Scraped
 from fastvrrp.bench.soak import Soaked
 from fastvrrp.bench.store import Measured
 from fastvrrp.bench.workspace import workspace
@@ -121,6 +122,38 @@ def test_a_ratio_needs_both_daemons() -> None:
     assert goal.measured({"fastvrrp": ours}) is None
     theirs = Figures("keepalived", "2", {"sent_cost": 16.0})
     assert goal.measured({"fastvrrp": ours, "keepalived": theirs}) == 0.25
+
+
+def test_a_goal_may_be_relative_to_another_case() -> None:
+    goal = Goal(REFUSING, "last_address", 1.2, beside=DENSE)
+    ours = {"fastvrrp": Figures("fastvrrp", "1", {"last_address": 0.6})}
+    assert goal.measured(ours) is None
+    others = {"fastvrrp": Figures("fastvrrp", "1", {"last_address": 0.5})}
+    assert goal.measured(ours, others) == 1.2
+    assert DENSE.name in goal.text()
+
+
+def test_a_whole_name_wants_one_case_and_a_part_all_that_have_it() -> None:
+    assert is_wanted(DENSE.name, [])
+    assert is_wanted(DENSE.name, [DENSE.name])
+    assert not is_wanted(VMACS.name, [DENSE.name])
+    assert is_wanted(VMACS.name, ["VM"])
+    assert is_wanted("soak", [DENSE.name, "soak"])
+    assert not is_wanted("soak", ["VM"])
+
+
+def test_scrapes_are_judged_by_their_time_and_by_the_gaps() -> None:
+    quiet, asked = [1000.0, 1001.0, 1009.0], [1001.9, 1000.0, 1002.5]
+    scraped = Scraped("1", 65_280, 256, 30, 0.5, 1.9, 2.0, quiet, asked)
+    assert scraped.shift == pytest.approx(0.9)
+    assert scraped.faults() == []
+    assert Scraped.from_json(json.loads(json.dumps(scraped.to_json()))) == scraped
+    slow = Scraped("1", 65_280, 256, 0, 0.5, 2.1, 2.0, quiet, [1003.0])
+    assert slow.faults() == [
+        "nobody was answered",
+        "a scrape took 2.10 s, goal 2 s",
+        "the gap p99 moved by 2.0 ms, goal 1 ms",
+    ]
 
 
 def test_the_document_marks_what_misses_its_goal_or_was_not_measured(tmp_path: Path) -> None:
@@ -267,27 +300,45 @@ def test_every_router_lives_and_is_taken_over(case: tuple[str, ...], tmp_path: P
 
 @needs_root
 @pytest.mark.timeout(420)
-@pytest.mark.parametrize("disturbance", ["change", "upgrade", "crash"])
-def test_no_router_is_lost_when_the_daemon_is_disturbed(disturbance: str, tmp_path: Path) -> None:
+def test_no_router_is_lost_when_the_daemon_is_disturbed(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
+    disturbances = ("change", "upgrade", "crash")
     # Backups that are patient enough for a machine which has much else to do.
-    case = Case(64, 4, version=3, interval=2.0)
+    case = Case(64, 4, version=3, interval=1.5)
     with turn(alone=False):
         running = bench(
             *("lab", "--routers", str(case.routers), "--interfaces", str(case.interfaces)),
-            *("--version", "3", "--advert-interval", "2"),
-            *("--duration", "1", "--disturb", disturbance, "--json", str(file)),
+            *("--version", "3", "--advert-interval", str(case.interval)),
+            *("--duration", "1", "--disturb", ",".join(disturbances), "--json", str(file)),
         )
         output, _ = running.communicate(timeout=400)
     assert running.returncode == 0, output
     found = figures_of(file)
-    for name in ("reload", disturbance):
+    for name in ("reload", *disturbances):
         gap, lost = found[f"{name}_gap"], found[f"{name}_lost"]
         assert lost == 0, output
         assert gap is not None
         # Else the backup would have lost its patience, and nobody would have been there to hear it.
         assert 0.9 * case.interval < gap / 1000 < case.master_down_interval(100), output
         assert found[f"{name}_recovery"], output
+
+
+@needs_root
+def test_a_daemon_is_asked_for_its_metrics_while_its_adverts_are_watched(tmp_path: Path) -> None:
+    file = tmp_path / "scrapes.json"
+    with turn(alone=False):
+        running = bench(
+            *("scrapes", "--routers", "64", "--interfaces", "4", "--duration", "2"),
+            *("--json", str(file)),
+        )
+        output, _ = running.communicate(timeout=120)
+    found = json.loads(file.read_text())
+    assert found.pop("machine")["kernel"]
+    scraped = Scraped.from_json(found)
+    assert scraped.scrapes >= 3, output
+    assert scraped.size > 0, output
+    assert len(scraped.quiet) == len(scraped.asked) == 3
+    assert min(scraped.quiet + scraped.asked) > 0, output
 
 
 @needs_root

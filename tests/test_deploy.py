@@ -26,7 +26,7 @@ cp {POLICY} policy
 while [[ -e hold ]]; do sleep 0.01; done
 for command in ip tshark keepalived nft linux.uml modprobe zsh fish \\
     nginx dnsmasq ipvsadm curl openssl promtool haproxy systemd-analyze logrotate setcap \
-    dpkg-buildpackage dh; do
+    dpkg-buildpackage dh nc tmux mandoc; do
     touch "bin/$command"
     chmod 755 "bin/$command"
 done
@@ -99,6 +99,7 @@ def test_what_is_missing_is_installed_and_no_service_starts(machine: Machine) ->
     assert run.returncode == 0, output
     packages = ["iproute2", "tshark", "keepalived", "nftables", "user-mode-linux", "kmod"]
     packages += ["nginx", "dnsmasq-base", "ipvsadm", "curl", "openssl", "zsh", "fish", "prometheus"]
+    packages += ["netcat-openbsd", "tmux", "mandoc"]
     packages += ["haproxy", "systemd", "logrotate", "libcap2-bin", "dpkg-dev", "debhelper"]
     assert output.split()[: len(packages) + 1] == ["Installing", *packages]
     update, install, *others = machine.written("calls").splitlines()

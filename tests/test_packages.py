@@ -29,6 +29,7 @@ mount -t tmpfs none "$1"
 mkdir "$1"/changed "$1"/work "$1"/root
 mount -t overlay overlay -o lowerdir=/,upperdir="$1"/changed,workdir="$1"/work "$1"/root
 mount -t proc proc "$1"/root/proc
+mount -t tmpfs none "$1"/root/run
 mount --rbind /dev "$1"/root/dev
 mkdir -p "$1"/root/packages
 cp "$2"/*.deb "$1"/root/packages
@@ -49,6 +50,24 @@ fastvrrp check /etc/example.conf
 keepalived --version 2>&1 | head -1
 systemd-analyze verify --man=no /lib/systemd/system/fastvrrp.service
 dpkg --verify fastvrrp fastvrrp-keepalived
+ip link set lo up
+ip link add eth0 type veth peer name eth1
+ip address add 10.0.0.1/24 dev eth0
+ip link set eth0 up
+ip link set eth1 up
+for program in fastvrrp keepalived; do
+    command=run
+    [ $program = fastvrrp ] || command=
+    $program $command -f /etc/example.conf
+    while ! ip address show eth0 | grep -q 10.0.0.100/; do sleep 0.2; done
+    fastvrrp status --pid /run/$program.pid | grep '1 MASTER'
+    fastvrrp reload --pid /run/$program.pid
+    kill $(cat /run/$program.pid)
+    while [ -e /run/$program.pid ]; do sleep 0.2; done
+    ! ip address show eth0 | grep 10.0.0.100/
+    echo $program has run
+done
+man --warnings fastvrrp >/dev/null
 ! [ -e /asked ] || { echo a service was asked for: $(cat /asked); exit 1; }
 ! [ -e /etc/systemd/system/multi-user.target.wants/fastvrrp.service ]
 dpkg --purge fastvrrp-keepalived fastvrrp
@@ -78,9 +97,11 @@ def test_the_debian_package_installs_runs_and_goes(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     example = TREE / "deploy" / "examples" / "active-standby" / "first.conf"
     used = f"cat >/etc/example.conf <<'END'\n{example.read_text()}END\n{USED}"
-    alone = ["unshare", "--mount", "sh", "-ec", IN_A_ROOT, "sh", str(tmp_path / "mnt")]
+    alone = ["unshare", "--mount", "--net", "sh", "-ec", IN_A_ROOT, "sh", str(tmp_path / "mnt")]
     said = run([*alone, tmp_path, "sh", "-c", used], tmp_path)
     assert f"fastvrrp {__version__}\n" in said
+    assert "fastvrrp has run\n" in said
+    assert "keepalived has run\n" in said
     assert said.splitlines()[-1] == "everything is gone"
 
 

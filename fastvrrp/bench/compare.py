@@ -24,9 +24,12 @@ def measure(
     say: Say,
     *,
     disturbances: Collection[str] = tuple(DISTURBANCES),
+    disturbed_runs: int | None = None,
+    undisturbed: Collection[str] = (),
 ) -> dict[str, list[Figures]]:
-    """The single runs, by daemon, each with the `disturbances`. A daemon that failed is not tried
-    again, and the other one goes on.
+    """The single runs, by daemon. Each of them, or the first `disturbed_runs`, has the
+    `disturbances`, but for daemons that are `undisturbed`. A daemon that failed is not tried again,
+    and the other one goes on.
 
     Raises DaemonError where one is not installed.
     """
@@ -38,13 +41,14 @@ def measure(
             if any(figures.failure for figures in done[kind]):
                 continue
             head = f"{case.name}: {kind}, run {number + 1} of {runs}: "
+            is_disturbed = kind not in undisturbed and number < (disturbed_runs or runs)
             done[kind].append(
                 run(
                     case,
                     KINDS[kind],
                     duration,
                     lambda text, head=head: say(head + text),  # type: ignore[misc]
-                    disturbances,
+                    disturbances if is_disturbed else (),
                 )
             )
     return done

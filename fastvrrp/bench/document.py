@@ -23,6 +23,8 @@ from fastvrrp.bench.goals import (
     FLOODED,
     PLANS,
     PROFILED,
+    SCRAPE_SECONDS,
+    SCRAPED,
     SOAK_SECONDS,
     SOAKED,
     Plan,
@@ -37,6 +39,7 @@ from fastvrrp.bench.profile import Profile, profile
 from fastvrrp.bench.reading import CASES as READING_CASES
 from fastvrrp.bench.reading import MeasuredCase
 from fastvrrp.bench.reading import measure as measure_reading
+from fastvrrp.bench.scraping import Scraped, scrape
 from fastvrrp.bench.setting import Say
 from fastvrrp.bench.soak import Soaked, soak
 from fastvrrp.bench.store import Measured
@@ -52,9 +55,9 @@ FAILURES = (DaemonError, NetworkError, OSError, subprocess.SubprocessError)
 
 
 def write(file: Path, only: Sequence[str], say: Say, *, resume: bool, add: bool) -> None:
-    """Measures the cases with one of the texts `only` in their name, or all, and writes the
-    document after each of them, so that who interrupts it keeps what was measured. What is not
-    measured now stays as it was measured before.
+    """Measures the cases that `only` wants (`is_wanted`), and writes the document after each of
+    them, so that who interrupts it keeps what was measured. What is not measured now stays as it
+    was measured before.
 
     With `resume`, what was measured whole before is not measured again. With `add`, the runs are
     added to those before, and the medians are over all of them. Pictures and figures go into a
@@ -64,12 +67,9 @@ def write(file: Path, only: Sequence[str], say: Say, *, resume: bool, add: bool)
     folder.mkdir(parents=True, exist_ok=True)
     done = store.load(folder / "figures.json")
 
-    def is_wanted(name: str) -> bool:
-        return not only or any(text in name for text in only)
-
     for plan in PLANS:
         before = done.get(plan.case)
-        if not is_wanted(plan.case.name) or (resume and before and before.is_whole):
+        if not is_wanted(plan.case.name, only) or (resume and before and before.is_whole):
             continue
         measured = _measure(plan, say)
         done[plan.case] = before.joined(measured) if add and before else measured
@@ -79,20 +79,37 @@ def write(file: Path, only: Sequence[str], say: Say, *, resume: bool, add: bool)
         ("reading", _reading),
         ("balancing", _balancing),
         ("flood", _flood),
+        ("scrapes", _scrapes),
         ("soak", _soak),
         ("profile", _profile),
     ):
         kept = folder / f"{name}.json"
-        if is_wanted(name) and not (resume and kept.exists()):
+        if is_wanted(name, only) and not (resume and kept.exists()):
             store.write_whole(kept, {"on": store.today(), "machine": describe(), **run(say)})
     write_down(file, done)
+
+
+def is_wanted(name: str, only: Sequence[str]) -> bool:
+    """Whether what has this name is to be measured: everything where `only` is empty, otherwise the
+    case that is named so, or, of a text that is no case's name, all with that text in theirs."""
+    names = {plan.case.name for plan in PLANS}
+    return not only or any(text == name if text in names else text in name for text in only)
 
 
 def _measure(plan: Plan, say: Say) -> Measured:
     case = plan.case
     machine = describe()
     kinds = ["fastvrrp", *(["keepalived"] if plan.beside_keepalived else [])]
-    runs = measure(case, kinds, plan.runs, plan.duration, say, disturbances=plan.disturbances)
+    runs = measure(
+        case,
+        kinds,
+        plan.runs,
+        plan.duration,
+        say,
+        disturbances=plan.disturbances,
+        disturbed_runs=1,
+        undisturbed=() if plan.disturbs_keepalived else ("keepalived",),
+    )
     floor = None
     if is_plain(case):
         say(f"{case.name}: the same packets in C")
@@ -149,6 +166,14 @@ def _soak(say: Say) -> dict[str, Any]:
     return {"soaks": [done.to_json()], "failures": []}
 
 
+def _scrapes(say: Say) -> dict[str, Any]:
+    try:
+        done = scrape(SCRAPED, SCRAPE_SECONDS, _headed("scrapes", say))
+    except FAILURES as error:
+        return {"scrapes": [], "failures": [str(error)]}
+    return {"scrapes": [done.to_json()], "failures": []}
+
+
 def _profile(say: Say) -> dict[str, Any]:
     try:
         done = profile(PROFILED, KINDS["fastvrrp"], PROFILE_SECONDS, _headed("profile", say))
@@ -173,9 +198,10 @@ def write_down(file: Path, done: Mapping[Case, Measured]) -> None:
     readings = _extra(folder / "reading.json", "readings", MeasuredCase.from_json)
     balanced = _extra(folder / "balancing.json", "balanced", Balanced.from_json)
     flooded = _extra(folder / "flood.json", "daemons", Flooded.from_json)
+    scraped = _extra(folder / "scrapes.json", "scrapes", Scraped.from_json)
     soaked = _extra(folder / "soak.json", "soaks", Soaked.from_json)
     profiled = _extra(folder / "profile.json", "profiles", Profile.from_json)
-    lines = page(measured, readings, balanced, flooded, soaked, profiled, pictures)
+    lines = page(measured, readings, balanced, flooded, scraped, soaked, profiled, pictures)
     file.write_text("\n".join(lines))
 
 

@@ -11,14 +11,15 @@ from fastvrrp.bench.figures import METRIC, Figures
 
 @dataclass(frozen=True)
 class Plan:
-    """How a case is measured for the document. The lengths keep the whole under half an hour."""
+    """How a case is measured for the document."""
 
     case: Case
     runs: int = 1
     duration: float = 5.0
     beside_keepalived: bool = True
     disturbances: tuple[str, ...] = ()
-    """Names of DISTURBANCES."""
+    """Names of DISTURBANCES, each lived through once."""
+    disturbs_keepalived: bool = True
 
 
 SMALL = Case(255, 1)
@@ -29,12 +30,16 @@ WIDE = Case(4_000, 4_000)
 VMACS = Case(4_080, 16, has_vmac=True)
 LARGE = Case(16_320, 64)
 HUGE = Case(65_280, 256)
+REFUSING = replace(DENSE, refuses=True)
+SCRIPTED = replace(DENSE, scripts=1_000)
 FAST = Case(255, 1, version=3, interval=0.01)
 
 FLOODED = Case(1_020, 8)
 FLOOD_RATE = 50_000
 FLOOD_SECONDS = 10.0
 PROFILED = LARGE
+SCRAPED = HUGE
+SCRAPE_SECONDS = 10.0
 SOAKED = DENSE
 SOAK_SECONDS = 600.0
 
@@ -47,7 +52,10 @@ PLANS = (
     Plan(Case(4_000, 1_000)),
     Plan(WIDE),
     Plan(VMACS),
-    Plan(LARGE, disturbances=("change", "upgrade", "crash")),
+    Plan(REFUSING, beside_keepalived=False),
+    Plan(SCRIPTED, beside_keepalived=False),
+    # keepalived loses them all, for minutes.
+    Plan(LARGE, disturbances=("change", "upgrade", "crash"), disturbs_keepalived=False),
     # keepalived reads it for minutes.
     Plan(HUGE, beside_keepalived=False, disturbances=("change", "upgrade", "crash")),
     Plan(FAST, duration=60.0, beside_keepalived=False),
@@ -56,25 +64,37 @@ PLANS = (
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure of fastvrrp in a case, at most `limit`; of keepalived's if `is_ratio`."""
+    """A figure of fastvrrp in a case, at most `limit`; of keepalived's if `is_ratio`, of
+    fastvrrp's in the case `beside` where there is one."""
 
     case: Case
     key: str
     limit: float
     is_ratio: bool = False
+    beside: Case | None = None
 
     def text(self) -> str:
         metric = METRIC[self.key]
         if self.is_ratio:
             return f"at most {self.limit:g} of keepalived's"
+        if self.beside:
+            return f"at most {self.limit:g} of that of {self.beside.name}"
         return f"at most {self.limit:,g} {metric.unit}".rstrip()
 
-    def measured(self, figures: Mapping[str, Figures]) -> float | None:
-        """In the terms of the limit; None where one of the figures it needs is missing."""
+    @property
+    def is_relative(self) -> bool:
+        return self.is_ratio or self.beside is not None
+
+    def measured(
+        self, figures: Mapping[str, Figures], others: Mapping[str, Figures] | None = None
+    ) -> float | None:
+        """In the terms of the limit; None where one of the figures it needs is missing. `others`
+        are those of the case `beside`."""
         ours = figures["fastvrrp"].values.get(self.key)
-        if not self.is_ratio or ours is None:
+        if not self.is_relative or ours is None:
             return ours
-        theirs = figures["keepalived"].values.get(self.key) if "keepalived" in figures else None
+        kind, known = ("fastvrrp", others or {}) if self.beside else ("keepalived", figures)
+        theirs = known[kind].values.get(self.key) if kind in known else None
         return ours / theirs if theirs else None
 
 
@@ -90,6 +110,9 @@ GOALS = (
     Goal(WIDE, "sent_cost", 0.10, is_ratio=True),
     Goal(WIDE, "overshoot_p99", 100),
     Goal(WIDE, "last_address", 1.6),
+    Goal(REFUSING, "last_address", 1.2, beside=DENSE),
+    Goal(SCRIPTED, "gap_p99", 1_002),
+    Goal(SCRIPTED, "false_transitions", 0),
     Goal(VMACS, "sent_cost", 0.06, is_ratio=True),
     Goal(VMACS, "open_files", 199),
     Goal(VMACS, "stopping", 5),

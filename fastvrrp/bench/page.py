@@ -53,12 +53,13 @@ def page(
     readings: Extra,
     balanced: Extra,
     flooded: Extra,
+    scraped: Extra,
     soaked: Extra,
     profiled: Extra,
     pictures: Sequence[str],
 ) -> Iterator[str]:
     """The lines of the document; `readings` has MeasuredCase, `balanced` Balanced, `flooded`
-    Flooded, `soaked` Soaked, `profiled` Profile."""
+    Flooded, `scraped` Scraped, `soaked` Soaked, `profiled` Profile."""
     yield "# Performance"
     yield ""
     yield "Written by `make bench`; do not edit. Two daemons in two network namespaces, joined by"
@@ -75,9 +76,10 @@ def page(
     yield ""
     yield "| case | figure | goal | fastvrrp | keepalived | |"
     yield "|---|---|---|---|---|---|"
+    by_case = {each.case: each.figures for each in measured}
     for goal in GOALS:
-        found = [each.figures for each in measured if each.case == goal.case]
-        yield _judged(goal, found[0] if found else {})
+        others = by_case.get(goal.beside, {}) if goal.beside else {}
+        yield _judged(goal, by_case.get(goal.case, {}), others)
     yield ""
     yield EXPLANATION
     yield "## Reading a configuration"
@@ -92,6 +94,12 @@ def page(
     yield ""
     yield "## Hostile load"
     yield from _flood_lines(flooded)
+    yield ""
+    yield "## Scrapes"
+    yield ""
+    yield "`fastvrrp bench scrapes`: a scrape every second may take 2 s at most, and may not"
+    yield "move the p99 of the gaps between adverts by 1 ms."
+    yield from _table_lines(scraped)
     yield ""
     yield "## A long time"
     yield from _soak_lines(soaked)
@@ -169,8 +177,13 @@ def _soak_lines(soaked: Extra) -> Iterator[str]:
     yield "`fastvrrp bench soak`: a master and its backup are asked for metrics, reloaded, and a"
     yield "script and a link of a few virtual routers on cables of their own fail now and then. No"
     yield "other virtual router may change, and memory (PSS) may not grow by more than 2 %."
-    yield from _extra_lines(soaked)
-    for each in soaked.results:
+    yield from _table_lines(soaked)
+
+
+def _table_lines(extra: Extra) -> Iterator[str]:
+    """What has rows and faults, as Soaked and Scraped have."""
+    yield from _extra_lines(extra)
+    for each in extra.results:
         yield ""
         yield "| | |"
         yield "|---|---|"
@@ -179,20 +192,20 @@ def _soak_lines(soaked: Extra) -> Iterator[str]:
         yield "; ".join(f"**missed**: {fault}" for fault in each.faults()) or "All as it has to be."
 
 
-def _judged(goal: Goal, figures: Mapping[str, Figures]) -> str:
+def _judged(goal: Goal, figures: Mapping[str, Figures], others: Mapping[str, Figures]) -> str:
     metric = METRIC[goal.key]
     figure = f"{metric.label} ({metric.unit or 'count'})"
     if not figures:
         return f"| {goal.case.name} | {figure} | {goal.text()} | | | **not measured** |"
     ours = figures["fastvrrp"]
     theirs = figures["keepalived"].values.get(goal.key) if "keepalived" in figures else None
-    measured = goal.measured(figures)
+    measured = goal.measured(figures, others)
     text = metric.text(ours.values.get(goal.key))
     if measured is None:
         why = ours.reason(goal.key) if goal.key not in ours.values else "nothing to compare with"
         verdict = f"**not met**: {why}"
     else:
-        if goal.is_ratio:
+        if goal.is_relative:
             text += f" ({measured:.2f})"
         verdict = "met" if measured <= goal.limit else "**missed**"
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from fastvrrp.bench.flood import Flooded, flood_rows
 from fastvrrp.bench.load import Load
 from fastvrrp.bench.reading import METRICS as READING_METRICS
 from fastvrrp.bench.reading import MeasuredCase, ratio_text
+from fastvrrp.bench.scraping import Scraped
 from fastvrrp.bench.setting import Say
 from fastvrrp.bench.soak import Soaked
 
@@ -139,15 +140,29 @@ def show_floods(case: Case, done: Sequence[Flooded]) -> None:
 
 def show_soak(soaked: Soaked) -> None:
     """What it was like, and what should have been otherwise."""
-    table = Table(title=f"fastvrrp {soaked.version}, for a long time", title_justify="left")
-    table.add_column("")
-    table.add_column("", justify="right")
-    for label, text in soaked.rows():
-        table.add_row(label, text)
-    console.print(table)
+    _show_rows(f"fastvrrp {soaked.version}, for a long time", soaked.rows())
     for line in soaked.errors[:MOST_ERRORS]:
         console.print(line, markup=False, soft_wrap=True)
-    for fault in soaked.faults():
+    _show_faults(soaked.faults())
+
+
+def show_scraped(scraped: Scraped) -> None:
+    """What scrapes cost, and what misses its goal."""
+    _show_rows(f"fastvrrp {scraped.version}, asked for its metrics", scraped.rows())
+    _show_faults(scraped.faults())
+
+
+def _show_rows(title: str, rows: Iterable[tuple[str, str]]) -> None:
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    for label, text in rows:
+        table.add_row(label, text)
+    console.print(table)
+
+
+def _show_faults(faults: Iterable[str]) -> None:
+    for fault in faults:
         console.print(f"[bold red]not as it has to be:[/] {fault}")
 
 

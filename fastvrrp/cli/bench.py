@@ -11,6 +11,7 @@ from fastvrrp.cli import (
     bench_flood,
     bench_load,
     bench_profile,
+    bench_scrapes,
     bench_soak,
 )
 from fastvrrp.cli.bench_guard import guarded, refuse
@@ -33,6 +34,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     bench_profile.register(kinds)
     bench_flood.register(kinds)
     bench_soak.register(kinds)
+    bench_scrapes.register(kinds)
 
 
 def _register_lab(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -125,8 +127,8 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         "document",
         help="measure everything that docs/performance.md shows, and write it",
         description="Measure all cases with goals, beside keepalived and the limit of the machine"
-        " (bench/floor.c, in a checkout of the source), and write a document. Takes more than"
-        " an hour. Needs root.",
+        " (bench/floor.c, in a checkout of the source), and write a document. Takes about an"
+        " hour. Needs root.",
         epilog="example: fastvrrp bench document --output docs/performance.md",
     )
     document.add_argument(
@@ -141,8 +143,9 @@ def _register_document(kinds: argparse._SubParsersAction[argparse.ArgumentParser
         metavar="TEXT",
         action="append",
         default=[],
-        help="only the cases with this in their name, 'reading', 'balancing', 'flood', 'soak' or"
-        " 'profile'; may be repeated. The others stay as they were measured before",
+        help="only the case of this name, or all with this in theirs, 'reading', 'balancing',"
+        " 'flood', 'scrapes', 'soak' or 'profile'; may be repeated. The others stay as they were"
+        " measured before",
     )
     again = document.add_mutually_exclusive_group()
     again.add_argument(

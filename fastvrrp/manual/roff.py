@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 
 ESCAPED = str.maketrans({"\\": "\\e", "-": "\\-", "'": "\\(aq", "`": "\\(ga"})
 STARTS_REQUEST = (".", "'")
+HEADINGS = (".SH ", ".SS ")
+WIDTH = 78
+"""Characters of a line of the source, which roff fills anew."""
 
 
 class ManualPage:
@@ -24,7 +28,9 @@ class ManualPage:
         self._lines.append(f'.SS "{escape(title)}"')
 
     def paragraph(self, text: str) -> None:
-        self._lines += [".PP", _line(text)]
+        if not self._lines[-1].startswith(HEADINGS):
+            self._lines.append(".PP")
+        self._lines += _filled(text)
 
     def item(self, tag: str, *paragraphs: str) -> None:
         """Paragraphs below what they are about."""
@@ -32,7 +38,7 @@ class ManualPage:
         for number, text in enumerate(paragraphs or ("",)):
             if number:
                 self._lines += [".sp 0"]
-            self._lines.append(_line(text) or "\\&")
+            self._lines += _filled(text) or ["\\&"]
 
     def items(self, items: Iterable[tuple[str, Sequence[str]]]) -> None:
         for tag, paragraphs in items:
@@ -51,6 +57,12 @@ class ManualPage:
 def escape(text: str) -> str:
     """Characters that mean something to roff, as themselves."""
     return text.translate(ESCAPED)
+
+
+def _filled(text: str) -> list[str]:
+    """Text that is to be filled, in lines as short as its words let them be."""
+    lines = wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return [_line(line) for line in lines]
 
 
 def _line(text: str) -> str:
