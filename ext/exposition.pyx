@@ -49,8 +49,6 @@ FIELDS = (
     "discarded", "split", "split_brains", "master_priority", "refused")
 assert len(FIELDS) == FIELD_COUNT
 
-cdef const char **STATES = ["INIT", "BACKUP", "MASTER", "FAULT"]
-
 
 cdef class Snapshot:
     """Every virtual router of a segment as it is now. `places` are the names of network namespaces
@@ -265,8 +263,6 @@ cdef size_t write_as_keepalived(uint8_t *out, const router_t *router) noexcept:
         at, router.interface, strnlen(<const char *> router.interface, INTERFACE_SIZE))
     at += write_literal(at, b'",vrid="')
     at += write_number(at, router.vrid)
-    at += write_literal(at, b'",state="')
-    at += write_literal(at, STATES[router.machine.state & 3])
     at += write_literal(at, b'"')
     return at - out
 

@@ -34,7 +34,7 @@ from fastvrrp.bench.profile import readable
 from fastvrrp.bench.reading import MANUAL, MeasuredCase, ReadingCase, ReadingGoal, Readings
 from fastvrrp.bench.reading import measure as measure_reading
 from fastvrrp.bench.recording import gaps, percentile
-from fastvrrp.bench.scraping import Scraped
+from fastvrrp.bench.scraping import TURNS, Scraped
 from fastvrrp.bench.soak import Soaked
 from fastvrrp.bench.store import Measured
 from fastvrrp.bench.workspace import workspace
@@ -154,12 +154,14 @@ def test_a_whole_name_wants_one_case_and_a_part_all_that_have_it() -> None:
 
 
 def test_scrapes_are_judged_by_their_time_and_by_the_gaps() -> None:
-    quiet, asked = [1000.0, 1001.0, 1009.0], [1001.9, 1000.0, 1002.5]
+    # What drifts (by 10 ms a turn) is not what the scrapes have done.
+    quiet, asked = [1000.0, 1010.0, 1020.0, 1030.5], [1005.9, 1015.2, 1029.0]
     scraped = Scraped("1", 65_280, 256, 30, 0.5, 1.9, 2.0, quiet, asked)
     assert scraped.shift == pytest.approx(0.9)
+    assert scraped.noise == pytest.approx(0.25)
     assert scraped.faults() == []
     assert Scraped.from_json(json.loads(json.dumps(scraped.to_json()))) == scraped
-    slow = Scraped("1", 65_280, 256, 0, 0.5, 2.1, 2.0, quiet, [1003.0])
+    slow = Scraped("1", 65_280, 256, 0, 0.5, 2.1, 2.0, [1000.0, 1002.0], [1003.0])
     assert slow.faults() == [
         "nobody was answered",
         "a scrape took 2.10 s, goal 2 s",
@@ -348,7 +350,7 @@ def test_a_daemon_is_asked_for_its_metrics_while_its_adverts_are_watched(tmp_pat
     scraped = Scraped.from_json(found)
     assert scraped.scrapes >= 3, output
     assert scraped.size > 0, output
-    assert len(scraped.quiet) == len(scraped.asked) == 3
+    assert (len(scraped.quiet), len(scraped.asked)) == (TURNS + 1, TURNS)
     assert min(scraped.quiet + scraped.asked) > 0, output
 
 

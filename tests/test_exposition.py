@@ -120,7 +120,9 @@ def shown(folder: Path, routers: int = 3) -> tuple[Table, View]:
             TrackerState("process", "d", None, "tracked process d was not counted yet"),
         ]
         details.write(file.fileno(), Details({1: "interface eth0 is down"}, trackers))
-    places.routers.write_bytes(b'[0,"192.0.2.1/24 192.0.2.2/32@eth1",{"delay":2.5}]\n[1,""]\n')
+    addresses = b"192.0.2.1/24 192.0.2.2/32@eth1 192.0.2.3/32"
+    line = b'[0,"%s",{"delay":2.5,"excluded":1}]\n[1,""]\n' % addresses
+    places.routers.write_bytes(line)
     return table, View(places)
 
 
@@ -145,16 +147,58 @@ def test_a_scrape_has_every_metric_that_is_documented(tmp_path: Path) -> None:
     assert b"fastvrrp_netlink_overruns_total 1.0" in text
 
 
+EXPORTER = {
+    "keepalived_up": "",
+    "keepalived_vrrp_state": "iname intf vrid ip_address",
+    "keepalived_vrrp_excluded_state": "iname intf vrid ip_address",
+    "keepalived_script_status": "name",
+    **dict.fromkeys(
+        (
+            "keepalived_gratuitous_arp_delay_total",
+            "keepalived_advertisements_received_total",
+            "keepalived_advertisements_sent_total",
+            "keepalived_become_master_total",
+            "keepalived_release_master_total",
+            "keepalived_packet_length_errors_total",
+            "keepalived_advertisements_interval_errors_total",
+            "keepalived_ip_ttl_errors_total",
+            "keepalived_invalid_type_received_total",
+            "keepalived_address_list_errors_total",
+            "keepalived_authentication_invalid_total",
+            "keepalived_authentication_mismatch_total",
+            "keepalived_authentication_failure_total",
+            "keepalived_priority_zero_received_total",
+            "keepalived_priority_zero_sent_total",
+        ),
+        "iname intf vrid",
+    ),
+}
+"""The metrics of keepalived-exporter's table and their labels, without keepalived_script_state."""
+
+
 def test_the_names_of_keepalived_exporter_are_told_too(tmp_path: Path) -> None:
     _, view = shown(tmp_path)
     text = b"".join(pages(view, has_keepalived_names=True))
-    labels = b'iname="VI_0",intf="eth0",vrid="1",state="INIT"'
+    found = {
+        family.name: [set(sample.labels) for sample in family.samples]
+        for family in text_string_to_metric_families(text.decode())
+        if family.name.startswith("keepalived_")
+    }
+    assert found.keys() == {name.removesuffix("_total") for name in EXPORTER}
+    for name, labels in EXPORTER.items():
+        each = found[name.removesuffix("_total")]
+        assert each, name
+        assert all(those == set(labels.split()) for those in each), name
     assert b"keepalived_up 1.0\n" in text
-    assert b"keepalived_advertisements_received_total{%s} 0\n" % labels in text
-    assert b"keepalived_gratuitous_arp_delay_total{%s} 2.5\n" % labels in text
-    state = b'keepalived_vrrp_state{iname="VI_0",intf="%s",vrid="1",ip_address="192.0.2.%s"} 0\n'
-    assert state % (b"eth0", b"1/24") in text
-    assert state % (b"eth1", b"2/32") in text
+    own = b'iname="VI_0",intf="eth0",vrid="1"'
+    assert b"keepalived_advertisements_received_total{%s} 0\n" % own in text
+    assert b"keepalived_gratuitous_arp_delay_total{%s} 2.5\n" % own in text
+    state = b'keepalived_vrrp_%s{iname="%s",intf="%s",vrid="%d",ip_address="%s"} 0\n'
+    assert state % (b"state", b"VI_0", b"eth0", 1, b"192.0.2.1/24") in text
+    assert state % (b"state", b"VI_0", b"eth1", 1, b"192.0.2.2") in text
+    assert state % (b"excluded_state", b"VI_0", b"eth0", 1, b"192.0.2.3") in text
+    assert state % (b"state", b"VI_1", b"eth0", 2, b"") in text
+    assert text.count(b"\nkeepalived_vrrp_excluded_state{") == 1
     assert b'keepalived_script_status{name="a \\"b\\"\\\\"} 0.0\n' in text
     assert b"keepalived_" not in b"".join(pages(view))
 

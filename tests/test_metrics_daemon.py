@@ -158,7 +158,7 @@ def test_keepalived_exporters_names_are_told_on_demand(lab: Laboratory) -> None:
     found = scrape(a)
     labels = 'iname="VI_1",intf="eth0",vrid="51"'
     assert value(found, "keepalived_vrrp_state", labels, 'ip_address="10.0.0.100/24"') == MASTER
-    assert value(found, "keepalived_become_master_total", labels, 'state="MASTER"') == 1
+    assert value(found, "keepalived_become_master_total", labels) == 1
     # A reload brings another address, and another virtual router.
     daemon.configure(
         text

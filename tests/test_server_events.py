@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,10 @@ def path(tmp_path: Path) -> Path:
 def test_what_is_written_is_read_also_behind_another_process(path: Path) -> None:
     reader = Reader(path)
     assert (reader.last_event, reader.events_after(0)) == (0, [])
+    mask = os.umask(0o077)
     first = Writer(path)
+    os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o644
     first.write([DOWN, LOST], 7)
     first.close()
     second = Writer(path)

@@ -26,6 +26,7 @@ from fastvrrp.bench.recording import percentile
 from fastvrrp.bench.setting import Say
 
 TURNS = 5
+"""In which somebody asks; there is one more in which nobody does."""
 EVERY = 5.0
 """Seconds from scrape to scrape; Prometheus' own default is 60."""
 PORT = 9165
@@ -88,16 +89,20 @@ class Scraped:
 
     @property
     def shift(self) -> float:
-        """How far scrapes move the p99 of the gaps, milliseconds."""
-        around = pairwise(self.quiet)
-        return median(each - mean(both) for each, both in zip(self.asked, around, strict=True))
+        """How far the p99 of the gaps moved, milliseconds: the median of the turns."""
+        return median(
+            turn - mean(around)
+            for turn, around in zip(self.asked, pairwise(self.quiet), strict=True)
+        )
 
     @property
     def noise(self) -> float:
-        """How far a quiet period is from the quiet ones around it, milliseconds: what is smaller is
-        not measured."""
-        triples = zip(self.quiet, self.quiet[1:], self.quiet[2:], strict=False)
-        return median(abs(each - mean((before, after))) for before, each, after in triples)
+        """How far it moves by itself from one quiet turn to another, milliseconds."""
+        around = zip(self.quiet, self.quiet[2:], strict=False)
+        return max(
+            (abs(turn - mean(both)) for turn, both in zip(self.quiet[1:], around, strict=False)),
+            default=0.0,
+        )
 
     def faults(self) -> list[str]:
         """What misses its goal, for a person."""
@@ -120,8 +125,8 @@ class Scraped:
         for name, turns in (("nobody asks", self.quiet), ("somebody does", self.asked)):
             each = ", ".join(f"{turn:,.1f}" for turn in turns)
             yield f"advert gap p99 while {name} (ms)", each
-        yield "it moved by (ms)", f"{self.shift:+.1f}"
-        yield "and without scrapes by (ms)", f"{self.noise:.1f}"
+        yield "it moved by (median, ms)", f"{self.shift:+.2f}"
+        yield "it moves by itself by up to (ms)", f"{self.noise:.2f}"
 
 
 def scrape(case: Case, seconds: float, say: Say) -> Scraped:
@@ -138,7 +143,7 @@ def scrape(case: Case, seconds: float, say: Say) -> Scraped:
         def p99() -> float:
             return (percentile(watch(seconds), 0.99) or 0.0) / 1e6
 
-        say("what the start left")
+        say("a first turn, which has what the start left")
         watch(seconds)
         for turn in range(TURNS):
             say(f"turn {turn + 1} of {TURNS}: nobody asks")
@@ -149,7 +154,7 @@ def scrape(case: Case, seconds: float, say: Say) -> Scraped:
                 asked.append(p99())
                 assert scraper.stdout is not None
                 found += [json.loads(line) for line in scraper.stdout]
-        say("nobody asks")
+        say("the last turn: nobody asks")
         quiet.append(p99())
         say("removing the network")
     times = [took for took, _ in found] or [0.0]

@@ -33,6 +33,7 @@ BESIDE = {
     ".details": "What of that has no fixed length.",
     ".routers": "What the configuration says of each virtual router.",
     ".servers": "Virtual servers and real servers.",
+    ".server-events": "What has happened to virtual servers.",
     ".maintenance": "Who has resigned or is drained.",
     ".running": "The configuration that runs, for a process that is started after a crash.",
     ".sysctl": "Kernel parameters as they were before; .namespaces has those of other network"

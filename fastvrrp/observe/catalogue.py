@@ -26,6 +26,8 @@ class Entry:
     addresses: tuple[tuple[str, str], ...] = ()
     """Every virtual address with its prefix length, and the interface on which it is to stand
     ("" is the virtual router's own)."""
+    excluded: int = 0
+    """How many of them, the last ones, are excluded from adverts."""
     announcement_delay: float = DEFAULT_DELAY
     """`garp_master_delay` in seconds."""
     group: str = ""
@@ -45,6 +47,8 @@ def line(index: int, model: VirtualRouter, group: str = "") -> bytes:
     delay = model.announcements.master_delay / SECOND
     if delay != DEFAULT_DELAY:
         rest["delay"] = delay
+    if model.excluded_addresses:
+        rest["excluded"] = len(model.excluded_addresses)
     if group:
         rest["group"] = group
     if model.tracked:
@@ -89,6 +93,7 @@ def _entry(text: bytes) -> tuple[int, Entry]:
     pairs = (each.partition("@") for each in addresses.split())
     return index, Entry(
         tuple((address, interface) for address, _, interface in pairs),
+        rest.get("excluded", 0),
         rest.get("delay", DEFAULT_DELAY),
         rest.get("group", ""),
         tuple((kind, name, weight) for kind, name, weight in rest.get("tracked", ())),

@@ -103,8 +103,9 @@ def _keepalived() -> Iterator[str]:
     yield "## The names of keepalived-exporter\n"
     yield "With `metrics_compat keepalived_exporter` there are also the names and labels of"
     yield "github.com/mehdy/keepalived-exporter, so that dashboards and alerts on them go on:"
-    yield "`keepalived_up`, `keepalived_script_status` (`name`), `keepalived_vrrp_state` (`iname`,"
-    yield "`intf`, `vrid`, `ip_address`), and with the labels `iname`, `intf`, `vrid`, `state`:\n"
+    yield "`keepalived_up`, `keepalived_script_status` (`name`), `keepalived_vrrp_state` and"
+    yield "`keepalived_vrrp_excluded_state` (`iname`, `intf`, `vrid`, `ip_address`), and with the"
+    yield "labels `iname`, `intf`, `vrid`, which are those of its newer versions:\n"
     yield "| name | counts |"
     yield "|---|---|"
     for metric in keepalived_names.METRICS:

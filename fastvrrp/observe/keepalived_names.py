@@ -1,13 +1,15 @@
 """`metrics_compat keepalived_exporter`: the names and labels of that exporter's metrics.
 
-Who has dashboards and alerts on them (github.com/mehdy/keepalived-exporter) keeps them. Two are
-left out: the state of a script (whether it runs just now) is not known outside of the process that
-runs it, and a check script of the exporter's own has nothing to do with the daemon.
+Who has dashboards and alerts on them (github.com/mehdy/keepalived-exporter) keeps them. The labels
+are those of its newer versions: older ones had the state among them, so that each change of state
+began another counter. Two are left out: the state of a script (whether it runs just now) is not
+known outside of the process that runs it, and a check script of the exporter's own has nothing to
+do with the daemon.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily
@@ -18,7 +20,8 @@ from fastvrrp._wire import REASONS
 from fastvrrp.observe.catalogue import DEFAULT_DELAY, Entry
 from fastvrrp.observe.details import Details
 
-LABELS = ("iname", "intf", "vrid", "state")
+LABELS = ("iname", "intf", "vrid")
+STATE_FIELD = FIELDS.index("state")
 CHUNK = 4096
 """Virtual routers whose lines are made at once."""
 
@@ -84,6 +87,9 @@ METRICS = (
 )
 DELAY = "keepalived_gratuitous_arp_delay_total"
 STATE = "keepalived_vrrp_state"
+EXCLUDED = "keepalived_vrrp_excluded_state"
+STATES = {STATE: "State of vrrp", EXCLUDED: "State of vrrp with excluded VIP"}
+"""What tells the state, once for each address; of one without addresses once, with an empty one."""
 
 
 def pages(snapshot: Snapshot, entries: dict[int, Entry]) -> Iterator[bytes]:
@@ -122,28 +128,38 @@ def _configured(snapshot: Snapshot, entries: dict[int, Entry]) -> Iterator[bytes
             value = b"5" if delay == DEFAULT_DELAY else f"{delay:g}".encode()
             lines.append(b"%s{%s} %s\n" % (DELAY.encode(), snapshot.labels_of(position), value))
         yield b"".join(lines)
-    yield f"# HELP {STATE} State of vrrp\n# TYPE {STATE} gauge\n".encode()
-    field = FIELDS.index("state")
-    for start, indexes in _chunks(snapshot):
-        lines = []
-        for position, index in enumerate(indexes, start):
-            name, _, rest = snapshot.labels_of(position).partition(b',intf="')
-            interface, _, rest = rest.partition(b'",vrid=')
-            vrid, _, _ = rest.partition(b",")
-            state = b"%d" % snapshot.value(position, field)
-            for address, other in entries.get(index, nothing).addresses:
-                lines.append(
-                    b'%s{%s,intf="%s",vrid=%s,ip_address="%s"} %s\n'
-                    % (
-                        STATE.encode(),
-                        name,
-                        other.encode() or interface,
-                        vrid,
-                        address.encode(),
-                        state,
-                    )
-                )
-        yield b"".join(lines)
+    for name, says in STATES.items():
+        yield f"# HELP {name} {says}\n# TYPE {name} gauge\n".encode()
+        for start, indexes in _chunks(snapshot):
+            told: list[bytes] = []
+            for position, index in enumerate(indexes, start):
+                addresses = _addresses(entries.get(index, nothing), name)
+                told += _states(snapshot, position, name.encode(), addresses)
+            yield b"".join(told)
+
+
+def _addresses(entry: Entry, name: str) -> Sequence[tuple[str, str]]:
+    """Addresses by which a metric tells the state, with their interfaces."""
+    first = len(entry.addresses) - entry.excluded
+    if name == EXCLUDED:
+        return entry.addresses[first:]
+    return entry.addresses[:first] or (("", ""),)
+
+
+def _states(
+    snapshot: Snapshot, position: int, metric: bytes, addresses: Sequence[tuple[str, str]]
+) -> Iterator[bytes]:
+    name, _, rest = snapshot.labels_of(position).partition(b',intf="')
+    interface, _, vrid = rest.partition(b'",vrid=')
+    state = snapshot.value(position, STATE_FIELD)
+    for address, other in addresses:
+        # keepalived writes no length behind the address of a host.
+        word = address.removesuffix("/128" if ":" in address else "/32").encode()
+        where = other.encode() or interface
+        yield b'%s{%s,intf="%s",vrid=%s,ip_address="%s"} %d\n' % (
+            *(metric, name, where, vrid, word),
+            state,
+        )
 
 
 def _chunks(snapshot: Snapshot) -> Iterator[tuple[int, list[int]]]:

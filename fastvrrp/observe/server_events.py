@@ -68,6 +68,7 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        os.fchmod(self._file, 0o644)  # the mask is for keepalived's files
         self._last = _last(self._file)
         if not self._last:
             os.ftruncate(self._file, 0)
