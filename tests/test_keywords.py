@@ -93,6 +93,7 @@ def test_a_master_is_seen_as_keepalived_s_is(configuration: str) -> None:
         (("check_unicast_src",), "10.0.0.9", False),
         (("check_unicast_src",), "10.0.0.2", True),
         ((), "10.0.0.2 min_ttl 255", True),
+        ((), "10.0.0.9 max_ttl 255", False),
     ],
 )
 def test_who_is_a_peer(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from functools import partial
 from typing import Any
 
 import pytest
@@ -86,13 +87,16 @@ class Forgery:
         wait_master(self.backup, "ALONE")
         self.backup.wait_log("Serving metrics on")
         for name in ("HMAC", "LATE", "PLAIN", "AH"):
-            wait_until(lambda name=name: self.heard(name) > 1, what=f"adverts of {name}")
+            wait_until(partial(self.is_heard, name), what=f"adverts of {name}")
         self.capture = Capture(self.other).start()
         self.vrids = dict(zip(("HMAC", "LATE", "ALONE", "PLAIN", "AH"), range(1, 6), strict=True))
 
     def heard(self, name: str) -> int:
         found: int = records(self.backup)[name]["adverts_received"]
         return found
+
+    def is_heard(self, name: str) -> bool:
+        return self.heard(name) > 1
 
     def shown(self, name: str) -> dict[str, int]:
         facts: dict[str, Any] = json.loads(ask(self.backup, "show", name, "--json").stdout)

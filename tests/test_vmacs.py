@@ -274,6 +274,24 @@ def test_a_group_of_links_is_kept_and_its_vmacs_are_found_after_a_crash(lab: Lab
     assert daemon.stop() == 0
 
 
+@pytest.mark.keywords("vrrp_instance/use_vmac")
+def test_a_vmac_is_in_the_group_of_the_link_below(lab: Laboratory) -> None:
+    """As the manual page of 2.4 has it; 2.2.7 leaves it in the default group."""
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    a.ip("link set eth0 group 5")
+    daemon = Fastvrrp(a, instance("V", 51, "use_vmac")).start()
+    wait_master(daemon, "V")
+    assert [each["group"] for each in a.show("link", "show", "type", "macvlan")] == ["5"]
+    # Ours all the same, after a crash too.
+    daemon.kill()
+    daemon.configure(instance("V", 51))
+    daemon.start()
+    wait_master(daemon, "V")
+    wait_until(lambda: not macvlans(a), what="what the crash left gone")
+    assert daemon.stop() == 0
+
+
 def test_the_kernel_is_made_to_tell_of_the_parent() -> None:
     def times_told(word: str) -> int:
         """How often the kernel tells of a link as a VMAC is made on it."""

@@ -1,4 +1,4 @@
-"""What issues 4 and 7 ask for: which cases are measured, and which figure must not be exceeded."""
+"""What issues 4, 5 and 7 ask for: which cases are measured, and which figure is not exceeded."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ SMALL = Case(255, 1)
 MEDIUM = Case(1_020, 4)
 DENSE = Case(4_080, 16)
 DENSE_SPREAD = replace(DENSE, has_spread_phases=True)
+REFUSING = replace(DENSE, refuses=True)
+"""To be compared with DENSE: `no_accept` costs a failover nothing."""
+SCRIPTED = replace(MEDIUM, scripts=1_000)
 WIDE = Case(4_000, 4_000)
 VMACS = Case(4_080, 16, has_vmac=True)
 LARGE = Case(16_320, 64)
@@ -48,6 +51,8 @@ PLANS = (
     Plan(MEDIUM),
     Plan(DENSE, runs=2, disturbances=("change", "upgrade", "crash")),
     Plan(DENSE_SPREAD),
+    Plan(REFUSING, runs=3, beside_keepalived=False),
+    Plan(SCRIPTED, beside_keepalived=False),
     Plan(Case(4_000, 250)),
     Plan(Case(4_000, 1_000)),
     Plan(WIDE),
@@ -107,6 +112,7 @@ GOALS = (
     Goal(DENSE, "crash_lost", 0),
     Goal(DENSE, "crash_gap", 1_500),
     Goal(DENSE_SPREAD, "gap_p99", 1_002),
+    Goal(SCRIPTED, "gap_p99", 1_002),
     Goal(WIDE, "sent_cost", 0.10, is_ratio=True),
     Goal(WIDE, "overshoot_p99", 100),
     Goal(WIDE, "last_address", 1.6),

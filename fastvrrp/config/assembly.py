@@ -23,6 +23,7 @@ from fastvrrp.config.checkers import Checkers
 from fastvrrp.config.checks import Claims
 from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.definitions import AT_TOP_ROWS, Defaults
+from fastvrrp.config.fifo_checks import FifoChecks
 from fastvrrp.config.garp_groups import GarpGroups
 from fastvrrp.config.kernel_modules import NeededModules
 from fastvrrp.config.namespaces import Namespaces
@@ -110,6 +111,7 @@ class Assembly:
         self._checker_checks = Checkers(complaints)
         self._garp_checks = GarpGroups(complaints)
         self._script_checks = ScriptChecks(complaints)
+        self._fifo_checks = FifoChecks(complaints)
         self._servers: list[tuple[Statement, VirtualServer | Entry | None]] = []
         """Those of groups, which may follow, are built at the end."""
         self._tls: list[Entry] = []
@@ -250,6 +252,7 @@ class Assembly:
     def _take_definitions(self, entry: Entry) -> None:
         self._defaults.take(entry)
         self._script_checks.take_definitions(entry)
+        self._fifo_checks.take(entry)
         check_web_config(entry, self._complaints)
 
     def _take_garp_group(self, entry: Entry) -> None:

@@ -118,13 +118,14 @@ class Builder:
             )
         version = self._version_of(written)
         is_strict = written.is_on("strict_mode", self._is_strict)
-        if not addresses and "no_virtual_ipaddress" not in last:
+        if not addresses and (is_strict or "no_virtual_ipaddress" not in last):
             if version == 3 or is_strict:
                 complaints.error(
                     instance.statement,
                     1,
                     f"vrrp_instance {name} has no virtual_ipaddress;"
                     f" {'a strict instance' if is_strict else 'VRRPv3'} needs one",
+                    is_ours="no_virtual_ipaddress" in last,
                 )
                 return None
             complaints.warning(
@@ -161,9 +162,7 @@ class Builder:
         if not peers:
             self._unicast_without_peer(name, last)
         checks_source = (
-            self._checks_unicast_source
-            or "check_unicast_src" in last
-            or any(peer.min_ttl > 0 or peer.max_ttl < 255 for peer in peers)
+            self._checks_unicast_source or "check_unicast_src" in last or written.bounds_ttl
         )
         is_ipv6 = family == AF_INET6
         links = self._vmacs.build(written, link, vrid.value, (addresses, excluded))

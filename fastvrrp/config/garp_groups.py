@@ -29,6 +29,14 @@ class GarpGroups:
                 0,
                 "garp_group has no garp_interval and no gna_interval; it is left out",
             )
+        if {"interface", "interfaces"} <= keywords:
+            self.complaints.warning(
+                group.statement,
+                0,
+                "garp_group has interface and interfaces: all of them share its gaps; write one"
+                " of the two",
+                is_ours=True,
+            )
         interfaces: list[str] = []
         for entry in group.entries:
             if entry.keyword.name == "interface" and isinstance(entry.value, str):

@@ -52,6 +52,7 @@ class Written:
         "_family",
         "addresses",
         "attempted",
+        "bounds_ttl",
         "excluded",
         "garp",
         "is_roaming",
@@ -75,6 +76,8 @@ class Written:
         self.addresses: list[tuple[VirtualAddress, Statement]] = []
         self.excluded: list[tuple[VirtualAddress, Statement]] = []
         self.peers: list[UnicastPeer] = []
+        self.bounds_ttl = False
+        """`min_ttl` or `max_ttl` of a peer is written, whatever it says."""
         self.source: bytes | None = None
         self.is_roaming = False
         """It has no interface, and needs none."""
@@ -137,6 +140,7 @@ class Written:
                 assert isinstance(item, UnicastPeer)
                 if self._is_of_family(family_of(item.address), statement, 0):
                     self.peers.append(item)
+                    self.bounds_ttl |= len(statement.words) > 1
         elif keyword == "mcast_dst_ip":
             if isinstance(value, bytes) and self._is_of_family(
                 family_of(value), entry.statement, 1

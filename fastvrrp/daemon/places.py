@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, monotonic_ns, sleep
 from typing import Any
 
 from fastvrrp._driver import Driver
@@ -107,7 +107,7 @@ class Places:
         self._rooms: dict[str | None, _Room] = {None: _Room(self.own)}
         self._by_number: dict[int, Place] = {0: self.own}
         self._comparisons = Comparisons(
-            loop, driver.now, self._surveys, self._settle, self.on_links
+            loop, monotonic_ns, self._surveys, self._settle, self.on_links
         )
         self._watcher: Namespaces | None = None
         self._next_look: asyncio.TimerHandle | None = None

@@ -47,7 +47,7 @@ from fastvrrp.kernel.ipvlan import Ipvlan
 GROUP = int.from_bytes(b"vrrp")
 """Our mark on a link: the group that `ip -d link` shows as `group 1987211888`."""
 ALIAS = "fastvrrp"
-"""The mark of one that is in a group of the configuration's choice."""
+"""The mark of one that is in another group."""
 
 # linux/if_link.h
 MACVLAN_MODE_PRIVATE = 1
@@ -86,7 +86,7 @@ class Wanted:
     has_ipv4: bool
     """Whether it carries IPv4 addresses when its virtual router is master."""
     group: int = GROUP
-    """Of links. Another one than GROUP is the configuration's choice."""
+    """Of links. Another one than GROUP is written, or that of the link below."""
     notifies: bool = False
     """Whether the kernel is made to tell of the link below when it is made: it does not tell that a
     link without a filter of its own (IFF_UNICAST_FLT, as a bridge) has become promiscuous."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from socket import AF_INET
 
 from fastvrrp.kernel.ipvlan import Ipvlan
-from fastvrrp.kernel.links import Links
+from fastvrrp.kernel.links import Link, Links
 from fastvrrp.kernel.macvlan import GROUP, Wanted
 from fastvrrp.model import VirtualRouter
 from fastvrrp.vrrp.instance import link_of
@@ -21,7 +21,6 @@ def wanted_by(model: VirtualRouter, links: Links) -> Iterator[Wanted]:
     if not model.has_vmacs:
         return
     options = model.options
-    group = GROUP if options.vmac_group is None else options.vmac_group
     with_ipv4 = {
         link_of(model, address) for address in model.all_addresses if address.family == AF_INET
     }
@@ -33,7 +32,7 @@ def wanted_by(model: VirtualRouter, links: Links) -> Iterator[Wanted]:
             vmac.mac,
             parent.index,
             vmac.name in with_ipv4,
-            group,
+            _group(model, parent),
             options.notifies_of_vmac,
             _ipvlan(model),
         )
@@ -44,8 +43,19 @@ def wanted_by(model: VirtualRouter, links: Links) -> Iterator[Wanted]:
             seen.add(other.name)
             has_ipv4 = other.name in with_ipv4
             yield Wanted(
-                other.name, other.mac, parent.index, has_ipv4, group, options.notifies_of_vmac
+                other.name,
+                other.mac,
+                parent.index,
+                has_ipv4,
+                _group(model, parent),
+                options.notifies_of_vmac,
             )
+
+
+def _group(model: VirtualRouter, parent: Link) -> int:
+    """The group of links that is written, or that of the link below, if it is in one."""
+    written = model.options.vmac_group
+    return written if written is not None else parent.group or GROUP
 
 
 def _ipvlan(model: VirtualRouter) -> Ipvlan | None:
