@@ -162,7 +162,7 @@ def test_a_connection_of_the_master_is_in_the_backups_table(lab: Laboratory) -> 
     ]
     lab.wait_for_holder("10.0.0.100", first, PATIENCE)
     wait_until(lambda: "master" in str(halves(first)), PATIENCE)
-    assert "backup" in str(halves(second))
+    wait_until(lambda: "backup" in str(halves(second)), PATIENCE)
     first.ip("link set lo up", "address add 10.1.0.1/32 dev lo")
     for router in (first, second):
         router.run(["ipvsadm", "-A", "-t", "10.1.0.1:80", "-s", "rr"])
