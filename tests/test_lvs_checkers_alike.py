@@ -9,7 +9,6 @@ import asyncio
 import logging
 import re
 import shutil
-import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from checker_lab import Answering, ask, run, until
+from checker_lab import Answering, ask, certified, run, until
 from fastvrrp.config import Severity, read
 from fastvrrp.lvs.checkers.tools import Tools
 from fastvrrp.lvs.patrol import Patrol, Round
@@ -159,7 +158,7 @@ class Servers:
                     )
                     stack.callback(transport.close)
                 elif kind not in ("PING_CHECK", "MISC_CHECK"):
-                    tls = self._tls() if kind == "SSL_GET" else None
+                    tls = certified(self._folder) if kind == "SSL_GET" else None
                     talk = _mail if kind == "SMTP_CHECK" else _web
                     server = await asyncio.start_server(talk, TARGET, port, ssl=tls)
                     stack.callback(server.close)
@@ -176,20 +175,6 @@ class Servers:
     def end_silence(self) -> None:
         self.status.write_text("0")
         nft("delete table inet silence")
-
-    def _tls(self) -> ssl.SSLContext:
-        certificate, key = self._folder / "certificate.pem", self._folder / "key.pem"
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "30", "-batch"),
-                *("-nodes", "-subj", "/CN=x", "-keyout", str(key), "-out", str(certificate)),
-            ],
-            check=True,
-            capture_output=True,
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        return context
 
 
 async def _web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

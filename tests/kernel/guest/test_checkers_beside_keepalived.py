@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 import re
-import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from checker_lab import Talk, server
+from checker_lab import Talk, certified, server
 from fastvrrp.config import read
 from fastvrrp.lvs.checkers.tools import Tools
 from fastvrrp.lvs.patrol import Patrol
@@ -148,22 +147,6 @@ class Servers:
         if kind == "udp":
             return b"ok" if is_good else b"no"
         return data[:2] + (b"\x81\x80" if is_good else b"\x81\x82") + data[4:]
-
-
-def certified(folder: Path) -> ssl.SSLContext:
-    """A server's side of TLS, with a certificate that is made now."""
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "30", "-batch"),
-            *("-nodes", "-subj", "/CN=x", "-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context
 
 
 class Datagrams(asyncio.DatagramProtocol):

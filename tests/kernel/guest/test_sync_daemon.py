@@ -10,13 +10,13 @@ from collections.abc import Callable
 import pytest
 
 from lab import Daemon, Fastvrrp, Keepalived, Laboratory, Router
+from lab.directors import KeepalivedDirector
 from lab.waiting import wait_until
 
 PATIENCE = 30.0
 OPTIONS = {
     "IPv4": "eth0 inst V id 7 maxlen 1200 port 9000 ttl 3 group 224.0.0.90",
     "IPv6": "eth0 V group ff02::81",
-    "both halves": "eth0 id 9",
 }
 INSTANCE = """
 vrrp_instance V {{
@@ -32,6 +32,16 @@ vrrp_instance V {{
         10.0.0.100/24
     }}
 }}
+"""
+
+VIRTUAL_SERVER = """
+virtual_server 10.0.0.100 80 {
+    lvs_sched rr
+    lvs_method DR
+    protocol TCP
+    real_server 10.0.0.9 80 {
+    }
+}
 """
 
 
@@ -97,6 +107,22 @@ def test_halves_follow_the_virtual_router_as_under_keepalived(
     assert ours == theirs
 
 
+@pytest.mark.keywords("global_defs/lvs_sync_daemon")
+def test_both_halves_run_where_no_virtual_router_is_named(lab: Laboratory) -> None:
+    """keepalived has its process of health checkers do that, so there is a virtual server."""
+    router, _ = connected(lab)
+    seen = []
+    for kind in (KeepalivedDirector, Fastvrrp):
+        daemon = kind(router, configuration("eth0 id 9") + VIRTUAL_SERVER).start()
+        wait_until(lambda: len(halves(router)) == 2, PATIENCE, what=daemon.log)
+        running = halves(router)
+        daemon.stop()
+        seen.append((running, halves(router)))
+    assert seen[0] == seen[1]
+    assert [line.split()[0] for line in seen[1][0]] == ["backup", "master"]
+    assert seen[1][1] == []
+
+
 def test_a_reload_changes_starts_and_stops_it(lab: Laboratory) -> None:
     router, _ = connected(lab)
     daemon = Fastvrrp(router, configuration(None, 255)).start()
@@ -136,7 +162,7 @@ def test_a_connection_of_the_master_is_in_the_backups_table(lab: Laboratory) -> 
     ]
     lab.wait_for_holder("10.0.0.100", first, PATIENCE)
     wait_until(lambda: "master" in str(halves(first)), PATIENCE)
-    assert "backup" in str(halves(second))
+    wait_until(lambda: "backup" in str(halves(second)), PATIENCE)
     first.ip("link set lo up", "address add 10.1.0.1/32 dev lo")
     for router in (first, second):
         router.run(["ipvsadm", "-A", "-t", "10.1.0.1:80", "-s", "rr"])
