@@ -61,6 +61,7 @@ from fastvrrp.vrrp.follower import Follower
 from fastvrrp.vrrp.instance import PRIORITY_OWNER, Instance
 from fastvrrp.vrrp.keys import Keys
 from fastvrrp.vrrp.maintenance import Maintenance
+from fastvrrp.vrrp.orphans import orphans
 from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.receive_buffers import ReceiveBuffers
 from fastvrrp.vrrp.roster import Roster
@@ -451,11 +452,13 @@ class Vrrpd:
         found = self._find()
         if found is None:
             return None
-        found.predecessor.choose(
-            models, self._running.configuration.sync_groups, self._driver.now()
-        )
+        before, configuration = found.predecessor, self._running.configuration
+        before.choose(models, configuration.sync_groups, self._driver.now())
+        if before.ran is not None:
+            before.orphans = orphans(before.ran, configuration, models)
+            before.ran = None
         self._tracking.presume(found.trackers)
-        return found.predecessor
+        return before
 
     def _take_over(self, before: Predecessor, masters: Iterable[Instance]) -> None:
         """Takes over what masters have in the kernel."""
