@@ -310,7 +310,7 @@ def test_a_backup_goes_on_and_waits_for_the_master(lab: Laboratory) -> None:
     assert backup.entered("VI") == ["BACKUP"]
     # And it has not forgotten what it is for.
     master.kill()
-    wait_all(backup, MASTER, {"VI"})
+    backup.wait_log("(VI) Entering MASTER STATE", 40.0)
     assert backup.entered("VI") == ["BACKUP", "MASTER"]
     assert backup.stop() == 0
 

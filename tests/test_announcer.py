@@ -299,3 +299,10 @@ def test_who_gets_the_index_of_another_does_not_get_what_waited_for_it() -> None
     stage.instances[0] = Instance(model, 0, Place(lambda run, then: None))
     stage.announcer.became_master(stage.instances[0])
     assert times(stage.sent_until(100 * SECOND)) == [5] * 5
+
+
+def test_who_goes_on_after_a_crash_refreshes_when_it_was_due() -> None:
+    stage = Stage(Announcements(master_refresh=30 * SECOND))
+    stage.now = 100 * SECOND
+    stage.announcer.resumed(stage.instances[0], 23 * SECOND)
+    assert times(stage.sent_until(150 * SECOND)) == [113, 143]

@@ -20,6 +20,7 @@ from fastvrrp._table import Segment, count_attempt, this_boot, this_network
 from fastvrrp.daemon.launch import PARENT
 from fastvrrp.daemon.leftovers import Notes
 from fastvrrp.daemon.readiness import is_readable
+from fastvrrp.daemon.snapshot import load, path_beside
 from fastvrrp.kernel.netns import NAMESPACES, status_of
 from fastvrrp.model import SECOND
 from fastvrrp.observe import details
@@ -51,9 +52,10 @@ class Inheritance:
     """How everything was that is tracked."""
 
 
-def find(segment: Path) -> Inheritance | None:
+def find(segment: Path, *, ran_the_same: bool) -> Inheritance | None:
     """What a daemon that died has left in its segment, and beside it; None where there is nothing,
-    or nothing that is good for us, which the log says then."""
+    or nothing that is good for us, which the log says then. `ran_the_same` says that it ran our
+    configuration."""
     _remove_drafts(segment)
     try:
         left = Segment(segment)
@@ -73,10 +75,10 @@ def find(segment: Path) -> Inheritance | None:
     except OSError as error:
         log.warning("Nothing is taken over: %s: %s", segment, error.strerror)
         return None
-    return inherit(left, segment)
+    return inherit(left, segment, ran_the_same=ran_the_same)
 
 
-def inherit(left: Segment, path: Path) -> Inheritance:
+def inherit(left: Segment, path: Path, *, ran_the_same: bool) -> Inheritance:
     """What a writer that has died, or stands still, has left in its segment and beside it."""
     notes = Notes(path)
     known = {name: notes.inode(name) for name in notes.names()}
@@ -84,7 +86,11 @@ def inherit(left: Segment, path: Path) -> Inheritance:
     def is_there(name: str | None) -> bool:
         return name not in known or known[name] == _inode(name)
 
-    return Inheritance(Predecessor(left, is_there), _trackers(path))
+    predecessor = Predecessor(left, is_there)
+    if not ran_the_same:
+        ran = load(path_beside(path), None)
+        predecessor.ran = None if ran is None else ran.configuration
+    return Inheritance(predecessor, _trackers(path))
 
 
 def _objection(left: Segment) -> str | None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from fastvrrp.kernel.addresses import Placed, found_in, leftovers
 from fastvrrp.model import VirtualAddress, VirtualRouter
+from fastvrrp.vrrp import orphans
 from fastvrrp.vrrp.adoption import Predecessor
 from fastvrrp.vrrp.instance import PRIORITY_OWNER, link_of
 from fastvrrp.vrrp.place import Place
@@ -125,6 +126,23 @@ def remove_addresses(
     elif requests:
         remove()
     return found_in(dump) if before is not None else {}
+
+
+def remove_orphans(place: Place, names: Collection[str | None], before: Predecessor) -> None:
+    """Removes routes and rules that a daemon of another configuration has left, in the place that
+    has these names."""
+    things = [thing for name in names for thing in before.orphans.get(name, ())]
+    if not things:
+        return
+
+    def remove() -> None:
+        log.info("removing %d routes and rules that were left behind", len(things))
+        orphans.remove(place, things)
+
+    if before.lives is not None:
+        before.leftovers.append(remove)
+    else:
+        remove()
 
 
 def _placed(place: Place, addresses: Iterable[VirtualAddress], interface: str) -> Iterator[Placed]:

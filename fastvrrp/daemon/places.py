@@ -29,7 +29,7 @@ from typing import Any
 from fastvrrp._driver import Driver
 from fastvrrp._sockets import Receiver, SocketSender, place_and_ifindex
 from fastvrrp.daemon.comparisons import Comparisons
-from fastvrrp.daemon.leftovers import Notes, remove_addresses
+from fastvrrp.daemon.leftovers import Notes, remove_addresses, remove_orphans
 from fastvrrp.kernel.addresses import Placed
 from fastvrrp.kernel.closing import close_all
 from fastvrrp.kernel.namespaces import Change, Namespaces
@@ -379,6 +379,10 @@ class Places:
         place.links.begin()
         self._loop.add_reader(place.links.fileno(), self.on_links, place)
         self.found[place] = remove_addresses(place, models, static_addresses, self._before)
+        if self._before is not None:
+            remove_orphans(
+                place, {place.name, self.own_name} if place.is_own else {place.name}, self._before
+            )
 
     def _open_again(self, room: _Room) -> None:
         room.attempt = None

@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterable
 
 from fastvrrp.daemon.adoption import Inheritance
 from fastvrrp.daemon.assembly import Assembly
-from fastvrrp.model import SECOND, SyncGroup, VirtualRouter, Vrrp
+from fastvrrp.model import SECOND, Configuration, VirtualRouter, Vrrp
 from fastvrrp.vrrp.adoption import Predecessor
 from fastvrrp.vrrp.instance import PRIORITY_OWNER, Instance
+from fastvrrp.vrrp.orphans import orphans
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +23,18 @@ def choose(
     rooms: Assembly,
     found: Inheritance,
     models: Collection[VirtualRouter],
-    groups: Collection[SyncGroup],
+    configuration: Configuration,
 ) -> Predecessor:
-    """The predecessor of which something was found; it knows then who is to go on where it was."""
-    found.predecessor.choose(models, groups, rooms.driver.now())
+    """The predecessor of which something was found; it knows then who is to go on where it was, and
+    what of it nobody wants any more. `models` are those virtual routers of `configuration` that
+    can run."""
+    before = found.predecessor
+    before.choose(models, configuration.sync_groups, rooms.driver.now())
+    if before.ran is not None:
+        before.orphans = orphans(before.ran, configuration, models)
+        before.ran = None
     rooms.tracking.presume(found.trackers)
-    return found.predecessor
+    return before
 
 
 def take_over(rooms: Assembly, before: Predecessor, masters: Iterable[Instance]) -> None:

@@ -140,7 +140,7 @@ class Vrrpd:
         models = self._read.configuration.virtual_routers
         running = rooms.running.configuration
         found = self._find()
-        before = choose(rooms, found, models, running.sync_groups) if found is not None else None
+        before = choose(rooms, found, models, running) if found is not None else None
         rooms.places.start(models, self._read.configuration.static_addresses, before)
         rooms.loop.add_reader(rooms.driver.alarm.descriptor, rooms.driver.on_alarm)
         ending.callback(rooms.places.clear)

@@ -20,11 +20,15 @@ that goes on in its state: for those around nothing has happened.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from fastvrrp._table import Left, Segment, kept_name
-from fastvrrp.model import State, SyncGroup, VirtualRouter
+from fastvrrp.model import Configuration, State, SyncGroup, VirtualRouter
+
+if TYPE_CHECKING:
+    from fastvrrp.vrrp.upkeep import Thing
 
 IDENTITY_SIZE = 8
 """Bytes of an identity."""
@@ -71,6 +75,11 @@ class Predecessor:
         """Called when all who go on do; nothing is sent before."""
         self.leftovers: list[Callable[[], object]] = []
         """What is to be removed from the kernel then, where the writer lives until then."""
+        self.ran: Configuration | None = None
+        """Its configuration, where that is known and may be another one than ours."""
+        self.orphans: Mapping[str | None, Collection[Thing]] = {}
+        """Its routes and rules that nobody wants any more, by the name of their network namespace;
+        None is the daemon's own."""
         self._left: dict[str, Left] = {}
         """By the name of the virtual router as it is now."""
         self.too_late: set[str] = set()

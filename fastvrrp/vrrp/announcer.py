@@ -91,7 +91,7 @@ class Announcer:
             self._wait(
                 now + settings.master_delay, instance, Kind.SECOND_SET, settings.master_repeat
             )
-        self._wait_regularly(instance, now)
+        self._wait_regularly(instance, now, now)
 
     def resumed(self, instance: Instance, since: int) -> None:
         """It is master since then, in another process before this one. Hosts and switches know
@@ -104,7 +104,7 @@ class Announcer:
             return
         instance.term = next(self._terms)
         instance.quiet_until = 0
-        self._wait_regularly(instance, now)
+        self._wait_regularly(instance, now, since)
 
     def heard_lower_priority(self, instance: Instance) -> bool:
         """Somebody of lower priority spoke as master: hosts may believe it.
@@ -164,13 +164,14 @@ class Announcer:
     def _wait(self, at: int, instance: Instance, kind: Kind, repeats: int = 0) -> None:
         heappush(self._later, _Waiting(at, instance.index, kind, instance.term, repeats))
 
-    def _wait_regularly(self, instance: Instance, now: int) -> None:
-        """Begins what a master says again and again."""
+    def _wait_regularly(self, instance: Instance, now: int, since: int) -> None:
+        """Begins, or goes on with, what a master says again and again since then."""
         settings = instance.model.announcements
         if settings.master_refresh:
-            self._wait(now + settings.master_refresh, instance, Kind.REFRESH)
+            self._wait(_next(since, settings.master_refresh, now), instance, Kind.REFRESH)
         if settings.extra_interface_interval and instance.extra_targets:
-            self._wait(now + settings.extra_interface_interval, instance, Kind.EXTRA_INTERFACE)
+            at = _next(since, settings.extra_interface_interval, now)
+            self._wait(at, instance, Kind.EXTRA_INTERFACE)
 
     def _take_due(self, until: int) -> None:
         """Begins what has waited for its time; what is still left at `until` waits on."""
@@ -234,3 +235,8 @@ class Announcer:
             and instance.term == ticket.term
             and ticket.target < self._engine.target_count(ticket.router)
         )
+
+
+def _next(since: int, interval: int, now: int) -> int:
+    """The next time after `now` of what comes every interval since then."""
+    return now + interval - (now - since) % interval
