@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import compileall
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
+import fastvrrp
 from fastvrrp.bench.case import BACKUP_PRIORITY, MASTER_PRIORITY, Case
 from fastvrrp.bench.figures import METRIC, Figures
 from fastvrrp.bench.kinds import Daemon
@@ -55,6 +58,7 @@ def prepare(
     """All of it is there until `stack` closes. Raises NetworkError, or PermissionError without
     root."""
     folder = stack.enter_context(workspace())
+    _compile()
     say(f"making {case.interfaces:,} cables")
     network = stack.enter_context(Network.made(case))
     recording = stack.enter_context(Recording.of(network.b.entered(), network.last_ifindex))
@@ -67,3 +71,9 @@ def prepare(
     a = daemon("a", network.a, MASTER_PRIORITY)
     b = daemon("b", network.b, BACKUP_PRIORITY)
     return Setting(case, figures, network, recording, a, b, duration, say, stack)
+
+
+def _compile() -> None:
+    """Gives our sources bytecode, as an installation has it. A checkout may have none
+    (PYTHONDONTWRITEBYTECODE), and compile everything at each start of a process."""
+    compileall.compile_dir(Path(fastvrrp.__file__).parent, quiet=2)

@@ -214,7 +214,8 @@ class Reloads:
         self._file.end()
         self._work = self._refused(found) if isinstance(found, ReaderError) else self._judge(found)
         gc.disable()  # it would look at everything that comes now, in the middle of a slice
-        self._do_slice()
+        # What has come last was read in this turn of the loop: the first slice has the next one.
+        self._next_slice = self._loop.call_soon(self._do_slice)
 
     def _do_slice(self) -> None:
         assert self._work is not None

@@ -180,6 +180,7 @@ class Vrrpd:
         # again, least of all while an advert is due.
         gc.collect()
         gc.freeze()
+        gc.enable()
         # The kernel thread must not keep the loop from the interpreter for long.
         sys.setswitchinterval(SWITCH_INTERVAL)
         log.info("Startup complete")

@@ -7,6 +7,7 @@ takes as its stderr when it has started: until then that is the one of whoever s
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -249,6 +250,7 @@ def _options(launch: Launch, to: Destination, checkers: Path | None) -> Options:
 
 def main() -> None:
     """Does what the parent says, and exits."""
+    gc.disable()  # what comes stays, until all has begun (Vrrpd), and adverts wait for it
     keep_only(VRRPD)
     end_with_starter(signal.SIGTERM)
     end, *rest = (int(word) for word in sys.argv[1:])
