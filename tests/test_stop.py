@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dropin_pair import AsKeepalived
 from every_kind import (
     MASTER,
     VRIDS,
@@ -23,7 +24,6 @@ from every_kind import (
 )
 from lab import Capture, Fastvrrp, Laboratory, wait_until
 from lab.changes import Kernel, kernel_changes, kernel_of
-from test_dropin import AsKeepalived
 
 SECOND = 1_000_000_000
 PLACES = pytest.mark.parametrize("place", ["own", "instance", "global"])
