@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from lab.daemons import descendants
 from test_checkd import virtual
 from test_cli_run import start_in_background
 from test_metrics_daemon import scrape
-from test_reload import wait_master
+from test_reload import instance, wait_master
 from test_service_state import Serviced, hear, hear_until, listen
 from test_upgrade import configuration, names, pair, undisturbed, upgrade, vrrpd_of
 
@@ -333,6 +334,97 @@ def test_the_rights_of_the_parent_are_the_same(lab: Laboratory, tmp_path: Path) 
     assert upgrade(ours, "--with", str(version(tmp_path, "0.2.0"))).returncode == 0
     assert sets_of(parent) == wanted(SUPERVISOR)
     assert ours.stop() == 0
+
+
+class Old(Fastvrrp):
+    """Another version, or one that has a fault, from the start."""
+
+    python = ""
+
+    def commands(self) -> Iterable[Sequence[str]]:
+        ((_, *words),) = super().commands()
+        return [[self.python, "-P", "-m", "fastvrrp", *words]]
+
+
+def test_a_process_that_cannot_tell_its_wards_of_their_successors_ends_all_the_same(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    """Files of its version may be gone, of which it has not imported all."""
+    router = lab.router("a")
+    lab.connect(router, lab.router("b"))
+    says = "return {NAME: pickle.dumps(Stop(releases=False))}"
+    old = version(tmp_path, "0.0.9", ("daemon/checking.py", says, "raise ImportError(Stop)"))
+    daemon = Old(router, virtual() + configuration(200))
+    daemon.python = str(old)
+    daemon.start()
+    wait_master(daemon, *names())
+    daemon.wait_log("Health checks have begun")
+    first = daemon.vrrpd
+    done = upgrade(daemon, "--with", str(version(tmp_path, "0.2.0")))
+    assert done.returncode == 0, done.stdout + done.stderr + daemon.log()
+    assert done.stdout == "fastvrrp 0.2.0 runs in the place of 0.0.9\n"
+    assert "The health checkers cannot be told of their successor" in daemon.log()
+    wait_until(lambda: not Path(f"/proc/{first}/exe").exists(), what="the end of the old one")
+    daemon.wait_log("Health checks have begun", count=2)
+    assert daemon.log().count("Entering MASTER STATE") == len(names())
+    assert daemon.stop() == 0
+
+
+class AsKeepalived(Fastvrrp):
+    """With a pid file of the process that speaks VRRP."""
+
+    def commands(self) -> Iterable[Sequence[str]]:
+        ((program, _, *words),) = super().commands()
+        return [[program, "keepalived", *words, "-r", str(self.folder / "vrrp.pid")]]
+
+
+def test_the_pid_file_of_the_process_that_speaks_vrrp_goes_to_the_next_one(
+    lab: Laboratory,
+) -> None:
+    router = lab.router("a")
+    lab.connect(router, lab.router("b"))
+    daemon = AsKeepalived(router, configuration(200)).start()
+    wait_master(daemon, *names())
+    file = daemon.folder / "vrrp.pid"
+    seen = [int(file.read_text())]
+    assert seen == [daemon.vrrpd]
+    for _ in range(2):
+        assert upgrade(daemon).returncode == 0
+        # It takes it in a thread: it speaks while the old one, which has the file, still ends.
+        wait_until(
+            lambda: file.exists() and int(file.read_text() or 0) == vrrpd_of(daemon),
+            what=daemon.log,
+        )
+        assert vrrpd_of(daemon) not in seen
+        seen.append(vrrpd_of(daemon))
+    wait_until(lambda: not Path(f"/proc/{seen[1]}/exe").exists(), what="the end of the old one")
+    assert int(file.read_text()) == seen[2]
+    assert daemon.stop() == 0
+    assert not file.exists()
+
+
+def test_no_descriptor_is_left_to_programs_that_are_started(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    """Those that came by a socket, by an execve or were opened have FD_CLOEXEC alike."""
+    script = "vrrp_script fine {\n    script /bin/true\n    interval 1\n}\n"
+    head = "global_defs {\n    script_user root\n}\n" + script
+    router, other = lab.router("a"), lab.router("c")
+    lab.connect(router, lab.router("b"))
+    there = lab.connect(other, lab.router("d"))[0].interface
+    text = head + configuration(200, "track_script { fine }")
+    text += instance("VI_9", 9, f"net_namespace {other.namespace}", interface=there)
+    daemon = Fastvrrp(router, text).start()
+    wait_master(daemon, *names(), "VI_9")
+    assert upgrade(daemon, "--with", str(version(tmp_path, "0.2.0"))).returncode == 0
+    for pid in descendants([daemon.processes[0].pid]):
+        for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+            with suppress(FileNotFoundError):  # it was closed meanwhile
+                flags = int(entry.read_text().split("flags:")[1].split()[0], 8)
+                what = Path(f"/proc/{pid}/fd/{entry.name}").readlink()
+                program = Path(f"/proc/{pid}/cmdline").read_text()
+                assert int(entry.name) < 3 or flags & os.O_CLOEXEC, (program, what)
+    assert daemon.stop() == 0
 
 
 # --- its parts ------------------------------------------------------------------------------------
