@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +13,6 @@ import pytest
 from dropin_pair import ONE_ROUTER, ONE_SERVER, AsKeepalived, has_pid
 from lab import Laboratory, wait_until
 from test_scheduling import standing
-
-PROCESS = Path("/proc")
 
 
 class WithCheckers(AsKeepalived):
@@ -50,8 +50,22 @@ def test_it_stands_as_it_is_written(lab: Laboratory) -> None:
     found = standing(pid)
     assert (found.name, found.policy, found.cpus) == ("checks", os.SCHED_RR, frozenset({0}))
     wait_until(lambda: standing(pid).is_locked, what="its memory locked")
-    limits = (PROCESS / str(pid) / "limits").read_text()
-    [line] = [line for line in limits.splitlines() if line.startswith("Max realtime timeout")]
-    assert line.split()[3] == "200000"
+    assert standing(pid).realtime_limit == "200000"
+    assert standing(daemon.processes[0].pid).priority == 0
+    assert daemon.stop() == 0
+
+
+@pytest.mark.keywords("global_defs/max_auto_priority", "global_defs/min_auto_priority_delay")
+def test_one_that_wakes_late_raises_its_priority(lab: Laboratory) -> None:
+    daemon = begun(lab, "max_auto_priority 1\n min_auto_priority_delay 200000")
+    pid = daemon.wait_checkers()
+    daemon.wait_log("Health checks have begun")
+    for _ in range(2):
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.6)
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.5)
+    wait_until(lambda: standing(pid).priority == 1, what=daemon.log)
+    assert standing(pid).policy == os.SCHED_RR
     assert standing(daemon.processes[0].pid).priority == 0
     assert daemon.stop() == 0

@@ -16,6 +16,7 @@ import pytest
 from fastvrrp.daemon.handover import Giving
 from fastvrrp.daemon.orders import Answer, Progress, Reply
 from fastvrrp.daemon.readiness import is_readable
+from fastvrrp.daemon.rights import receive
 
 LAYOUT = 1
 TAKES = """
@@ -42,6 +43,20 @@ def giving(loop: asyncio.AbstractEventLoop) -> Iterator[Giving]:
     made = Giving(loop, LAYOUT, lambda: None, lambda: True, dict, lambda: 0)
     yield made
     made.close()
+
+
+def test_descriptors_that_come_are_nobody_else_s() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        socket.send_fds(one, [b"x"], [one.fileno(), other.fileno()])
+        data, rights = receive(other, 10, 5)
+        assert data == b"x"
+        assert len(rights) == 2
+        for each in rights:
+            assert not os.get_inheritable(each)
+            os.close(each)
+        one.send(b"y")
+        assert receive(other, 10, 5) == (b"y", [])
 
 
 def announce(giving: Giving, pid: int) -> Answer | Progress:

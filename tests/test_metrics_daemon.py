@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -102,6 +103,17 @@ def test_a_daemon_is_asked_while_it_fails_and_reloads(lab: Laboratory) -> None:
     assert not list(daemon.folder.glob("fastvrrp.*[!f]"))
 
 
+def is_of(descriptor: Path, folder: Path) -> bool:
+    """Whether an entry of /proc/PID/fd is a file in a folder."""
+    return str(descriptor.readlink()).startswith(f"{folder}/")
+
+
+def flags_of(descriptor: Path) -> str:
+    """Those of open(2), octal."""
+    info = (descriptor.parent.parent / "fdinfo" / descriptor.name).read_text()
+    return info.split("flags:")[1].split()[0]
+
+
 @pytest.mark.keywords("global_defs/metrics_listen")
 def test_the_process_that_is_asked_can_do_nothing_and_ends_with_the_daemon(
     lab: Laboratory,
@@ -120,6 +132,14 @@ def test_the_process_that_is_asked_can_do_nothing_and_ends_with_the_daemon(
     assert "NoNewPrivs:\t1" in status
     assert set(re.findall(r"Cap(?:Inh|Prm|Eff|Bnd|Amb):\t(\w+)", status)) == {"0" * 16}
     assert list((process / "root").iterdir()) == []
+    # What it has of files are the segment and what stands beside it, to read.
+    opened = [each for each in (process / "fd").iterdir() if is_of(each, daemon.folder)]
+    assert {each.readlink().name for each in opened} >= {"fastvrrp.state"}
+    assert not any(int(flags_of(each), 8) & os.O_ACCMODE for each in opened)
+    others = [str(each.readlink()) for each in (process / "fd").iterdir() if each not in opened]
+    assert {re.split(r"[\[/]", each.lstrip("/"))[0] for each in others} <= {
+        *("dev", "socket:", "anon_inode:", "pipe:", "memfd:said (deleted)")
+    }
     assert "fastvrrp_build_info" in scrape(a, "[::1]:9200")
     # When it is killed another one comes; when the daemon is killed it ends.
     subprocess.run(["kill", "-9", str(exporter)], check=True)

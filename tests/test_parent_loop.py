@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,3 +216,74 @@ def test_one_that_is_to_end_and_does_not_is_killed_whatever_it_says(watched: Wat
         watched.child.look()
     watched.until(1, ends=1)
     assert watched.ends[0][1] == -signal.SIGKILL
+
+
+def handed_on(child: Child) -> tuple[Loop, Child, list[bytes], list[tuple[int, int]]]:
+    """The same child as another program in this process has it, what that hears, and ends."""
+    kept: list[int] = []
+
+    def keep(descriptor: int) -> int:
+        kept.append(os.dup(descriptor))
+        return kept[-1]
+
+    plain = json.loads(json.dumps(child.plain(keep)))
+    loop = Loop()
+    heard: list[bytes] = []
+    ends: list[tuple[int, int]] = []
+
+    def on_end(pid: int, status: int) -> None:
+        ends.append((pid, status))
+        loop.call_soon(loop.stop)
+
+    def on_messages(messages: object) -> None:
+        assert isinstance(messages, list)
+        heard.extend(messages)
+        loop.call_soon(loop.stop)
+
+    other = Child(loop, "talks", "Talking", on_messages, lambda: None, on_end)
+    other.go_on(plain)
+    return loop, other, heard, ends
+
+
+def test_another_program_goes_on_with_a_child(watched: Watched) -> None:
+    watched.until(1)
+    loop, other, heard, ends = handed_on(watched.child)
+    try:
+        assert other.pid == watched.child.pid
+        other.send(b"olleh")
+        loop.call_later(30.0, loop.stop)
+        loop.run_forever()
+        assert heard == [b"hello"]
+        other.kill()
+        loop.run_forever()
+        assert [status for _, status in ends] == [-signal.SIGKILL]
+        assert not other.is_started
+    finally:
+        loop.close()
+    # The first one finds that somebody else has waited for it.
+    watched.child._process = None
+    watched.child._conversation = None
+
+
+def test_a_pause_goes_on_in_another_program(watched: Watched) -> None:
+    for count in (1, 2):
+        watched.child.send(b"die")
+        watched.until(ends=count)
+        watched.child.start_later()
+        if count == 1:
+            watched.until(ends=1, count=2)
+    assert watched.child.pid is None  # it waits for a second
+    loop, other, heard, _ = handed_on(watched.child)
+    try:
+        assert other.is_started
+        assert other.pid is None
+        before = time.monotonic()
+        loop.call_later(30.0, loop.stop)
+        loop.run_forever()
+        assert heard == [b"here"]
+        assert time.monotonic() - before < 30
+        other.kill()
+        loop.run_forever()
+    finally:
+        watched.child.end(0)
+        loop.close()

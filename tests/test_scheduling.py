@@ -35,11 +35,15 @@ class Standing(NamedTuple):
     priority: int
     cpus: frozenset[int]
     is_locked: bool
+    realtime_limit: str
+    """In microseconds, or `unlimited`."""
 
 
 def standing(pid: int) -> Standing:
     status = Path(f"/proc/{pid}/status").read_text()
     locked = next(line for line in status.splitlines() if line.startswith("VmLck:"))
+    limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    limit = next(line for line in limits if line.startswith("Max realtime timeout"))
     return Standing(
         Path(f"/proc/{pid}/comm").read_text().strip(),
         os.getpriority(os.PRIO_PROCESS, pid),
@@ -47,6 +51,7 @@ def standing(pid: int) -> Standing:
         os.sched_getparam(pid).sched_priority,
         frozenset(os.sched_getaffinity(pid)),
         int(locked.split()[1]) > 0,
+        limit.split()[3],
     )
 
 
@@ -83,15 +88,21 @@ def test_the_process_stands_as_keepalived_s_does(
     child = int((theirs.folder / "vrrp.pid").read_text())
     wait_until(lambda: standing(child).priority == priority, what="keepalived's priority")
     mine = standing(ours.vrrpd)
-    assert mine == standing(child)
-    assert mine == Standing("elector", nice, policy, priority, frozenset({0}), is_locked=True)
+    # keepalived has half of what is written as the soft limit, and dies at the hard one.
+    assert mine._replace(realtime_limit="") == standing(child)._replace(realtime_limit="")
+    limit = "200000" if priority else "unlimited"
+    assert mine == Standing(
+        "elector", nice, policy, priority, frozenset({0}), is_locked=True, realtime_limit=limit
+    )
     before = standing(os.getpid())
     ours.configure(configuration("router_id x"))
     ours.signal(signal.SIGHUP)
     ours.wait_log("Reloaded")
     after = standing(ours.vrrpd)
     assert after == Standing(
-        "fastvrrp_vrrpd", before.nice, os.SCHED_OTHER, 0, before.cpus, is_locked=False
+        *("fastvrrp_vrrpd", before.nice, os.SCHED_OTHER, 0, before.cpus),
+        is_locked=False,
+        realtime_limit="unlimited",
     )
     assert ours.stop() == theirs.stop() == 0
 

@@ -18,7 +18,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="let the version that is installed now take the place of the one that runs",
         description="Starts a second process from the files that are installed now, which reads and"
         " checks the configuration, takes over addresses and states, and goes on: masters stay"
-        " masters, and no address moves. Where anything goes wrong, the daemon runs on as it was,"
+        " masters, and no address moves. The parent of the processes goes on by the new code, with"
+        " its process id. Where anything goes wrong, the daemon runs on as it was,"
         " and this says why.",
         examples=("fastvrrp upgrade", "fastvrrp upgrade --with /opt/fastvrrp-2/bin/python"),
         statuses=STATUSES,

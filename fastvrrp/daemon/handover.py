@@ -43,6 +43,7 @@ from typing import Any
 
 from fastvrrp.daemon.orders import Reply
 from fastvrrp.daemon.readiness import is_readable
+from fastvrrp.daemon.rights import receive
 
 log = logging.getLogger(__name__)
 
@@ -98,9 +99,7 @@ class _End:
         if not is_readable(self.socket.fileno(), seconds):
             raise TooLateError(f"the other process has said nothing for {seconds:g} s")
         try:
-            data, rights, _, _ = socket.recv_fds(
-                self.socket, MESSAGE, MOST_RIGHTS, socket.MSG_CMSG_CLOEXEC
-            )
+            data, rights = receive(self.socket, MESSAGE, MOST_RIGHTS)
         except OSError as error:
             raise HandoverError(f"the other process has gone: {error.strerror}") from None
         if not data:

@@ -15,10 +15,10 @@ Wards are the parent's other children (checkd, the exporter): they go on when vr
 which there are to be and what they are told (`StartWard`, `ToWard`, `CloseWard`); the parent starts
 them, starts them again, and passes on what they say (`WardStarted`, `WardSaid`, `WardEnded`).
 
-A message is a pickle in a frame (`track/frames`). After an upgrade vrrpd is of a newer version than
-the parent: a message that the parent does not know is logged and left out, and a field that is new
-has a default in its class. The parent imports this file: it imports no model, and what is said to
-the parent holds none.
+A message is a pickle in a frame (`track/frames`). In an upgrade vrrpd is of a newer version than
+the parent for a while: a message that the parent does not know is logged and left out, and a field
+that is new has a default in its class. The parent imports this file: it imports no model, and what
+is said to the parent holds none.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ from fastvrrp.daemon.reading import (
     Summary,
     in_parts,
 )
+from fastvrrp.daemon.rights import receive
 from fastvrrp.daemon.sealing import Sealed, Sealer, digests_in
 from fastvrrp.daemon.snapshot import Origin, SnapshotWriter
 from fastvrrp.kernel.capabilities import keep_only
@@ -67,9 +68,7 @@ def main(arguments: list[str]) -> None:
         os.fdopen(os.dup(1), "wb", buffering=1 << 16) as file,
     ):
         while True:
-            asked, descriptors, *_ = socket.recv_fds(
-                asking, 1, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-            )
+            asked, descriptors = receive(asking, 1, MOST_DESCRIPTORS)
             if not asked:
                 break
             known: Known | None = None
