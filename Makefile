@@ -24,7 +24,10 @@ build: $(VENV)/.extensions
 demo: needs-demo build
 	@$(VENV)/bin/fastvrrp demo
 
+# Thousands of processes are started, also where PYTHONDONTWRITEBYTECODE keeps them from writing what
+# they have compiled.
 test: needs-test build
+	@$(PY) -m compileall -q fastvrrp
 	@.ci/tests $(PY) -n $(WORKERS) --dist loadgroup $(ARGS)
 
 # Measures everything, in about an hour, and writes docs/performance.md; what was interrupted goes on

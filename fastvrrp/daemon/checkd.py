@@ -116,10 +116,13 @@ class Checkd:
         finishes = self._ending is not None and self._ending.finishes
         if assignment is None or (self._is_ended and not (assignment.begin.adopts or finishes)):
             return
+        gc.disable()  # it would look at everything that is made now, again and again
         try:
             await self._carry_out(assignment)
         except Exception:
             log.exception("a configuration could not be carried out")
+        finally:
+            gc.enable()
 
     async def _carry_out(self, assignment: Assignment) -> None:
         configuration = assignment.configuration

@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from fastvrrp.daemon.options import Half
 from fastvrrp.track.interpreter import LastWords, start_interpreter
+
+if TYPE_CHECKING:
+    import asyncio
 
 START = b"s"
 """Asks for everything; a descriptor comes along: an empty file for all of it."""
@@ -79,9 +83,31 @@ class ReaderProcess:
         return self._process.wait()
 
     def close(self) -> None:
-        """Ends it, in the middle of whatever it does."""
+        """Ends it, in the middle of whatever it does, and waits for its end: not in the loop."""
+        self._kill()
+        self._process.wait()
+
+    def end(
+        self, loop: asyncio.AbstractEventLoop, then: Callable[[int], object] = lambda _: None
+    ) -> None:
+        """Ends it, and waits for nothing: the kernel takes its time for its memory. `then` is
+        called in the loop with its exit status, when it has gone."""
+        self._kill()
+        try:
+            going = os.pidfd_open(self._process.pid)
+        except OSError:  # there is no descriptor left
+            then(self._process.wait())
+            return
+
+        def take_leave() -> None:
+            loop.remove_reader(going)
+            os.close(going)
+            then(self._process.wait())
+
+        loop.add_reader(going, take_leave)
+
+    def _kill(self) -> None:
         self._asking.close()
         with suppress(ProcessLookupError):
             self._process.kill()
-        self._process.wait()
         self.said.close()

@@ -299,6 +299,8 @@ class Reader:
             raise
         self._alarm = loop.call_later(time_limit, self._give_up, time_limit)
         self._is_open = True
+        self._is_ending = False
+        """The process is, or has ended."""
 
     @property
     def pid(self) -> int:
@@ -310,9 +312,10 @@ class Reader:
             return
         self._is_open = False
         self._alarm.cancel()
-        self._loop.remove_reader(self._pipe)
-        if self.stayed is None:
-            self._process.close()
+        if not self._is_ending:
+            self._loop.remove_reader(self._pipe)
+            if self.stayed is None:
+                self._process.end(self._loop)
         self._last_words.close()
         if self._snapshot is not None and self._news.snapshot is None:
             os.close(self._snapshot)
@@ -322,7 +325,7 @@ class Reader:
         try:
             self._process.ask_again(self._known, self._last_words, self._snapshot)
         except OSError:
-            self._process.close()
+            self._process.end(self._loop)
             if not self._has_successor:
                 raise
             self._succeed()
@@ -345,17 +348,8 @@ class Reader:
             data = os.read(self._pipe, READ_SIZE)
         except BlockingIOError:
             return
-        if not data and self._has_successor:
-            self._loop.remove_reader(self._pipe)
-            self._process.close()
-            try:
-                self._succeed()
-            except OSError as error:
-                self._finish(ReaderError(f"no process can be started: {error.strerror}"))
-            return
         if not data:
-            status = self._process.wait()
-            self._finish(ReaderError(_ended(status, self._last_words.read())))
+            self._on_closed()
             return
         for part, value in self._stream.feed(data):
             if part is Part.COMPLAINTS:
@@ -374,6 +368,24 @@ class Reader:
                 self.stayed = self._process if value else None
                 self._finish(self._news)
                 return
+
+    def _on_closed(self) -> None:
+        """The process ends before it has said everything."""
+        self._loop.remove_reader(self._pipe)
+        if not self._has_successor:
+            self._is_ending = True
+            self._process.end(self._loop, self._on_gone)
+            return
+        self._process.end(self._loop)
+        try:
+            self._succeed()
+        except OSError as error:
+            self._is_ending = True
+            self._finish(ReaderError(f"no process can be started: {error.strerror}"))
+
+    def _on_gone(self, status: int) -> None:
+        if self._is_open:
+            self._finish(ReaderError(_ended(status, self._last_words.read())))
 
     def _give_up(self, time_limit: float) -> None:
         self._finish(ReaderError(f"it was not read in {time_limit:g} s"))

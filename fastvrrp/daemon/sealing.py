@@ -9,22 +9,14 @@ an advert may be due meanwhile.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from hashlib import blake2b
 from io import BytesIO
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from fastvrrp.model import (
-    CheckTarget,
-    CheckTiming,
-    Configuration,
-    Forwarding,
-    RealServer,
-    TcpCheck,
-    VirtualServer,
-)
+from fastvrrp.model import Configuration, VirtualServer
+from fastvrrp.model.frozen import dataclass
 
 DIGEST_SIZE = 16
 
@@ -44,26 +36,12 @@ class SealedConfiguration(Configuration):
     """In the order of the file; `virtual_servers` is empty."""
 
 
-def _by_fields(kind: type[Any]) -> Callable[[Any], tuple[type[Any], tuple[object, ...]]]:
-    """How objects of a dataclass are pickled: its name, and its fields in their order."""
-    values = attrgetter(*(each.name for each in fields(kind)))
-    return lambda model: (kind, values(model))
-
-
-_REDUCERS: dict[type, Callable[[Any], tuple[type[Any], tuple[object, ...]]]] = {
-    kind: _by_fields(kind)
-    for kind in (VirtualServer, RealServer, Forwarding, TcpCheck, CheckTarget, CheckTiming)
-}
-"""What there is most of. A dataclass with slots pickles itself at twice the cost."""
-
-
 class Sealer:
     """Seals virtual servers; one that is still the same object is as it was."""
 
     def __init__(self) -> None:
         self._buffer = BytesIO()
         self._pickler = pickle.Pickler(self._buffer, pickle.HIGHEST_PROTOCOL)
-        self._pickler.dispatch_table = _REDUCERS
         self._known: dict[int, tuple[VirtualServer, Sealed]] = {}
 
     def seal(self, servers: Sequence[VirtualServer]) -> list[Sealed]:

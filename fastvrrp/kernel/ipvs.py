@@ -7,10 +7,11 @@ socket belongs to the network namespace in which it was made, and each namespace
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
 from enum import Enum, auto
 from ipaddress import ip_address
+from itertools import islice
 from socket import AF_INET
 from typing import NamedTuple
 
@@ -42,6 +43,9 @@ CTRL_ATTR_FAMILY_NAME = 2
 CTRL_VERSION = 2
 
 MODULE = "ip_vs"
+_TOGETHER = 512
+"""Changes that are encoded before the first of them is carried out: their memory is that of the
+next ones."""
 DEFAULT_NAMESPACE = "/proc/1/ns/net"
 """The machine's, or the container's."""
 Destinations = dict[IpvsDestinationKey, IpvsDestination]
@@ -141,21 +145,20 @@ class Ipvs:
         """Every service with its destinations."""
         return {key: (service, self.destinations(key)) for key, service in self.services().items()}
 
-    def apply(self, changes: Sequence[Change]) -> list[Failure]:
-        """Carries out changes in this order, each by itself. What fails because its service could
-        not be added is not told of."""
-        refusals = self._requests.apply(list(self._encoded(changes)))
-        unmade = {
-            changes[refusal.position].service.key
-            for refusal in refusals
-            if changes[refusal.position].action is Action.ADD
-            and changes[refusal.position].destination is None
-            and refusal.errno != errno.EEXIST
-        }
-        failures = []
-        for refusal in refusals:
-            change = changes[refusal.position]
-            if change.destination is None or change.service.key not in unmade:
+    def apply(self, changes: Iterable[Change]) -> list[Failure]:
+        """Carries out changes in this order, each by itself, and takes them as it goes. What fails
+        because its service could not be added is not told of."""
+        failures: list[Failure] = []
+        unmade: set[IpvsServiceKey] = set()
+        coming = iter(changes)
+        while some := list(islice(coming, _TOGETHER)):
+            for refusal in self._requests.apply(list(self._encoded(some))):
+                change = some[refusal.position]
+                if change.destination is not None:
+                    if change.service.key in unmade:
+                        continue
+                elif change.action is Action.ADD and refusal.errno != errno.EEXIST:
+                    unmade.add(change.service.key)
                 reason = _explained(change, refusal.errno, refusal.reason)
                 failures.append(Failure(change, refusal.errno, reason))
         return failures

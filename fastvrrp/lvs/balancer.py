@@ -97,6 +97,8 @@ class Balancer:
         """The virtual servers that are a service: more than one where a group has the address, or
         the mark, of another virtual server."""
         self._is_behind = False
+        self._is_arranged = True
+        """Others see these virtual servers, and no others."""
 
     def configure(
         self,
@@ -127,10 +129,9 @@ class Balancer:
             else:
                 group = groups.get(model.group or "")
                 self._apart(model, partial(self._add, definitions, model, group, adopted))
+        self._is_arranged = False
         self._settle()
         self._find_addresses()
-        if self._showing is not None:
-            self._showing.arrange(self.works)
 
     @property
     def works(self) -> Iterable[Work]:
@@ -300,8 +301,15 @@ class Balancer:
                 for work in stale:
                     self._apart(work.model, partial(self._want, work))
                 await self._services.settle()
+                self._arrange()
         finally:
             self._settling = None
+
+    def _arrange(self) -> None:
+        """Shows which virtual servers there are; the kernel, where they are served, came first."""
+        if self._showing is not None and not self._is_arranged:
+            self._is_arranged = True
+            self._showing.arrange(self.works)
 
     def _watch_addresses(self) -> None:
         if self._presence is None:

@@ -124,10 +124,9 @@ class KernelTable:
 
     def _change(self, wanted: list[Wanted]) -> list[Failure]:
         assert self._ipvs is not None
-        changes: list[Change] = []
-        for key, want in wanted:
-            changes += difference(self._have(key), want)
-        failures = self._ipvs.apply(changes)
+        failures = self._ipvs.apply(
+            change for key, want in wanted for change in difference(self._have(key), want)
+        )
         for key, want in wanted:
             if want is None:
                 self._known.pop(key, None)

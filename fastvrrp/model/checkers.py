@@ -7,10 +7,10 @@ are shown.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import ClassVar, TypeAlias
 
+from fastvrrp.model.frozen import dataclass
 from fastvrrp.model.scripts import Command
 from fastvrrp.model.units import SECOND, Address, Nanoseconds, Octets
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fastvrrp.model.addresses import VirtualAddress
 from fastvrrp.model.bfd import BfdInstance
 from fastvrrp.model.definitions import GlobalDefinitions
+from fastvrrp.model.frozen import dataclass
 from fastvrrp.model.groups import (
     GarpGroup,
     InterfaceDelay,

@@ -6,9 +6,9 @@ applied to those already.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 
+from fastvrrp.model.frozen import dataclass
 from fastvrrp.model.scripts import Command
 from fastvrrp.model.units import SECOND, Address, Nanoseconds
 

@@ -6,8 +6,7 @@ destination is there only while its real server is to get connections.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from fastvrrp.model.frozen import dataclass
 from fastvrrp.model.servers import Forwarding, SchedulerFlag, Transport
 from fastvrrp.model.units import Address, Family, Nanoseconds
 

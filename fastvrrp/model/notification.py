@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from fastvrrp.model.frozen import dataclass
 from fastvrrp.model.scripts import Command
 
 

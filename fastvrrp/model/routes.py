@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 
 from fastvrrp.model.addresses import Prefix
+from fastvrrp.model.frozen import dataclass
 from fastvrrp.model.units import Address, Family, Nanoseconds
 
 MAIN_TABLE = 254

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 from fastvrrp.model.checkers import Checker
+from fastvrrp.model.frozen import dataclass
 from fastvrrp.model.scripts import Command
 from fastvrrp.model.units import Address, Family, Nanoseconds, SecretText
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 
+from fastvrrp.model.frozen import dataclass
 from fastvrrp.model.scripts import Command
 from fastvrrp.model.units import Nanoseconds
 

@@ -6,10 +6,10 @@ one object.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 
 from fastvrrp.model.addresses import UnicastPeer, VirtualAddress
+from fastvrrp.model.frozen import dataclass
 from fastvrrp.model.hmac import Hmac
 from fastvrrp.model.notification import Notifications
 from fastvrrp.model.routes import Route, Rule

@@ -9,10 +9,9 @@ mkdir -p /run/lock /run/netns /run/results /run/modules/lib/modules
 ln -s "/usr/lib/uml/modules/$(uname -r)" /run/modules/lib/modules/
 mount -t hostfs -o "$RESULTS" none /run/results
 ip link set lo up
-IFS=,
-for module in $MODULES; do
-    modprobe -d /run/modules "$module" || echo "no module $module"
-done
+# All at once: each modprobe reads the lists of modules anew, which takes a tenth of a second here.
+# shellcheck disable=SC2046
+modprobe -d /run/modules -a $(echo "$MODULES" | tr , ' ')
 sh /run/results/command </dev/null >/run/results/output 2>&1
 echo $? >/run/results/status
 echo o >/proc/sysrq-trigger

@@ -16,8 +16,20 @@ from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
 from fastvrrp.model import Command
 
-_defaults: dict[int, object] = {}
-"""By the identity of a row: the rows are as many as they were when they were imported."""
+
+class _Defaults(dict[str, object]):
+    """The defaults of some rows, by keyword; each is read when it is first asked for."""
+
+    def __init__(self, rows: Mapping[str, Keyword]) -> None:
+        self._rows = rows
+
+    def __missing__(self, name: str) -> object:
+        default = self[name] = default_of(self._rows[name])
+        return default
+
+
+_defaults: dict[int, _Defaults] = {}
+"""By the identity of rows: they are as many as they were when they were imported."""
 
 
 class _Refusals(Complaints):
@@ -32,15 +44,15 @@ class _Refusals(Complaints):
         self.was_refused = True
 
 
+def _defaults_of(rows: Mapping[str, Keyword]) -> _Defaults:
+    found = _defaults.get(id(rows))
+    if found is None:
+        found = _defaults[id(rows)] = _Defaults(rows)
+    return found
+
+
 def default_of(keyword: Keyword) -> object:
     """The value that a row's default stands for; None where it has none, or one in words."""
-    known = id(keyword)
-    if known not in _defaults:
-        _defaults[known] = _read_default(keyword)
-    return _defaults[known]
-
-
-def _read_default(keyword: Keyword) -> object:
     if not keyword.default:
         return None
     words = [keyword.name, *keyword.default.split()]
@@ -53,10 +65,11 @@ def _read_default(keyword: Keyword) -> object:
 class Block:
     """Values of one block by keyword; an old spelling counts as the modern one."""
 
-    __slots__ = ("_rows", "written")
+    __slots__ = ("_defaults", "_rows", "written")
 
     def __init__(self, rows: Mapping[str, Keyword], entries: Iterable[Entry]) -> None:
         self._rows = rows
+        self._defaults = _defaults_of(rows)
         self.written: dict[str, object] = {}
         """Sound values, of each keyword the last one."""
         for entry in entries:
@@ -77,11 +90,11 @@ class Block:
     def value(self, name: str) -> object:
         """What was written for a keyword, or its default; None where there is neither."""
         value = self.written.get(name)
-        return self.default(name) if value is None else value
+        return self._defaults[name] if value is None else value
 
     def default(self, name: str) -> object:
         """The default of a keyword, whatever was written; None where it has none."""
-        return default_of(self._rows[name])
+        return self._defaults[name]
 
     def number(self, name: str, inherited: int | None = None) -> int:
         """A number, or a time in nanoseconds; what is inherited takes the place of the default."""

@@ -29,6 +29,8 @@ PORTS = (8001, 8002, 8003)
 TCP_CHECK = "TCP_CHECK {\n connect_timeout 1\n}"
 PATIENCE = 40.0
 """Seconds: a guest is slow, and its host may be busy."""
+QUIET = 0.4
+"""Seconds."""
 FOUND = re.compile(
     r"(?:Removing|Adding|Enabling|Disabling|Changing weight|Gained quorum|Lost quorum|Shutting down"
     r"|service \S+ no longer|Suspending healthchecker).*|Starting with quorum down"
@@ -85,6 +87,8 @@ class Director:
         self._process: subprocess.Popen[bytes] | None = None
         self._lines = bytearray()
         self._is_sorted = False
+        self._said = 0, 0
+        self._said_at = 0.0
         self.options: list[str] = []
         """More of the command line."""
         self.definition = ""
@@ -124,13 +128,22 @@ class Director:
 
     def stop(self) -> None:
         assert self._process is not None
-        self.wait(self._is_noted)
+        self.wait(self._is_quiet)
         self._process.terminate()
         assert self._process.wait(PATIENCE) == 0
         end = time.monotonic() + PATIENCE
         while not self._is_noted():
             assert time.monotonic() < end, f"{self.lines}\n{self.notes}"
             time.sleep(0.05)
+
+    def _is_quiet(self) -> bool:
+        """All is noted, and nothing new was said for a moment: keepalived changes IPVS before it
+        tells of that, and kills the scripts that it has not waited for at its end."""
+        said = len(self.lines), len(self.log)
+        now = time.monotonic()
+        if said != self._said:
+            self._said, self._said_at = said, now
+        return self._is_noted() and now - self._said_at > QUIET
 
     def _is_noted(self) -> bool:
         """A script was run for every line; they take their time."""
@@ -519,6 +532,36 @@ def test_timeouts_are_as_they_were_where_nothing_is_written(tmp_path: Path) -> N
 def timeouts() -> str:
     command = ["ipvsadm", "-L", "-n", "--timeout"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.keywords("global_defs/lvs_flush", "global_defs/lvs_flush_on_stop")
+@pytest.mark.parametrize("releases", [True, False])
+@pytest.mark.parametrize(
+    "definition", ["", "lvs_flush", "lvs_flush_on_stop", "lvs_flush_on_stop VS"]
+)
+def test_what_a_start_and_a_stop_leave_of_what_others_have_made(
+    definition: str, releases: bool, tmp_path: Path
+) -> None:
+    others = "10.0.0.9:80"
+    seen: list[dict[str, dict[int, int]]] = []
+
+    def story(director: Director, servers: Servers) -> None:
+        for service in (others, "10.0.0.1:80"):
+            subprocess.run(["ipvsadm", "-A", "-t", service, "-s", "rr"], check=True)
+        subprocess.run(["ipvsadm", "-a", "-t", others, "-r", "127.0.0.1:80", "-m"], check=True)
+        director.definition = definition
+        if not releases:
+            director.options = ["--dont-release-ipvs"]
+        director.write(virtual("10.0.0.1 80", "protocol TCP", real(8001)))
+        director.start()
+        director.wait(lambda: table().get(SERVICE) == {8001: 2})
+        seen.append(table())
+        director.stop()
+        seen.append(table())
+
+    same(story, tmp_path)
+    theirs, ours = seen[:2], seen[2:]
+    assert ours == theirs
 
 
 def test_a_process_that_dies_leaves_ipvs_to_its_successor(tmp_path: Path) -> None:
