@@ -89,7 +89,7 @@ class Pools:
     async def end(self, mode: FlushOnStop) -> None:
         """Tells of the end, and empties IPVS."""
         try:
-            await self._balancer.end()
+            await self._balancer.end(mode)
         finally:
             await self._services.close(mode)
             self._end_showing(is_emptied=True)

@@ -14,7 +14,7 @@ from functools import partial
 from fastvrrp.kernel.ipvs import Table
 from fastvrrp.lvs.check import Verdict
 from fastvrrp.lvs.naming import Identity, identity_of, real_name, virtual_name
-from fastvrrp.lvs.news import News
+from fastvrrp.lvs.news import News, ServerNews
 from fastvrrp.lvs.patrol import Patrol, Watch
 from fastvrrp.lvs.pool import Pool, key_of
 from fastvrrp.lvs.presence import Presence
@@ -24,6 +24,7 @@ from fastvrrp.lvs.telling import Telling
 from fastvrrp.model import (
     Checker,
     Configuration,
+    FlushOnStop,
     GlobalDefinitions,
     IpvsDestinationKey,
     IpvsService,
@@ -143,12 +144,13 @@ class Balancer:
         while self._settling is not None:
             await asyncio.wait([self._settling])
 
-    async def end(self) -> None:
+    async def end(self, mode: FlushOnStop = FlushOnStop.EACH) -> None:
         """Checks nothing any more, and tells of what the daemon's end means. What the kernel has is
-        left to others."""
+        left to others. Where they remove virtual servers as a whole (`lvs_flush_on_stop`) nothing
+        is said of real servers, as under keepalived."""
         self.leave()
         for work in self._works.values():
-            self._apart(work.model, partial(self._tell_end, work))
+            self._apart(work.model, partial(self._tell_end, work, mode))
         self._works.clear()
         await self.settled()
 
@@ -165,8 +167,11 @@ class Balancer:
         except Exception:
             log.exception("virtual server %s could not be configured", virtual_name(model))
 
-    def _tell_end(self, work: Work) -> None:
-        self._telling.tell(work.model, work.pool.end())
+    def _tell_end(self, work: Work, mode: FlushOnStop) -> None:
+        news = work.pool.end()
+        if mode is not FlushOnStop.EACH:
+            news = [each for each in news if not isinstance(each, ServerNews)]
+        self._telling.tell(work.model, news)
 
     def _add(
         self,

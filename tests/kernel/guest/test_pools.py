@@ -552,7 +552,7 @@ def test_what_a_start_and_a_stop_leave_of_what_others_have_made(
         director.definition = definition
         if not releases:
             director.options = ["--dont-release-ipvs"]
-        director.write(virtual("10.0.0.1 80", "protocol TCP", real(8001)))
+        director.write(virtual("10.0.0.1 80", "protocol TCP\nomega", real(8001)))
         director.start()
         director.wait(lambda: table().get(SERVICE) == {8001: 2})
         seen.append(table())
