@@ -128,7 +128,7 @@ def reload_that_is_refused(pair: Pair) -> None:
     pair.ours.configure(pair.text)
     assert done.returncode == 5
     (complaint,) = [line for line in done.stdout.splitlines() if "virtual_router_id 256 " in line]
-    assert complaint in pair.ours.log()
+    pair.ours.wait_log(complaint)
 
 
 def death_of_vrrpd(pair: Pair) -> None:

@@ -7,6 +7,7 @@ do not mind each other. One that measures milliseconds, or makes thousands of in
 
 import fcntl
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,19 +17,31 @@ FOLDER = Path("/run/lock")
 
 @contextmanager
 def turn(*, alone: bool) -> Iterator[None]:
-    """Waits for the turn and keeps it: among others who are not alone, or alone.
+    """Waits for the turn and keeps it: among others who are not alone, or alone. The wait is no
+    part of the test's time.
 
     A process must not wait to be alone while it has a turn already: it would wait for itself.
     """
     with ExitStack() as held:
-        gate = held.enter_context(locked(FOLDER / "fastvrrp-lab-gate", fcntl.LOCK_EX))
-        # Who waits to be alone holds the gate, so that others do not slip in before for ever.
-        held.enter_context(
-            locked(FOLDER / "fastvrrp-lab-room", fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        )
+        with timeout_suspended():
+            gate = held.enter_context(locked(FOLDER / "fastvrrp-lab-gate", fcntl.LOCK_EX))
+            # Who waits to be alone holds the gate, so that others do not slip in before for ever.
+            held.enter_context(
+                locked(FOLDER / "fastvrrp-lab-room", fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            )
         if not alone:
             fcntl.flock(gate, fcntl.LOCK_UN)
         yield
+
+
+@contextmanager
+def timeout_suspended() -> Iterator[None]:
+    """Stops the clock of pytest-timeout, which is this timer of the process."""
+    left, interval = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left, interval)
 
 
 @contextmanager
