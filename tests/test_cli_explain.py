@@ -332,6 +332,38 @@ def test_an_ipvlan_without_an_address_and_what_may_get_lost(tmp_path: Path) -> N
     assert second["brings"]["ipvlan"] == {"name": "ipv.2", "address": None, "mode": "vepa"}
 
 
+ELSEWHERE = """
+track_group T {
+    group {
+        VI_1
+    }
+}
+static_ipaddress {
+    192.0.2.77/24 dev eth7 track_group T
+}
+vrrp_instance VI_1 {
+    interface lo
+    net_namespace elsewhere
+    virtual_router_id 1
+    virtual_ipaddress {
+        192.0.2.1/24
+    }
+    virtual_routes {
+        10.1.0.0/16 via 192.0.2.7 dev eth8
+    }
+}
+"""
+
+
+def test_what_stays_faults_nobody_in_another_namespace(tmp_path: Path) -> None:
+    path = tmp_path / "elsewhere.conf"
+    path.write_text(ELSEWHERE)
+    found = facts(path, "VI_1")["faults"]
+    assert "network namespace elsewhere does not exist" in found
+    assert "interface eth8, of a route or rule that it tracks, is down or missing" in found
+    assert not [each for each in found if "eth7" in each]
+
+
 def test_what_is_so_on_this_machine(file: Path) -> None:
     configuration = read(str(file)).configuration
     place = explain.look(configuration, configuration.virtual_routers[0])

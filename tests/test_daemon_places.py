@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from fastvrrp._rtmessage import encode_address
+from fastvrrp._rtnetlink import Channel, Monitor
 from fastvrrp._sockets import SocketSender
 from fastvrrp.daemon.places import Places
 from fastvrrp.model import VirtualRouter
@@ -87,6 +89,29 @@ def test_a_note_of_what_is_the_daemons_own_namespace_now_is_forgotten(
     (folder / "home").write_text('{"namespace": 1, "originals": {}}')
     lab.router("home").call(lambda: places.start((), ()))
     assert not folder.exists()
+
+
+def test_an_overrun_at_the_start_is_made_good_at_once(
+    lab: Laboratory, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What begins next needs to know the links and the addresses that stay."""
+    monkeypatch.setattr("fastvrrp.kernel.links.Monitor", lambda: Monitor(8192))
+    home = lab.router("home")
+    home.call(lambda: places.start((), ()))
+    links = places.own.links
+
+    def drop_notifications() -> None:
+        channel = Channel()
+        index, local = socket.if_nametoindex("lo"), bytes((10, 9, 9, 9))
+        both = [encode_address(add, 2, index, local, 32) for add in (True, False)]
+        channel.apply(both * 5_000, 0, 10**12)
+        channel.close()
+
+    home.call(drop_notifications)
+    home.ip("link add late type veth peer name other")
+    links.read()
+    assert links.by_name("late") is not None
+    assert not links.is_behind
 
 
 def test_nothing_is_noted_of_a_namespace_that_is_not_there(places: Places, tmp_path: Path) -> None:

@@ -61,6 +61,20 @@ class Listener:
         return self.links.primary_address(self.link(name).index, family)
 
 
+def test_nothing_is_read_before_the_first_picture() -> None:
+    """What was told until then would be taken for newer than the dump."""
+    with inside_namespace():
+        listener = Listener()
+        listener.links.open()
+        add_veth("a0", "b0")
+        assert not listener.links.read()
+        assert listener.told == []
+        listener.links.begin()
+        assert set(listener.told) == {(Change.APPEARED, name) for name in ("a0", "b0", "lo")}
+        assert len(listener.told) == 3
+        listener.links.close()
+
+
 @pytest.fixture
 def listener() -> Iterator[Listener]:
     """Listens in a namespace where `a0` and its peer `b0` are up."""

@@ -110,6 +110,39 @@ def test_dropped_notifications_are_made_good_by_a_dump(kept: Kept) -> None:
     assert {thing for thing, _ in kept.lost} == {*gone, gone_too}
 
 
+def test_what_came_back_since_the_dump_is_not_lost(kept: Kept) -> None:
+    gone, moved, restored, *others = things = [route(f"10.20.{i}.0/24") for i in range(9)]
+    kept.upkeep.add(1, things)
+    (watch,) = kept.watches
+    with socket.socket(fileno=os.dup(watch.fileno())) as smaller:
+        smaller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    asked: list[None] = []
+    kept.upkeep.on_missing = lambda: asked.append(None)
+    ip("route flush proto 18 root 10.20.0.0/16")
+    kept.upkeep.read_removals()
+    assert asked == [None]
+    while watch.read(128):
+        pass  # what was told before the dump
+    kept.upkeep.remove(1, [moved])
+    kept.upkeep.add(2, [moved])
+    kept.upkeep.restore([restored])
+    kept.upkeep.read_removals()
+    assert [thing for thing, _ in kept.lost] == [gone, *others]
+
+
+def test_a_static_address_that_came_back_since_the_dump_is_not_lost(kept: Kept) -> None:
+    both = [
+        VirtualAddress(AF_INET, ip_address(f"192.0.2.{i}").packed, 24, interface="eth1")
+        for i in (1, 2)
+    ]
+    kept.upkeep.add("static", both)
+    survey = kept.upkeep.survey()
+    kept.upkeep.remove("static", both[:1])
+    kept.upkeep.add("static", both[:1])
+    assert list(survey(set())) == [None, None]
+    assert kept.lost == [(both[1], frozenset({"static"}))]
+
+
 def test_a_refusal_is_said_once_and_the_rest_goes_on(
     kept: Kept, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -268,7 +268,10 @@ def _lost_faults(configuration: Configuration, router: VirtualRouter) -> Iterato
 
 
 def _static(configuration: Configuration, router: VirtualRouter) -> list[Thing]:
-    """What stays, and is tracked by a group that it is a member of."""
+    """What stays, and is tracked by a group that it is a member of. That is of the daemon's own
+    namespace, and keeps nobody elsewhere from anything."""
+    if router.namespace is not None:
+        return []
     groups = {each.name for each in configuration.track_groups if router.name in each.members}
     return [each for each in static_of(configuration) if each.track_group in groups]
 

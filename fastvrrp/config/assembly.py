@@ -268,6 +268,10 @@ class Assembly:
         server = entry if is_of_group else self._builders.servers.build(entry)
         self._servers.append((entry.statement, server))
 
+    def check_fifos(self) -> None:
+        """Complain of FIFOs that are one."""
+        self._fifo_checks.check()
+
     def check_scripts(self, notifying: Iterable[tuple[Statement, Command]]) -> bool:
         """Complain of scripts that cannot run; True where some can, and nothing secures them.
 

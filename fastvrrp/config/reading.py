@@ -140,6 +140,7 @@ def _pass(
         if entry.keyword.name == "global_defs":
             look_in(*_iproute_directories(defaults))
     configuration = assembly.configuration()
+    assembly.check_fifos()
     has_insecure_scripts = assembly.check_scripts(tree.notifying)
     reading = Reading(
         configuration,

@@ -57,7 +57,6 @@ from fastvrrp.vrrp.sync_groups import GroupNews, SyncGroups
 from fastvrrp.vrrp.tracking import Tracking
 from fastvrrp.vrrp.transitions import Transitions
 from fastvrrp.vrrp.unknown_vrids import UnknownVrids
-from fastvrrp.vrrp.upkeep import Upkeep
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
 ROOM = 262_144
@@ -148,7 +147,9 @@ class Assembly:
         self.groups.on_group_change = notifier.on_group_change
         filters = Apart(lambda place: Filter(place, self._is_master, self.loop, places.note))
         self.routings = Apart(
-            lambda place: Routing(place, self.roster, self.loop, self._on_removals)
+            lambda place: Routing(
+                place, self.roster, self.loop, places.on_links, self.driver.settle
+            )
         )
         self.showing = self._make_showing(shown, path)
         self.dumping = self._make_dumping()
@@ -271,9 +272,3 @@ class Assembly:
 
     def _on_notes(self, notes: list[Note]) -> None:
         self.transitions.take(self.groups.react(notes))
-
-    def _on_removals(self, place: Place, upkeep: Upkeep) -> None:
-        # A link that goes down takes routes with it: what is told of it comes first.
-        self.places.on_links(place)
-        upkeep.read_removals()
-        self.driver.settle()

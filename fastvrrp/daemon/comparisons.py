@@ -7,6 +7,9 @@ and thrown away with it, or newer, and read afterwards.
 
 A dump says nothing of what was added after it. So those who keep addresses are asked for a `Survey`
 when the dump is, and are shown what it found at the end.
+
+Whatever fails on the way is logged, and it ends as ever: a place of which nothing is read any more
+would be deaf until the daemon ends.
 """
 
 from __future__ import annotations
@@ -35,15 +38,17 @@ class Comparisons:
         clock: Callable[[], int],
         surveys: Callable[[Place], Iterable[Survey]],
         settle: Callable[[Place], None],
-        on_links: Callable[[Place], None],
+        on_links: Callable[[Place], object],
+        on_end: Callable[[Place], None],
     ) -> None:
-        """`settle` is called at the end of each slice, and `on_links` when links of a place are
-        readable."""
+        """`settle` is called at the end of each slice, `on_links` when links of a place are
+        readable, and `on_end` when the links of a place are heard of again."""
         self._loop = loop
         self._clock = clock
         self._surveys = surveys
         self._settle = settle
         self._on_links = on_links
+        self._on_end = on_end
         self._under_way: dict[Place, object] = {}
         """What tells the one of a place from those that were given up."""
 
@@ -55,10 +60,15 @@ class Comparisons:
             place.where,
         )
         mark = self._under_way[place] = object()
-        self._ask(place, mark, tuple(self._surveys(place)))
+        surveys: tuple[Survey, ...] = ()
+        try:
+            surveys = tuple(self._surveys(place))
+        except Exception:
+            log.exception("what stands in %s is not looked through", place.where)
+        self._ask(place, mark, surveys)
 
     def forget(self, place: Place) -> None:
-        """The place is about to be left."""
+        """The place is about to be left: nothing more is asked for, or compared."""
         self._under_way.pop(place, None)
 
     def _ask(self, place: Place, mark: object, surveys: Iterable[Survey]) -> None:
@@ -83,7 +93,10 @@ class Comparisons:
     def _steps(self, place: Place, dump: Dump, surveys: Iterable[Survey]) -> Iterator[None]:
         yield from place.links.compare(dump)
         for survey in surveys:
-            yield from survey(dump.placed)
+            try:
+                yield from survey(dump.placed)
+            except Exception:
+                log.exception("what stands in %s was not looked through to the end", place.where)
 
     def _work(self, place: Place, mark: object, steps: Iterator[None]) -> None:
         """Does one slice."""
@@ -97,13 +110,14 @@ class Comparisons:
                     has_more = True
                     break
         finally:
-            # After an error, too: what is told later is to be heard all the same.
             if has_more:
                 self._loop.call_soon(self._work, place, mark, steps)
-            else:
+            elif self._under_way.get(place) is mark:
                 self._end(place)
             self._settle(place)
 
     def _end(self, place: Place) -> None:
         del self._under_way[place]
+        place.links.caught_up()
         self._loop.add_reader(place.links.fileno(), self._on_links, place)
+        self._on_end(place)

@@ -107,7 +107,7 @@ class Places:
         self._rooms: dict[str | None, _Room] = {None: _Room(self.own)}
         self._by_number: dict[int, Place] = {0: self.own}
         self._comparisons = Comparisons(
-            loop, monotonic_ns, self._surveys, self._settle, self.on_links
+            loop, monotonic_ns, self._surveys, self._settle, self.on_links, self._on_caught_up
         )
         self._watcher: Namespaces | None = None
         self._next_look: asyncio.TimerHandle | None = None
@@ -118,6 +118,7 @@ class Places:
         self.followers: Sequence[Follower] = ()
         self.apart: Sequence[Apart[Any]] = ()
         """Those of the followers that are one for each place."""
+        self._is_starting = True
         self.is_running = False
         """The virtual routers of the start have begun, and the daemon does not end yet."""
         self._before: Predecessor | None = None
@@ -199,12 +200,23 @@ class Places:
         """Has what the links tell reach those who want to know."""
         links, transitions = place.links, self.transitions
         links.on_virtual_address_gone = lambda *what: transitions.on_address_gone(place, *what)
-        links.on_overrun = lambda: self._comparisons.begin(place)
+        links.on_overrun = lambda: self._on_overrun(place)
+
+    def _on_overrun(self, place: Place) -> None:
+        if self._is_starting:
+            # What begins next needs to know the links.
+            place.links.catch_up()
+        else:
+            self._comparisons.begin(place)
 
     def _surveys(self, place: Place) -> Iterator[Survey]:
         yield self.transitions.survey(place)
         for each in self.apart:
             yield each.of(place).survey()
+
+    def _on_caught_up(self, place: Place) -> None:
+        for each in self.apart:
+            each.of(place).caught_up()
 
     def _listen(self, room: _Room, model: VirtualRouter) -> None:
         wanted = {(model.family, PROTO_VRRP)}
@@ -285,6 +297,7 @@ class Places:
         """All that a predecessor has left is taken over."""
         self._before = None
         self.found.clear()
+        self._is_starting = False
         self.is_running = True
         for place in self:
             self.note(place)
@@ -389,10 +402,11 @@ class Places:
         if room.phase is _Phase.ABSENT and self._rooms.get(room.place.name) is room:
             self._open(room)
 
-    def on_links(self, place: Place) -> None:
-        """The kernel tells of links or addresses."""
-        place.links.read()
+    def on_links(self, place: Place) -> bool:
+        """The kernel tells of links or addresses; True where there may be more than was read."""
+        has_more = place.links.read()
         self._settle(place)
+        return has_more
 
     def _settle(self, place: Place) -> None:
         self.roster.catch_up(place)
@@ -475,6 +489,8 @@ class Places:
             self._loop.call_later(REST, self._leave_at_rest, room)
             return
         self._depart(room)
+        # When that thread has come to what is asked for here, it does not read the links any more.
+        self._give_up_links(place)
         place.run_elsewhere(lambda: _clear(place), lambda: self._left(room))
 
     def _left(self, room: _Room) -> None:
@@ -496,9 +512,7 @@ class Places:
         """Closes all sockets of a namespace."""
         place = room.place
         room.phase = _Phase.ABSENT
-        self._comparisons.forget(place)
-        if place.links.fileno() != -1:
-            self._loop.remove_reader(place.links.fileno())
+        self._give_up_links(place)
         for receiver in room.receivers.values():
             self._driver.unlisten(receiver)
         room.receivers.clear()
@@ -515,6 +529,12 @@ class Places:
             if room.claim is not None:
                 room.claim.close()
                 room.claim = None
+
+    def _give_up_links(self, place: Place) -> None:
+        """Hears of links no more."""
+        self._comparisons.forget(place)
+        if place.links.fileno() != -1:
+            self._loop.remove_reader(place.links.fileno())
 
     def _drop(self, room: _Room) -> None:
         place = room.place

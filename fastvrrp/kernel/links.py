@@ -5,7 +5,11 @@ says twice is told once. The monitor is opened before the first dump is read, so
 between them; what is then heard a second time is no change. When the kernel drops notifications
 (ENOBUFS), the picture is compared with a new dump, and the differences are told as if they had been
 heard. With thousands of links that takes longer than adverts can wait, so whoever has a loop asks
-for the dump in another thread and compares in steps (`on_overrun`).
+for the dump in another thread and compares in steps (`on_overrun`). Nothing is read then until that
+is over, nor before the first picture.
+
+An error in one who is told of a change is logged. The others are told all the same, and the picture
+is what the kernel has said.
 
 A rename is told as VANISHED under the old name and APPEARED under the new one, since a
 configuration knows interfaces by name; the link and its addresses stand under the same ifindex all
@@ -14,6 +18,7 @@ the while.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from enum import Enum
 from errno import EBADF
@@ -25,6 +30,8 @@ from fastvrrp._rtnetlink import Channel, Monitor, Overrun
 from fastvrrp.kernel.addresses import PROTOCOL
 from fastvrrp.kernel.link_dump import AddressKey, Dump, dump_of, key_of
 from fastvrrp.kernel.primary_address import IFA_F_SECONDARY, primary_of
+
+log = logging.getLogger(__name__)
 
 # linux/if.h
 IFF_UP = 0x1
@@ -132,6 +139,14 @@ class Expected:
         """What to call, by who expects it."""
 
 
+def _attempt(step: Callable[..., object], *arguments: object) -> None:
+    """Does one thing of many, which are done also where this one fails."""
+    try:
+        step(*arguments)
+    except Exception:
+        log.exception("a change of a link or an address was not followed by all that it should be")
+
+
 def by_flags(link: Link) -> bool:
     """The ordinary judge: a link counts as what the kernel says it is."""
     return link.is_running
@@ -158,11 +173,13 @@ class Links:
         """Called when a link has become a port of a bridge, bond or VRF, or is none any more, and
         when a VRF has come."""
         self._expected: dict[Address, Expected] = {}
-        self.on_overrun: Callable[[], None] = self._catch_up
-        """Called when the kernel has dropped notifications: `dump` is to be called then, and
-        `compare` with what it gives. Until that is done nothing is read."""
-        self._is_behind = False
-        """That was called, and is not done yet."""
+        self.on_overrun: Callable[[], None] = self.catch_up
+        """Called when the kernel has dropped notifications: `dump` is to be called then, `compare`
+        with what it gives, and `caught_up` at the end, whatever has failed. Until then nothing is
+        read."""
+        self.is_behind = False
+        """What is known is not what the kernel has said: that was called and is not done yet, or
+        there is no first picture yet."""
         self._by_index: dict[int, Link] = {}
         self._by_name: dict[str, Link] = {}
         self._subscribers: dict[str | None, list[Subscriber]] = {}
@@ -178,12 +195,13 @@ class Links:
         """Opens the sockets, in the namespace of the calling thread."""
         self._monitor = Monitor()
         self._channel = Channel()
-        self._is_behind = False
+        self.is_behind = True
 
     def begin(self) -> None:
-        """Reads the first picture, by the open sockets."""
+        """Reads the first picture, by the open sockets. OSError as of `dump`."""
         for _ in self.compare(dump_of(self._opened(self._channel))):
             pass
+        self.caught_up()
 
     def close(self) -> None:
         """Closes the sockets; the picture stays as it is."""
@@ -270,19 +288,16 @@ class Links:
     def read(self) -> bool:
         """Takes in what the kernel has told, to be called when `fileno` is readable; True where
         there may be more. See `on_overrun`."""
-        if self._monitor is None or self._is_behind:
+        if self._monitor is None or self.is_behind:
             return False
         try:
             events = self._monitor.read(READ_LIMIT)
         except Overrun:
-            self._is_behind = True
+            self.is_behind = True
             self.on_overrun()
             return False
         for event in events:
-            if isinstance(event, LinkEvent):
-                self._take_link(event)
-            else:
-                self._take_address(event)
+            _attempt(self._take_link if isinstance(event, LinkEvent) else self._take_address, event)
         return len(events) == READ_LIMIT
 
     def dump(self) -> Dump:
@@ -296,23 +311,29 @@ class Links:
         steps, and is not to go on after `close`."""
         for index in list(self._by_index):
             if index not in dump.links:
-                self._vanish(self._by_index[index])
+                _attempt(self._vanish, self._by_index[index])
             yield
         # Links may have swapped names: every old name goes before the first new one comes.
         for event in dump.links.values():
             link = self._by_index.get(event.ifindex)
             if link is not None and link.name != event.name:
-                self._leave_name(link)
+                _attempt(self._leave_name, link)
             yield
         for event in dump.links.values():
             self._make_like(event, dump.addresses[event.ifindex])
             yield
-        self._is_behind = False
 
-    def _catch_up(self) -> None:
-        """Compares in one step."""
-        for _ in self.compare(self.dump()):
-            pass
+    def caught_up(self) -> None:
+        """What was asked for after an overrun is over: notifications are read again."""
+        self.is_behind = False
+
+    def catch_up(self) -> None:
+        """Asks for everything and compares, in one step. OSError as of `dump`."""
+        try:
+            for _ in self.compare(self.dump()):
+                pass
+        finally:
+            self.caught_up()
 
     def _forget_notifications(self) -> None:
         """Throws away notifications older than the dump that will follow. Newer ones may come as
@@ -335,18 +356,18 @@ class Links:
         link = self._by_index.get(event.ifindex)
         if link is None:
             link = self._by_index[event.ifindex] = Link(event)
+        before, link.addresses = link.addresses, addresses
         is_named = self._by_name.get(event.name) is link
         if is_named:
-            self._take_link(event)
+            _attempt(self._take_link, event)
         else:
             link.take(event)
-        before, link.addresses = link.addresses, addresses
-        self._look_for_all(link, before.keys() | addresses.keys())
+        _attempt(self._look_for_all, link, before.keys() | addresses.keys())
         if is_named:
             self._tell_primaries(link)
         else:
             self._settle_primaries(link)
-            self._appear(link)
+            _attempt(self._appear, link)
 
     def _take_link(self, event: LinkEvent) -> None:
         link = self._by_index.get(event.ifindex)
@@ -366,7 +387,7 @@ class Links:
             return
         link.take(event)
         if link.master != old_master:
-            self.on_master()
+            _attempt(self.on_master)
         if link.mac != old_mac:
             self._tell(Change.MAC, link)
         self.review(link)
@@ -427,7 +448,7 @@ class Links:
             expected.links.discard(link.index)
         if bool(expected.links) != was_there:
             for on_change in tuple(expected.subscribers.values()):
-                on_change()
+                _attempt(on_change)
 
     def _is_virtual(self, family: int, address: bytes) -> bool:
         return (family, address) in self.virtual_addresses
@@ -448,7 +469,7 @@ class Links:
         link.is_up = link.is_running
         link.is_up = self.judge(link)
         if link.master or link.kind == VRF:
-            self.on_master()
+            _attempt(self.on_master)
         self._tell(Change.APPEARED, link)
 
     def _vanish(self, link: Link) -> None:
@@ -468,4 +489,4 @@ class Links:
     def _tell(self, change: Change, link: Link) -> None:
         for name in (link.name, None):
             for subscriber in tuple(self._subscribers.get(name, ())):
-                subscriber(change, link)
+                _attempt(subscriber, change, link)

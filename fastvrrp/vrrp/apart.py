@@ -25,6 +25,9 @@ class Local(Follower):
         """Notifications of addresses were lost, and a dump is about to be made."""
         return lambda _: iter(())
 
+    def caught_up(self) -> None:
+        """What that dump has shown is known, and notifications are read again."""
+
     @property
     def is_busy(self) -> bool:
         """Whether something is still to be done there that instances which have gone have left."""

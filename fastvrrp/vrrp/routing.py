@@ -63,18 +63,25 @@ class Routing(Local):
         place: Place,
         roster: Roster,
         loop: asyncio.AbstractEventLoop,
-        on_removals: Callable[[Place, Upkeep], None],
+        read_links: Callable[[Place], bool],
+        settle: Callable[[], None],
     ) -> None:
-        """`on_removals` is called when the kernel tells of things that were removed, which are to
-        be read (`Upkeep.read_removals`) after what it tells of links."""
+        """`read_links` takes in what the kernel tells of links, and says whether there may be more;
+        `settle` is called after instances may have resigned."""
         self._place = place
         self._upkeep = upkeep = Upkeep(place)
         self._roster = roster
         self._links = place.links
         self._sysctls = place.sysctls
         self._loop = loop
-        self._on_removals = on_removals
+        self._read_links = read_links
+        self._settle = settle
         self._watching = -1
+        """The socket that tells of removals, if there is one."""
+        self._is_waiting = False
+        """Links are compared with a dump, and removals are not heard of meanwhile."""
+        self._will_hear = False
+        """Removals are read when the loop comes round."""
         self._is_starting = True
         self._static: tuple[Thing, ...] = ()
         """What stays, in the order in which it is added."""
@@ -103,7 +110,7 @@ class Routing(Local):
         """Masters whose things a reload has changed; True where their addresses are put on again,
         which is waited for."""
         upkeep.on_watch = self._on_watch
-        upkeep.on_missing = lambda: self._loop.call_soon(on_removals, place, upkeep)
+        upkeep.on_missing = self._hear_soon
         self._links.on_static_address_gone = upkeep.address_gone
         self.keeps_routes = False
         """Who stops leaves its routes and rules where they are."""
@@ -120,7 +127,16 @@ class Routing(Local):
         return self._upkeep.is_busy
 
     def survey(self) -> Survey:
+        self._is_waiting = True
+        if self._watching != -1:
+            self._loop.remove_reader(self._watching)
         return self._upkeep.survey()
+
+    def caught_up(self) -> None:
+        self._is_waiting = False
+        if self._watching != -1:
+            self._loop.add_reader(self._watching, self._hear_soon)
+        self._hear_soon()
 
     def arrive(self, place: Place) -> None:
         self._upkeep.resume()
@@ -139,7 +155,8 @@ class Routing(Local):
                 pass
             # Adverts may leave from an address that stays.
             self.finish()
-            self._links.read()
+            while self._links.read():
+                pass
 
     def enter(self, instance: Instance) -> None:
         self._join(instance)
@@ -198,12 +215,31 @@ class Routing(Local):
         if self._watching != -1:
             self._loop.remove_reader(self._watching)
             self._watching = -1
+        self._is_waiting = False
         self._upkeep.close()
 
     def _on_watch(self, watch: Watch) -> None:
         """There are routes or rules, whose removal is to be heard."""
         self._watching = watch.fileno()
-        self._loop.add_reader(self._watching, self._on_removals, self._place, self._upkeep)
+        if not self._is_waiting:
+            self._loop.add_reader(self._watching, self._hear_soon)
+
+    def _hear_soon(self) -> None:
+        if not self._will_hear:
+            self._will_hear = True
+            self._loop.call_soon(self._hear_removals)
+
+    def _hear_removals(self) -> None:
+        """Takes in what was removed. A link that goes down takes routes with it, so whatever is
+        told of links comes first; after an overrun `caught_up` brings us here again."""
+        self._will_hear = False
+        if not self._place.is_open:
+            return
+        if self._read_links(self._place):
+            self._hear_soon()
+        elif not self._links.is_behind:
+            self._upkeep.read_removals()
+            self._settle()
 
     def _put(self, instance: Instance) -> None:
         """Has a master's things where they belong, also those that went with an address."""

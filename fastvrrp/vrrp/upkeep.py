@@ -24,7 +24,7 @@ from enum import Enum
 from errno import EADDRNOTAVAIL, EEXIST, ENODEV, ENOENT, ESRCH
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from fastvrrp._rtnetlink import Overrun
 from fastvrrp.kernel import addresses, routes, rules
@@ -58,10 +58,12 @@ class _Kind(Enum):
 class _Entry:
     """A thing that somebody wants, and what became of it."""
 
-    __slots__ = ("key", "owners", "removal", "stands", "stood")
+    __slots__ = ("additions", "key", "owners", "removal", "stands", "stood")
 
     def __init__(self) -> None:
         self.owners: set[Hashable] = set()
+        self.additions = 0
+        """How often the kernel has answered one."""
         self.stands: bool | None = None
         """None until the kernel has answered."""
         self.stood = False
@@ -70,6 +72,16 @@ class _Entry:
         """The request that removes it from where it was added, whatever its link is called then."""
         self.key: Hashable = None
         """What the kernel calls it, where it is to be noticed that it is removed."""
+
+
+class _Stood(NamedTuple):
+    """A thing that is to stand, when a dump was asked for. What that does not show is lost, unless
+    the thing was added anew, or is unwanted, since then."""
+
+    key: Hashable
+    thing: Thing
+    entry: _Entry
+    additions: int
 
 
 @dataclass(slots=True)
@@ -99,8 +111,8 @@ class Upkeep:
         self._out: _Batch | None = None
         self._requests: Requests | None = None
         self._watch: Watch | None = None
-        self._missing: deque[tuple[Hashable, Thing]] = deque()
-        """Things that a dump has not found, by their keys then."""
+        self._missing: deque[_Stood] = deque()
+        """What a dump has not found."""
         self._has_begun = False
         self._said: dict[Thing, str] = {}
         """What was said last of things that the kernel refused."""
@@ -190,9 +202,7 @@ class Upkeep:
         if self._watch is None:
             return
         for _ in range(min(len(self._missing), _READ_LIMIT)):
-            key, thing = self._missing.popleft()
-            if self._by_key.get(key) == thing:
-                self._lose(thing)
+            self._lose_since(self._missing.popleft())
         if self._missing:
             self.on_missing()
         try:
@@ -219,17 +229,14 @@ class Upkeep:
 
     def survey(self) -> Survey:
         """Notifications of addresses were lost, and a dump is about to be made: see Survey."""
-        before = [
-            (key, thing)
-            for key, thing in self._by_key.items()
-            if isinstance(thing, VirtualAddress) and isinstance(key, tuple)
-        ]
+        before = self._standing(are_addresses=True)
 
         def compare(found: set[tuple[int, bytes]]) -> Iterator[None]:
-            for key, thing in before:
-                ifindex, _, address = key
-                if (ifindex, address) not in found and self._by_key.get(key) == thing:
-                    self._lose(thing)
+            for each in before:
+                if isinstance(each.key, tuple):
+                    ifindex, _, address = each.key
+                    if (ifindex, address) not in found:
+                        self._lose_since(each)
                 yield
 
         return compare
@@ -338,6 +345,7 @@ class Upkeep:
                 log.info("Restoring deleted %s", describe(thing))
         if self._entries.get(thing) is not entry:
             return  # it is unwanted again, and its removal is queued
+        entry.additions += 1
         entry.stands = not change.refusal
         entry.stood |= entry.stands
         if entry.stands and change.key is not None and thing.is_tracked:
@@ -368,14 +376,24 @@ class Upkeep:
             entry.stands = False
             self.on_lost(thing, frozenset(entry.owners))
 
+    def _standing(self, *, are_addresses: bool) -> list[_Stood]:
+        """The addresses that should stand, or all else that should."""
+        return [
+            _Stood(key, thing, self._entries[thing], self._entries[thing].additions)
+            for key, thing in self._by_key.items()
+            if isinstance(thing, VirtualAddress) == are_addresses
+        ]
+
+    def _lose_since(self, stood: _Stood) -> None:
+        """A dump has not shown it."""
+        entry = self._entries.get(stood.thing)
+        if entry is stood.entry and entry.additions == stood.additions:
+            self._lose(stood.thing)
+
     def _resynchronise(self) -> None:
         """Compares what should stand with what there is."""
         found: set[Hashable] = set()
-        watched = [
-            (key, thing)
-            for key, thing in self._by_key.items()
-            if not isinstance(thing, VirtualAddress)
-        ]
+        watched = self._standing(are_addresses=False)
 
         def read() -> None:
             assert self._requests is not None
@@ -385,7 +403,7 @@ class Upkeep:
 
         def compare() -> None:
             if found:
-                self._missing.extend(each for each in watched if each[0] not in found)
+                self._missing.extend(each for each in watched if each.key not in found)
                 if self._missing:
                     self.on_missing()
 
