@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address
@@ -189,6 +190,16 @@ def test_a_successor_gives_every_group_the_mark_that_its_service_has(tmp_path: P
         await services.close(FlushOnStop.EACH)
 
     asyncio.run(scenario())
+
+
+def test_a_note_of_a_version_that_knew_of_no_timeouts_says_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "note"
+    key = IpvsServiceKey(2, Transport.TCP, ADDRESS, 80)
+    Notes(path, None).write([key], {("G", Transport.TCP): 1001}, Timeouts(1, 2, 3))
+    known = json.loads(path.read_text())
+    del known["timeouts"]
+    path.write_text(json.dumps(known))
+    assert Notes(path, None).read() == Noted([key], {("G", Transport.TCP): 1001})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"namespace": 1, "services": [], "marks": []}'])
