@@ -350,17 +350,7 @@ def _keys_of(server: VirtualServer, group: VirtualServerGroup | None) -> Iterato
                 address = number.to_bytes(len(span.first), "big")
                 yield IpvsServiceKey(family, server.protocol, address, span.port)
         for mark in group.marks:
-            yield IpvsServiceKey(mark.family or _usual_family(server, group), mark=mark.mark)
-
-
-def _usual_family(server: VirtualServer, group: VirtualServerGroup) -> int:
-    """That of a mark which says none: the group's addresses', or the real servers'."""
-    for span in group.ranges:
-        return family_of(span.first)
-    for real in server.real_servers:
-        if real.forwarding.method != ForwardingMethod.TUN:
-            return family_of(real.address)
-    return server.family or AF_INET
+            yield IpvsServiceKey(mark.family or server.family or AF_INET, mark=mark.mark)
 
 
 def _service(server: VirtualServer, key: IpvsServiceKey) -> IpvsService:

@@ -158,6 +158,10 @@ def of_families() -> str:
         ("lvs_method NAT", real("10.0.0.1", tunnel), real("fd00::1 80")),
         ("lvs_method NAT", real("fd00::1", tunnel)),
         (tunnel, real("fd00::1", "lvs_method DR"), four),
+        ("ip_family inet", "persistence_granularity 64", real("10.0.0.1 80")),
+        ("persistence_granularity 64", "ip_family inet", six, four),
+        (four, "ip_family inet6", six),
+        (six, "ip_family inet", four),
     )
     for number, lines in enumerate(of_marks, 20):
         text += server(f"fwmark {number}", "lvs_sched rr", *lines)
@@ -166,6 +170,8 @@ def of_families() -> str:
 
 def of_groups_of_other_families() -> str:
     six = real("fd00::1 80")
+    four = real("10.0.0.1 80")
+    tunnel = "lvs_method TUN"
     return """
 virtual_server_group BOTH {
     10.5.0.1 80
@@ -177,11 +183,30 @@ virtual_server_group FOUR {
 virtual_server_group MARKS {
     fwmark 81
 }
+virtual_server_group SIX_MARKS {
+    fwmark 82
+}
+virtual_server_group MASKED_MARKS {
+    fwmark 83
+}
+virtual_server_group MARKS_OF_EACH {
+    fwmark 84
+}
+virtual_server_group TUNNELLED {
+    10.7.0.1 80
+    fd07::1 80
+}
 """ + (
         server("group BOTH", "protocol TCP", "lvs_method NAT", six, real("10.0.0.2 80"))
         + server("group FOUR", "protocol TCP", "lvs_method NAT", six)
         + server("group MARKS", "lvs_method TUN", real("fd00::1"))
         + server("group FOUR", "protocol UDP", "lvs_method TUN", six)
+        + server("group SIX_MARKS", tunnel, "ip_family inet6", real("10.0.0.1"))
+        + server("group MASKED_MARKS", tunnel, "persistence_granularity 64", real("10.0.0.1"))
+        + server("group MARKS_OF_EACH", "lvs_method NAT", four)
+        + server("group MARKS_OF_EACH", "lvs_method NAT", six)
+        + server("group TUNNELLED", "protocol TCP", tunnel, "ip_family inet6", four, six)
+        + server("group TUNNELLED", "protocol UDP", tunnel, "persistence_granularity 64", four, six)
     )
 
 
