@@ -147,8 +147,8 @@ class VirtualServer:
     group: str | None = None
     """Name of a group that exists."""
     family: Family | None = None
-    """Of the address; of a mark `ip_family`, or else that of its first real server that is reached
-    without a tunnel; of a group that of its marks that say none, and None where it has no such
+    """Of the address; of a mark what is written or what its servers tell (`server_families` of the
+    configuration); of a group that of its marks that say none, and None where it has no such
     mark."""
     protocol: Transport | None = Transport.UDP
     """None for a mark."""
