@@ -24,6 +24,8 @@ IPV4, IPV6 = 4, 16
 LENGTHS = {"inet": IPV4, "inet6": IPV6}
 MODERN = {"lb_algo": "lvs_sched", "lb_kind": "lvs_method"}
 TUNNEL = "TUN"
+FAMILY_KEYWORDS = ("ip_family", "persistence_granularity")
+"""What says a family."""
 
 
 class End(NamedTuple):

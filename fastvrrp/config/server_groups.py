@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.server_families import IPV4, IPV6
+from fastvrrp.config.server_families import FAMILY_KEYWORDS, IPV4, IPV6
 from fastvrrp.config.servers import Kind, Sound, check_virtual_server
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
@@ -62,9 +62,20 @@ class VirtualServers:
         """Whether the addresses of a group are of the family of its servers; with tunnels alone,
         which are of none, they may be of both."""
         families = set(families_of(group) if group is not None else ())
-        if sound.is_tunnelled or families <= {sound.family}:
-            return True
         assert isinstance(server.value, tuple)
+        if families <= {sound.family}:
+            return True
+        if sound.is_tunnelled:
+            for entry in sound.entries:
+                if entry.keyword.name in FAMILY_KEYWORDS:
+                    self.complaints.warning(
+                        entry.statement,
+                        0,
+                        f"virtual_server_group {server.value[1]} has addresses of another family"
+                        f" than {entry.keyword.name}; keepalived 2.2 leaves the virtual_server out",
+                        is_ours=True,
+                    )
+            return True
         self.complaints.error(
             server.statement,
             2,
