@@ -10,12 +10,10 @@ import pickle
 import signal
 import socket
 import threading
-import time
 from collections.abc import Container
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -64,8 +62,6 @@ class Listener:
     """A real server on loopback of a router."""
 
     def __init__(self, router: Router, port: int = 8001) -> None:
-        self.accepted: list[float] = []
-        """When connections came."""
         self._open = router.call(lambda: socket.create_server(("127.0.0.1", port)))
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -79,7 +75,6 @@ class Listener:
                 self._open.accept()[0].close()
             except OSError:
                 return
-            self.accepted.append(time.monotonic())
 
 
 def virtual(port: int = 80, *, definitions: str = "", more: str = "", weight: int = 1) -> str:
@@ -275,24 +270,6 @@ def test_a_configuration_without_virtual_routers_is_run(router: Router) -> None:
     assert "Shutting down service [127.0.0.1]:tcp:8001 from VS [10.0.0.100]:tcp:80" in daemon.log()
     assert not Path(f"/proc/{checkers[0]}").exists()
     assert "Traceback" not in daemon.log()
-
-
-@needs_root
-@pytest.mark.keywords("virtual_server_group")
-def test_a_server_of_a_group_is_checked_once(router: Router) -> None:
-    """By all virtual servers of all addresses of the group together."""
-    group = "virtual_server_group G {\n 10.0.0.1-100 80\n}\n"
-    servers = virtual().replace("10.0.0.100 80", "group G")
-    over_udp = servers.partition("}")[2].replace("protocol TCP", "protocol UDP")
-    listener = Listener(router)
-    daemon = Fastvrrp(router, group + servers + over_udp).start()
-    for protocol in ("tcp", "udp"):
-        daemon.wait_log(f"TCP connection to [127.0.0.1]:{protocol}:8001 success.")
-    wait_until(lambda: len(listener.accepted) >= 4, what="four checks")
-    gaps = [after - before for before, after in pairwise(listener.accepted)]
-    assert min(gaps) > 0.5, "delay_loop is 1"
-    listener.close()
-    assert daemon.stop() == 0
 
 
 @needs_root

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from socket import AF_INET, AF_INET6
 
 import pytest
 
 from fastvrrp.config import Reading, read
+from fastvrrp.lvs.services import services_of
+from fastvrrp.model import IpvsServiceKey
 
 
 def server(head: str, protocol: str = "TCP") -> str:
@@ -79,3 +82,17 @@ def test_a_range_with_too_many_addresses_is_left_out_unless_it_is_marked(
     found = reading(text, tmp_path)
     assert len(found.configuration.virtual_server_groups[0].ranges) == (2 if definitions else 1)
     assert len(said(text, tmp_path)) == (0 if definitions else 1)
+
+
+def test_a_group_of_marks_has_services_of_each_family(tmp_path: Path) -> None:
+    """They are of that of the servers, so that two virtual servers have nothing in common."""
+    of_each = "".join(
+        f"virtual_server group G {{\nlvs_method NAT\nreal_server {real} 80 {{\n}}\n}}\n"
+        for real in ("10.9.0.1", "fd00::1")
+    )
+    found = reading(group("G", "fwmark 7") + of_each, tmp_path).configuration
+    (marks,) = found.virtual_server_groups
+    four, six = found.virtual_servers
+    assert [each.key for each in services_of(four, marks)] == [IpvsServiceKey(AF_INET, mark=7)]
+    assert [each.key for each in services_of(six, marks)] == [IpvsServiceKey(AF_INET6, mark=7)]
+    assert four.identity != six.identity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address
@@ -11,18 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from checker_lab import BRISK, HERE, run, target, until, unused_port
 from fastvrrp.kernel.ipvs import Failure
 from fastvrrp.kernel.ipvs_messages import Timeouts
 from fastvrrp.lvs import services as services_room
 from fastvrrp.lvs.balancer import Balancer
 from fastvrrp.lvs.checkers.tools import Tools
 from fastvrrp.lvs.notes import Noted, Notes
-from fastvrrp.lvs.patrol import Patrol
+from fastvrrp.lvs.patrol import Patrol, Round
 from fastvrrp.lvs.services import Services
 from fastvrrp.lvs.showing import Showing
 from fastvrrp.lvs.table import Wanted
 from fastvrrp.lvs.telling import Telling
 from fastvrrp.model import (
+    SECOND,
     AddressRange,
     Configuration,
     Firewall,
@@ -30,8 +33,10 @@ from fastvrrp.model import (
     GlobalDefinitions,
     IpvsService,
     IpvsServiceKey,
+    Lvs,
     Mark,
     RealServer,
+    TcpCheck,
     Transport,
     VirtualServer,
     VirtualServerGroup,
@@ -43,12 +48,16 @@ def packed(text: str) -> bytes:
     return ip_address(text).packed
 
 
+BEFORE = Timeouts(900, 120, 300)
+
+
 class Recorded:
     """Has services as the kernel would."""
 
     def __init__(self) -> None:
         self.services: dict[IpvsServiceKey, int] = {}
         """How many destinations each service has."""
+        self.timeouts = BEFORE
         self.timeouts_before: Timeouts | None = None
         self.is_closed = False
         self.is_broken = False
@@ -56,8 +65,11 @@ class Recorded:
     def open(self, namespace: str | None, is_flushed: bool) -> None:
         return
 
+    def remember_timeouts(self) -> None:
+        self.timeouts_before = self.timeouts
+
     def set_timeouts(self, timeouts: Timeouts) -> None:
-        return
+        self.timeouts = timeouts
 
     def carry_out(self, wanted: Iterable[Wanted]) -> list[Failure]:
         if self.is_broken:
@@ -69,7 +81,13 @@ class Recorded:
                 self.services[key] = len(entry.destinations)
         return []
 
-    def close(self, mode: FlushOnStop) -> None:
+    def empty(self, mode: FlushOnStop) -> None:
+        self.services.clear()
+
+    def return_timeouts(self) -> None:
+        self.timeouts = self.timeouts_before or self.timeouts
+
+    def close(self) -> None:
         self.is_closed = True
 
 
@@ -90,10 +108,10 @@ class Balance:
         self.table = table or Recorded()
         self.services = Services(notes=notes)
         self.services._table = self.table  # type: ignore[assignment]
-        patrol = Patrol(loop, Tools(loop, self._scripts))
+        self.patrol = Patrol(loop, Tools(loop, self._scripts))
         if showing is not None:
-            patrol.on_checked = showing.checked
-        self.balancer = Balancer(loop, patrol, self.services, self.telling, showing)
+            self.patrol.on_checked = showing.checked
+        self.balancer = Balancer(loop, self.patrol, self.services, self.telling, showing)
 
     async def configure(self, configuration: Configuration) -> dict[IpvsServiceKey, int]:
         self.services.configure(configuration)
@@ -151,6 +169,35 @@ def test_a_service_of_two_virtual_servers_stays_until_both_go(
     asyncio.run(scenario())
 
 
+@pytest.mark.keywords("virtual_server_group")
+def test_a_server_of_a_group_is_checked_once() -> None:
+    """By all virtual servers of all addresses of the group together."""
+    found: list[Round] = []
+
+    async def story() -> None:
+        balance = Balance(asyncio.get_running_loop())
+        balance.patrol.on_checked = found.append
+        group = VirtualServerGroup("G", (AddressRange(ADDRESS, packed("10.0.0.100"), 80),))
+        real = RealServer(HERE, 9, 1, checkers=(TcpCheck(target(unused_port()), BRISK),))
+        servers = [
+            replace(GROUPED, protocol=protocol, real_servers=(real,))
+            for protocol in (Transport.TCP, Transport.UDP)
+        ]
+        services = await balance.configure(
+            Configuration(virtual_server_groups=(group,), virtual_servers=tuple(servers))
+        )
+        assert len(services) == 200
+        watches = [each for work in balance.balancer.works for each in work.watches.values()]
+        await until(lambda: len(found) == 4)
+        assert found == [watches[0].round] * 4
+        assert found[0].done == 4
+        assert [each.is_good for each in watches] == [False, False]
+        await balance.end()
+        balance.close()
+
+    run(story())
+
+
 def test_what_a_process_that_died_has_left_goes_when_it_is_wanted_no_more(tmp_path: Path) -> None:
     path = tmp_path / "note"
 
@@ -189,6 +236,52 @@ def test_a_successor_gives_every_group_the_mark_that_its_service_has(tmp_path: P
         await services.close(FlushOnStop.EACH)
 
     asyncio.run(scenario())
+
+
+class Noting(Recorded):
+    """Knows what is noted when timeouts are set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.noted: Timeouts | None = None
+        self._path = path
+
+    def set_timeouts(self, timeouts: Timeouts) -> None:
+        self.noted = Notes(self._path, None).read().timeouts
+        super().set_timeouts(timeouts)
+
+
+def test_what_timeouts_were_is_noted_before_they_are_others(tmp_path: Path) -> None:
+    path = tmp_path / "note"
+
+    async def scenario() -> None:
+        configuration = Configuration(GlobalDefinitions(lvs=Lvs(tcp_timeout=100 * SECOND)))
+        first, second = Noting(path), Recorded()
+        services = Services(notes=Notes(path, None))
+        services._table = first  # type: ignore[assignment]
+        await services.adopt(configuration)
+        assert first.noted == BEFORE
+        assert first.timeouts == Timeouts(100)
+        # Who comes next does not take ours for those that were before.
+        second.timeouts = first.timeouts
+        successor = Services(notes=Notes(path, None))
+        successor._table = second  # type: ignore[assignment]
+        await successor.adopt(configuration)
+        await successor.close(FlushOnStop.EACH)
+        assert second.timeouts == BEFORE
+
+    asyncio.run(scenario())
+    assert not path.exists()
+
+
+def test_a_note_of_a_version_that_knew_of_no_timeouts_says_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "note"
+    key = IpvsServiceKey(2, Transport.TCP, ADDRESS, 80)
+    Notes(path, None).write([key], {("G", Transport.TCP): 1001}, Timeouts(1, 2, 3))
+    known = json.loads(path.read_text())
+    del known["timeouts"]
+    path.write_text(json.dumps(known))
+    assert Notes(path, None).read() == Noted([key], {("G", Transport.TCP): 1001})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"namespace": 1, "services": [], "marks": []}'])
@@ -253,6 +346,7 @@ def test_ipvs_is_emptied_whatever_goes_wrong_with_a_virtual_server(
         monkeypatch.setattr(balance.telling, "tell", fail)
         await balance.end()
         assert balance.table.is_closed
+        assert not balance.table.services
         balance.close()
 
     asyncio.run(scenario())

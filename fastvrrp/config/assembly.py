@@ -149,8 +149,8 @@ class Assembly:
 
     def recall(self, recalled: Recalled) -> None:
         """A virtual server that is as it was at an earlier reading."""
-        self._server_checks.claim(recalled.remembered.claim, recalled)
-        self._servers.append((recalled, recalled.remembered.server))
+        self._server_checks.claim(recalled.server, recalled)
+        self._servers.append((recalled, recalled.server))
 
     def built(self, entry: Entry) -> VirtualServer | None:
         """The virtual server of the entry that was taken last; None where that is none, or its

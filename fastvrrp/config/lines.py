@@ -108,12 +108,12 @@ class Lines:
         text = text_of_block(source, number)
         if text is None:
             return Statement(words, True, source, number)
-        remembered = memory.recall(text)
-        if remembered is None:
+        server = memory.recall(text)
+        if server is None:
             return Head(words, source, number, text)
         for _ in range(text.count("\n")):
             next(following)
-        return Recalled(words, source, number, remembered)
+        return Recalled(words, source, number, server)
 
     def _of_tokens(
         self, source: Source, number: int, line: str, following: PhysicalLines

@@ -15,7 +15,6 @@ from fastvrrp.config.iproute_names import look_in
 from fastvrrp.config.kernel_modules import NeededModule
 from fastvrrp.config.lines import Lines
 from fastvrrp.config.recall import Head, Memory
-from fastvrrp.config.server_groups import claim_of
 from fastvrrp.config.source import SourceError
 from fastvrrp.config.statement import Whole
 from fastvrrp.config.table import TOP
@@ -132,7 +131,7 @@ def _pass(
         if memory is not None and isinstance(entry.statement, Head):
             server = assembly.built(entry)
             if server is not None and len(complaints) == complained:
-                memory.learn(entry.statement.text, claim_of(entry), server)
+                memory.learn(entry.statement.text, server)
         complained = len(complaints)
         seed = defaults.written.get("random_seed")
         if entry.keyword.name == "global_defs" and isinstance(seed, int):

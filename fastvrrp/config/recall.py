@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from hashlib import blake2b
 
 from fastvrrp.config.source import Source
@@ -33,15 +32,6 @@ PLAIN = (TcpCheck, PingCheck, UdpCheck, DnsCheck, SmtpCheck)
 """Checkers that are made of their text alone; HTTP_GET may be one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """A virtual server that was read."""
-
-    server: VirtualServer
-    claim: tuple[object, ...]
-    """By which another one is known to be the same service (`VirtualServers.claim`)."""
-
-
 class Head(Statement):
     """The first statement of a virtual server whose text may be remembered."""
 
@@ -55,29 +45,29 @@ class Head(Statement):
 class Recalled(Statement):
     """A whole virtual server, instead of its statements."""
 
-    __slots__ = ("remembered",)
+    __slots__ = ("server",)
 
     def __init__(
-        self, words: list[str], source: Source, number: int, remembered: Remembered
+        self, words: list[str], source: Source, number: int, server: VirtualServer
     ) -> None:
         super().__init__(words, False, source, number)
-        self.remembered = remembered
+        self.server = server
 
 
 class Memory:
     """What one reading leaves to the next."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Remembered] = {}
+        self._known: dict[str, VirtualServer] = {}
         self._context = b""
         self._has_recalled = False
-        self._coming: dict[str, Remembered] = {}
+        self._coming: dict[str, VirtualServer] = {}
         self._noted = blake2b()
 
     @property
     def servers(self) -> list[VirtualServer]:
         """All that are known."""
-        return [each.server for each in self._known.values()]
+        return list(self._known.values())
 
     def begin(self, own_namespaces: Collection[str] = ()) -> None:
         """Another pass over the file begins; `own_namespaces` are of the context."""
@@ -86,7 +76,7 @@ class Memory:
         names = "\0".join(sorted(own_namespaces))
         self._noted = blake2b(f"{names}\n".encode("utf-8", "surrogateescape"))
 
-    def recall(self, text: str) -> Remembered | None:
+    def recall(self, text: str) -> VirtualServer | None:
         """What that text was."""
         found = self._known.get(text)
         if found is not None:
@@ -94,10 +84,10 @@ class Memory:
             self._coming[text] = found
         return found
 
-    def learn(self, text: str, claim: tuple[object, ...], server: VirtualServer) -> None:
+    def learn(self, text: str, server: VirtualServer) -> None:
         """A virtual server was read, of which there is nothing to complain."""
         if _is_plain(server):
-            self._coming[text] = Remembered(server, claim)
+            self._coming[text] = server
 
     def is_mistaken(self, *, has_errors: bool) -> bool:
         """Whether what was recalled in this pass may not be so; then nothing is known any more."""

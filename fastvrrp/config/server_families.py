@@ -1,10 +1,13 @@
 """Of which address family a virtual server is, and how packets are forwarded, which decides what
 servers it can have: only a tunnel leads to a server of another family.
 
-The family of an address is its own. A mark is of the family that is written (`ip_family`, or the
-mask of `persistence_granularity`), else of that of its first server without a tunnel; where all are
-behind tunnels it is theirs, if they are of one, and IPv4 otherwise. A group that says nothing is of
-the family of its first real server without a tunnel, for the purpose of the others.
+The family of an address is its own. Of a mark or a group the first line decides that can:
+`ip_family`, the mask of `persistence_granularity`, or a real server without a tunnel; after all of
+them the sorry server. Where all are behind tunnels and nothing is written a mark is of their
+family, if they are of one, and IPv4 otherwise, as marks of groups are.
+
+A group whose servers are all behind tunnels may have addresses of both families; what is written
+is for its marks then.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ IPV4, IPV6 = 4, 16
 LENGTHS = {"inet": IPV4, "inet6": IPV6}
 MODERN = {"lb_algo": "lvs_sched", "lb_kind": "lvs_method"}
 TUNNEL = "TUN"
+FAMILY_KEYWORDS = ("ip_family", "persistence_granularity")
+"""What says a family."""
 
 
 class End(NamedTuple):
@@ -33,9 +38,14 @@ class End(NamedTuple):
     method: str
     """How packets are forwarded to it."""
 
-    def fits(self, family: int | None) -> bool:
+    @property
+    def is_tunnelled(self) -> bool:
+        """Whether a tunnel leads to it."""
+        return self.method == TUNNEL
+
+    def fits(self, family: int) -> bool:
         """Whether a virtual server of that family can have it."""
-        return family in (None, len(self.address)) or self.method == TUNNEL
+        return self.is_tunnelled or len(self.address) == family
 
 
 def keywords_of(entry: Entry) -> dict[str, Entry]:
@@ -68,45 +78,39 @@ def sorry_of(last: Mapping[str, Entry], method: str) -> End | None:
     return End(written, address, port, method_in(last.get("sorry_server_lvs_method"), method))
 
 
-def family_of(
-    entry: Entry, last: Mapping[str, Entry], ends: Iterable[End], complaints: Complaints
-) -> int | None:
-    """Octets of an address of its family; None of a group whose servers are all behind tunnels.
-    `ends` are all of its servers."""
+def family_of(entry: Entry, ends: Iterable[End], complaints: Complaints) -> int:
+    """Octets of an address of its family. `ends` are all of its servers, the sorry server last;
+    complains of an `ip_family` that is another one."""
     assert isinstance(entry.value, tuple)
-    written = _written(last)
-    if isinstance(entry.value[0], bytes):
-        own = len(entry.value[0])
-        _check_written(last, own, complaints)
-        return own
-    if written is not None:
-        return written
+    head = entry.value[0]
     ends = list(ends)
-    for end in ends:
-        if end.method != TUNNEL:
-            return len(end.address)
-    if entry.value[0] == "group":
-        return None
+    plain = {end.entry: len(end.address) for end in ends if not end.is_tunnelled}
+    family = len(head) if isinstance(head, bytes) else None
+    before = "what is before it" if family is None else "the address of virtual_server"
+    for inner in entry.entries:
+        told = plain.get(inner) if inner.keyword.name == "real_server" else _written(inner)
+        if family is None:
+            family = told
+        elif told not in (None, family) and inner.keyword.name == "ip_family":
+            complaints.warning(
+                inner.statement,
+                1,
+                f"ip_family {inner.value} is ignored: {before} is of the other family",
+            )
+    if family is not None:
+        return family
+    if plain:
+        return next(iter(plain.values()))  # that of the sorry server
     families = {len(end.address) for end in ends}
-    return families.pop() if len(families) == 1 else IPV4
+    return families.pop() if len(families) == 1 and head != "group" else IPV4
 
 
-def _written(last: Mapping[str, Entry]) -> int | None:
-    family = last.get("ip_family")
-    if family is not None and isinstance(family.value, str):
-        return LENGTHS[family.value]
-    mask = last.get("persistence_granularity")
-    if mask is not None and isinstance(mask.value, str):
-        return IPV4 if "." in mask.value else IPV6
+def _written(inner: Entry) -> int | None:
+    """The family that a keyword says."""
+    if not isinstance(inner.value, str):
+        return None
+    if inner.keyword.name == "ip_family":
+        return LENGTHS[inner.value]
+    if inner.keyword.name == "persistence_granularity":
+        return IPV4 if "." in inner.value else IPV6
     return None
-
-
-def _check_written(last: Mapping[str, Entry], own: int, complaints: Complaints) -> None:
-    family = last.get("ip_family")
-    if family is not None and family.value is not None and LENGTHS[str(family.value)] != own:
-        complaints.warning(
-            family.statement,
-            1,
-            f"ip_family {family.value} is ignored: the address of virtual_server is of the other"
-            " family",
-        )

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fastvrrp.config.complaints import Complaints
-from fastvrrp.config.server_families import IPV4, IPV6
+from fastvrrp.config.server_families import FAMILY_KEYWORDS, IPV4, IPV6
 from fastvrrp.config.servers import Kind, Sound, check_virtual_server
 from fastvrrp.config.statement import Statement
 from fastvrrp.config.tree import Entry
+from fastvrrp.model import ServerIdentity, VirtualServer
 
 
 @dataclass(slots=True)
@@ -22,7 +23,7 @@ class VirtualServers:
     complaints: Complaints
     groups: dict[str, Entry] = field(default_factory=dict)
     """Sound groups by name, the first of each."""
-    _known: dict[tuple[object, ...], Statement] = field(default_factory=dict)
+    _known: dict[ServerIdentity, Statement] = field(default_factory=dict)
 
     def take_group(self, group: Entry) -> None:
         """Remember a group; complain of one that keepalived would remove."""
@@ -43,7 +44,6 @@ class VirtualServers:
         """Check a virtual server whose group is known by now; what fits, or None for nothing."""
         if not isinstance(server.value, tuple):
             return None
-        self.claim(claim_of(server), server.statement)
         if server.value[0] != "group":
             return check_virtual_server(server, Kind.of_server(server), self.complaints)
         name = server.value[1]
@@ -56,15 +56,26 @@ class VirtualServers:
                 is_ours=True,
             )
         sound = check_virtual_server(server, Kind.of_group(group), self.complaints)
-        return sound if sound is None or self._fits(server, group, sound.family) else None
+        return sound if sound is None or self._fits(server, group, sound) else None
 
-    def _fits(self, server: Entry, group: Entry | None, family: int | None) -> bool:
+    def _fits(self, server: Entry, group: Entry | None, sound: Sound) -> bool:
         """Whether the addresses of a group are of the family of its servers; with tunnels alone,
         which are of none, they may be of both."""
-        families = families_of(group) if group is not None else set()
-        if family is None or families <= {family}:
-            return True
+        families = set(families_of(group) if group is not None else ())
         assert isinstance(server.value, tuple)
+        if families <= {sound.family}:
+            return True
+        if sound.is_tunnelled:
+            for entry in sound.entries:
+                if entry.keyword.name in FAMILY_KEYWORDS:
+                    self.complaints.warning(
+                        entry.statement,
+                        0,
+                        f"virtual_server_group {server.value[1]} has addresses of another family"
+                        f" than {entry.keyword.name}; keepalived 2.2 leaves the virtual_server out",
+                        is_ours=True,
+                    )
+            return True
         self.complaints.error(
             server.statement,
             2,
@@ -82,7 +93,7 @@ class VirtualServers:
                 has_family |= isinstance(value, tuple) and value[2] is not None
         if not group.items:
             fault = "has no entries"
-        elif len(families_of(group)) == 2 and has_mark and not has_family:
+        elif len(set(families_of(group))) == 2 and has_mark and not has_family:
             fault = "has IPv4, IPv6 and a fwmark without a family; write inet or inet6 after it"
         else:
             return True
@@ -91,10 +102,10 @@ class VirtualServers:
         )
         return False
 
-    def claim(self, claim: tuple[object, ...], statement: Statement) -> None:
+    def claim(self, server: VirtualServer, statement: Statement) -> None:
         """Complain of a virtual server that was there: keepalived takes it twice; the kernel has it
         once."""
-        first = self._known.setdefault(claim, statement)
+        first = self._known.setdefault(server.identity, statement)
         if first is not statement:
             self.complaints.warning(
                 statement,
@@ -105,15 +116,16 @@ class VirtualServers:
             )
 
 
-def claim_of(server: Entry) -> tuple[object, ...]:
-    """What is the same of virtual servers that are one service."""
-    assert isinstance(server.value, tuple)
-    last = {entry.keyword.name: entry.value for entry in server.entries}
-    protocol = None if server.value[0] == "fwmark" else last.get("protocol", "UDP")
-    return (*server.value, protocol, last.get("ip_family", "inet"))
-
-
-def families_of(group: Entry) -> set[int]:
-    """The families of a group's addresses, in octets."""
+def families_of(group: Entry) -> list[int]:
+    """The family of each of a group's addresses, in octets."""
     words = [statement.words[0] for _, statement in group.items]
-    return {IPV6 if ":" in word else IPV4 for word in words if word != "fwmark"}
+    return [IPV6 if ":" in word else IPV4 for word in words if word != "fwmark"]
+
+
+def family_of_marks(group: Entry, otherwise: int) -> int | None:
+    """The family of a group's marks that say none, in octets: that of its addresses, or else
+    `otherwise`; None where it has no such mark."""
+    marks = [value for value, statement in group.items if statement.words[0] == "fwmark"]
+    if not any(isinstance(value, tuple) and value[2] is None for value in marks):
+        return None
+    return next(iter(families_of(group)), otherwise)

@@ -77,8 +77,10 @@ class Sound(NamedTuple):
     """What is left of a virtual server."""
 
     kind: Kind
-    family: int | None
-    """Length of its addresses in octets; None of a group where nothing says it."""
+    family: int
+    """Length of an address of its family, in octets."""
+    is_tunnelled: bool
+    """Whether only tunnels lead to its servers."""
     entries: list[Entry]
     """Its keywords without those that are ignored."""
     real_servers: list[Entry]
@@ -99,7 +101,8 @@ def check_virtual_server(entry: Entry, kind: Kind, complaints: Complaints) -> So
     last = keywords_of(entry)
     method = method_in(last.get("lvs_method"), "NAT")
     written, sorry = list(ends_of(entry, method)), sorry_of(last, method)
-    family = family_of(entry, last, [*written, *([sorry] if sorry else [])], complaints)
+    ends = [*written, *([sorry] if sorry else [])]
+    family = family_of(entry, ends, complaints)
     servers = list(_fitting(written, name, family, complaints))
     quorum, hysteresis = _check_quorum(entry, servers, name, last, complaints)
     _check_defaults(entry, name, kind, last, complaints)
@@ -109,11 +112,20 @@ def check_virtual_server(entry: Entry, kind: Kind, complaints: Complaints) -> So
         sorry = None
     _check_ports([*servers, *([sorry] if sorry else [])], name, kind, complaints)
     real_servers = [server.entry for server in servers]
-    return Sound(kind, family, entries, real_servers, sorry and sorry.entry, quorum, hysteresis)
+    return Sound(
+        kind,
+        family,
+        all(end.is_tunnelled for end in ends),
+        entries,
+        real_servers,
+        sorry and sorry.entry,
+        quorum,
+        hysteresis,
+    )
 
 
 def _fitting(
-    servers: Iterable[End], name: str, family: int | None, complaints: Complaints
+    servers: Iterable[End], name: str, family: int, complaints: Complaints
 ) -> Iterator[End]:
     """Real servers that it can have."""
     known: dict[tuple[bytes, int | None], Statement] = {}

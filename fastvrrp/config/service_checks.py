@@ -136,16 +136,16 @@ def _complain(later: Statement, first: Statement, is_marked: bool, complaints: C
 def _check_marks(
     servers: Iterable[Written], groups: Mapping[str, VirtualServerGroup], complaints: Complaints
 ) -> None:
-    known: dict[tuple[int, int | None], Statement] = {}
+    known: dict[tuple[int, int | None], Written] = {}
     for where, server in servers:
         group = groups.get(server.group or "")
-        marks = [(mark.mark, mark.family) for mark in group.marks] if group else []
+        marks = [(each.mark, each.family or server.family) for each in group.marks] if group else []
         if server.mark is not None:
             marks.append((server.mark, server.family))
         for mark in marks:
-            first = known.setdefault(mark, where)
-            if first is where or (first.words == where.words and server.mark is not None):
-                continue
+            first, other = known.setdefault(mark, (where, server))
+            if other.identity == server.identity:
+                continue  # that is told where it is claimed
             complaints.warning(
                 where,
                 1,

@@ -292,4 +292,9 @@ def _explained(change: Change, number: int, reason: str) -> str:
             missing.append(f"ip_vs_pe_{service.persistence_engine}")
         missing = [name for name in missing if not modules.is_loaded(name)] or missing
         remedy = f": the kernel has no {' or '.join(missing)}; install or load that module"
+    elif number == errno.EINVAL and change.destination is not None:
+        remedy = (
+            ": IPVS takes the address of one machine, no broadcast, multicast or IPv6 link-local;"
+            " correct it"
+        )
     return f"cannot {verb} {what}: {reason}{remedy}"

@@ -13,7 +13,7 @@ from functools import partial
 
 from fastvrrp.kernel.ipvs import Table
 from fastvrrp.lvs.check import Verdict
-from fastvrrp.lvs.naming import Identity, identity_of, real_name, virtual_name
+from fastvrrp.lvs.naming import real_name, virtual_name
 from fastvrrp.lvs.news import News, ServerNews
 from fastvrrp.lvs.patrol import Patrol, Watch
 from fastvrrp.lvs.pool import Pool, key_of
@@ -29,6 +29,7 @@ from fastvrrp.model import (
     IpvsDestinationKey,
     IpvsService,
     IpvsServiceKey,
+    ServerIdentity,
     VirtualServer,
     VirtualServerGroup,
 )
@@ -84,7 +85,7 @@ class Balancer:
         self._patrol = patrol
         self._services = services
         self._telling = telling
-        self._works: dict[Identity, Work] = {}
+        self._works: dict[ServerIdentity, Work] = {}
         self._presence: Presence | None = None
         """Where a virtual server is suspended without its address."""
         self._at: dict[bytes, list[Work]] = {}
@@ -110,7 +111,7 @@ class Balancer:
         on as another process left them; those that it does not have begin."""
         definitions = configuration.definitions
         groups = {group.name: group for group in configuration.virtual_server_groups}
-        wanted = {identity_of(model): model for model in configuration.virtual_servers}
+        wanted = {model.identity: model for model in configuration.virtual_servers}
         if any(model.suspends_without_address for model in wanted.values()):
             self._watch_addresses()
         elif self._presence is not None:
@@ -190,7 +191,7 @@ class Balancer:
             pool.adopt({key: each.weight for key, each in found[0][1].items()})
         else:
             news = pool.start()
-        self._works[identity_of(model)] = work
+        self._works[model.identity] = work
         self._serve(work, services)
         self._stale[work] = None
         self._telling.know(model)
@@ -223,7 +224,7 @@ class Balancer:
         self._watch(work)
         work.is_whole = True
 
-    def _remove(self, identity: Identity) -> None:
+    def _remove(self, identity: ServerIdentity) -> None:
         work = self._works.pop(identity)
         self._stale.pop(work, None)
         log.info("Removing Virtual Server %s", virtual_name(work.model))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from typing import TypeAlias
 
 from fastvrrp.model import (
     BfdCheck,
@@ -13,24 +12,8 @@ from fastvrrp.model import (
     MiscCheck,
     RealServer,
     SorryServer,
-    Transport,
     VirtualServer,
 )
-
-Identity: TypeAlias = tuple[bytes | None, int, int | None, str | None, Transport | None, int | None]
-"""Address, port, mark, group, protocol and family."""
-
-
-def identity_of(server: VirtualServer) -> Identity:
-    """What must stay for a virtual server to go on over a reload."""
-    return (
-        server.address,
-        server.port,
-        server.mark,
-        server.group,
-        server.protocol,
-        server.family,
-    )
 
 
 def virtual_name(server: VirtualServer) -> str:

@@ -41,7 +41,7 @@ class Notes:
         try:
             known = json.loads(self._path.read_text())
             if known["namespace"] == self._inode():
-                before = known["timeouts"]
+                before = known.get("timeouts")  # which earlier versions do not note
                 return Noted(
                     [_key(*words) for words in known["services"]],
                     {(group, _protocol(name)): mark for group, name, mark in known["marks"]},

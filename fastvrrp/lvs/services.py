@@ -192,15 +192,31 @@ class Services:
         async with self._lock:
             if self._marking is not None:
                 asyncio.get_running_loop().remove_reader(self._marking.fileno())
-            try:
-                await self._elsewhere(self._table.close, mode)
-                if self._marking is not None:
-                    await self._elsewhere(self._marking.close)
-                if self._notes is not None:
+            if await self._withdraw(mode) and self._notes is not None:
+                try:
                     await self._elsewhere(self._notes.remove)
-            except OSError as error:
-                log.error("IPVS cannot be emptied: %s", error.strerror)
+                except OSError as error:
+                    log.error("The note of what is ours cannot be removed: %s", error.strerror)
         self._thread.shutdown()
+
+    async def _withdraw(self, mode: FlushOnStop) -> bool:
+        """Takes everything of ours back, each whatever becomes of the others; False where
+        something of it stays."""
+        steps: list[tuple[str, Callable[[], None]]] = [
+            ("IPVS cannot be emptied", partial(self._table.empty, mode)),
+            ("Timeouts of IPVS cannot be put back", self._table.return_timeouts),
+            ("IPVS cannot be closed", self._table.close),
+        ]
+        if self._marking is not None:
+            steps.append(("The marks of groups cannot be removed", self._marking.close))
+        is_whole = True
+        for what, step in steps:
+            try:
+                await self._elsewhere(step)
+            except OSError as error:
+                log.error("%s: %s", what, error.strerror)
+                is_whole = False
+        return is_whole
 
     async def _elsewhere(self, run: Callable[..., Result], *arguments: object) -> Result:
         """Calls something in the other thread."""
@@ -225,15 +241,22 @@ class Services:
             return False
         self._said.pop(UNUSABLE, None)
         self._is_configured = True
-        before = self._table.timeouts_before
+        await self._lend_timeouts(timeouts)
+        return True
+
+    async def _lend_timeouts(self, timeouts: Timeouts) -> None:
+        """Sets them; what they were is noted first, or a crash in between would lose it."""
+        is_known = self._table.timeouts_before is not None
+        if timeouts == Timeouts() and not is_known:
+            return
         try:
+            if not is_known:
+                await self._elsewhere(self._table.remember_timeouts)
+                self._is_noted = False
+                await self._note(set(), set())
             await self._elsewhere(self._table.set_timeouts, timeouts)
         except OSError as error:
             log.error("IPVS does not take lvs_timeouts: %s", error.strerror)
-        if self._table.timeouts_before != before:
-            self._is_noted = False
-            await self._note(set(), set())
-        return True
 
     async def _note(self, come: set[IpvsServiceKey], gone: set[IpvsServiceKey]) -> None:
         """Notes which services are ours, before they are made and after they are gone."""
@@ -350,17 +373,7 @@ def _keys_of(server: VirtualServer, group: VirtualServerGroup | None) -> Iterato
                 address = number.to_bytes(len(span.first), "big")
                 yield IpvsServiceKey(family, server.protocol, address, span.port)
         for mark in group.marks:
-            yield IpvsServiceKey(mark.family or _usual_family(server, group), mark=mark.mark)
-
-
-def _usual_family(server: VirtualServer, group: VirtualServerGroup) -> int:
-    """That of a mark which says none: the group's addresses', or the real servers'."""
-    for span in group.ranges:
-        return family_of(span.first)
-    for real in server.real_servers:
-        if real.forwarding.method != ForwardingMethod.TUN:
-            return family_of(real.address)
-    return server.family or AF_INET
+            yield IpvsServiceKey(mark.family or server.family or AF_INET, mark=mark.mark)
 
 
 def _service(server: VirtualServer, key: IpvsServiceKey) -> IpvsService:

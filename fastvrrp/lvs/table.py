@@ -79,14 +79,16 @@ class KernelTable:
                 self._ipvs.flush()
             self._found = self._ipvs.services()
 
-    def set_timeouts(self, timeouts: Timeouts) -> None:
-        """Sets how long connections are kept; what is None is as it was before. Raises OSError
-        where the kernel refuses that."""
+    def remember_timeouts(self) -> None:
+        """Reads how long connections are kept, before that is changed. Raises OSError."""
         assert self._ipvs is not None
-        if self.timeouts_before is None:
-            if timeouts == Timeouts():
-                return
-            self.timeouts_before = self._ipvs.timeouts()
+        self.timeouts_before = self._ipvs.timeouts()
+
+    def set_timeouts(self, timeouts: Timeouts) -> None:
+        """Sets how long connections are kept, which is remembered; what is None is as it was
+        before. Raises OSError where the kernel refuses that."""
+        assert self._ipvs is not None
+        assert self.timeouts_before is not None
         self._ipvs.set_timeouts(_filled(timeouts, self.timeouts_before))
 
     def carry_out(self, wanted: Iterable[Wanted]) -> list[Failure]:
@@ -104,21 +106,26 @@ class KernelTable:
             self._read_again({failure.change.service.key for failure in failures})
         return failures
 
-    def close(self, mode: FlushOnStop) -> None:
-        """Removes what is ours, or with FlushOnStop.ALL everything; timeouts are as they were."""
+    def empty(self, mode: FlushOnStop) -> None:
+        """Removes what is ours, or with FlushOnStop.ALL everything. Raises OSError."""
         if self._ipvs is None:
             return
-        try:
-            if self.timeouts_before is not None:
-                self._ipvs.set_timeouts(self.timeouts_before)
-            if mode is FlushOnStop.ALL:
-                self._ipvs.flush()
-            else:
-                # The kernel removes the destinations of a service with it.
-                self._ipvs.apply(
-                    [Change(Action.REMOVE, entry.service) for entry in self._known.values()]
-                )
-        finally:
+        if mode is FlushOnStop.ALL:
+            self._ipvs.flush()
+        else:
+            # The kernel removes the destinations of a service with it.
+            self._ipvs.apply(
+                [Change(Action.REMOVE, entry.service) for entry in self._known.values()]
+            )
+
+    def return_timeouts(self) -> None:
+        """Connections are kept as long as before. Raises OSError."""
+        if self._ipvs is not None and self.timeouts_before is not None:
+            self._ipvs.set_timeouts(self.timeouts_before)
+
+    def close(self) -> None:
+        """Ends; what the kernel has stays."""
+        if self._ipvs is not None:
             self._ipvs.close()
             self._ipvs = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
+from typing import TypeAlias
 
 from fastvrrp.model.checkers import Checker
 from fastvrrp.model.frozen import dataclass
@@ -129,6 +130,12 @@ class SorryServer:
     inhibits: bool = False
 
 
+ServerIdentity: TypeAlias = tuple[
+    Address | None, int, int | None, str | None, Transport | None, Family | None
+]
+"""Address, port, mark, group, protocol and family."""
+
+
 @dataclass(frozen=True, slots=True)
 class VirtualServer:
     """`virtual_server`, by address and port, by mark, or by group: one of the three is given."""
@@ -140,8 +147,9 @@ class VirtualServer:
     group: str | None = None
     """Name of a group that exists."""
     family: Family | None = None
-    """Of the address; of a mark `ip_family`, or else that of its first real server that is reached
-    without a tunnel; None for a group, whose addresses tell it."""
+    """Of the address; of a mark what is written or what its servers tell (`server_families` of the
+    configuration); of a group that of its marks that say none, and None where it has no such
+    mark."""
     protocol: Transport | None = Transport.UDP
     """None for a mark."""
     scheduler: str = "wlc"
@@ -171,6 +179,11 @@ class VirtualServer:
     snmp_name: str | None = None
     sorry_server: SorryServer | None = None
     real_servers: tuple[RealServer, ...] = ()
+
+    @property
+    def identity(self) -> ServerIdentity:
+        """What must stay for it to go on over a reload; two that have the same are one service."""
+        return self.address, self.port, self.mark, self.group, self.protocol, self.family
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from fastvrrp.config.complaints import Complaints
 from fastvrrp.config.lvs_keywords import CHECKERS
 from fastvrrp.config.options import Options
 from fastvrrp.config.server_families import IPV6
-from fastvrrp.config.server_groups import VirtualServers
+from fastvrrp.config.server_groups import VirtualServers, family_of_marks
 from fastvrrp.config.servers import Kind, Sound
 from fastvrrp.config.tree import Entry
 from fastvrrp.model import (
@@ -143,18 +143,17 @@ class ServerBuilder:
         assert entry.keyword.block is not None
         block = Block(entry.keyword.block, sound.entries)
         forwarding = self._forwarding(block.value("lvs_method"))
-        family = None if kind == "group" else AF_INET6 if sound.family == IPV6 else AF_INET
         protocol = block.text("protocol")
         flags = SchedulerFlag.NONE
         for keyword, flag in SCHEDULER_FLAGS.items():
             if block.is_on(keyword):
                 flags |= flag
-        return VirtualServer(
+        server = VirtualServer(
             address=first if isinstance(first, bytes) else None,
             port=second or 0 if kind == "address" else 0,
             mark=second if kind == "fwmark" else None,
             group=second if kind == "group" else None,
-            family=family,
+            family=self._family(entry, sound),
             protocol=None if kind == "fwmark" else Transport[protocol or "UDP"],
             scheduler=block.text("lvs_sched") or "wlc",
             scheduler_flags=flags,
@@ -162,7 +161,7 @@ class ServerBuilder:
             forwarding=forwarding,
             persistence_engine=block.text("persistence_engine"),
             persistence_timeout=_persistence(block, _needs_persistence(block, sound)),
-            persistence_mask=self._mask(entry, block, family),
+            persistence_mask=self._mask(entry, block, sound),
             is_down_at_first=block.is_on("alpha"),
             runs_scripts_at_end=block.is_on("omega"),
             suspends_without_address=block.is_on("ha_suspend"),
@@ -177,6 +176,16 @@ class ServerBuilder:
                 [self._real(each, sound.kind, block, forwarding) for each in sound.real_servers]
             ),
         )
+        self._checks.claim(server, entry.statement)
+        return server
+
+    def _family(self, entry: Entry, sound: Sound) -> int | None:
+        """That of the model."""
+        assert isinstance(entry.value, tuple)
+        family: int | None = sound.family
+        if entry.value[0] == "group":
+            family = family_of_marks(self._checks.groups[entry.value[1]], sound.family)
+        return None if family is None else AF_INET6 if family == IPV6 else AF_INET
 
     def _real(self, entry: Entry, kind: Kind, virtual: Block, forwarding: Forwarding) -> RealServer:
         assert isinstance(entry.value, tuple)
@@ -258,13 +267,16 @@ class ServerBuilder:
         )
         return self._forwardings.setdefault(forwarding, forwarding)
 
-    def _mask(self, entry: Entry, block: Block, family: int | None) -> bytes | None:
-        """Mask of `persistence_granularity`, of as many octets as an address; a group's is of the
-        family that it looks like. keepalived takes a length for IPv4 for the mask 0.0.0.LENGTH."""
+    def _mask(self, entry: Entry, block: Block, sound: Sound) -> bytes | None:
+        """Mask of `persistence_granularity`, of as many octets as an address; where addresses may
+        be of both families it is of that which it looks like. keepalived takes a length for IPv4
+        for the mask 0.0.0.LENGTH."""
         word = block.text("persistence_granularity")
         if word is None:
             return None
-        if family is None:
+        assert isinstance(entry.value, tuple)
+        family = AF_INET6 if sound.family == IPV6 else AF_INET
+        if entry.value[0] == "group" and sound.is_tunnelled:
             family = AF_INET if "." in word else AF_INET6
         try:
             if family == AF_INET and "." in word:

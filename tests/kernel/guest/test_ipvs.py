@@ -15,6 +15,7 @@ import pytest
 
 from fastvrrp.kernel.ipvs import Action, Change, Failure, Ipvs
 from fastvrrp.kernel.ipvs_messages import Timeouts
+from fastvrrp.lvs.notes import Notes
 from fastvrrp.lvs.services import Services
 from fastvrrp.model import FlushOnStop, IpvsService, IpvsServiceKey, Transport
 from ipvs_table import configured, ipvsadm, loaded, saved, thresholds, want
@@ -233,6 +234,31 @@ def test_timeouts_that_the_kernel_refuses_keep_nothing_else_from_going_on(
 
     run(story())
     assert caplog.text.count("lvs_timeouts: Invalid argument") == 1
+
+
+def test_services_go_where_timeouts_cannot_be_put_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the next process needs for that stays noted."""
+    notes = Notes(tmp_path / "note", None)
+
+    async def story() -> None:
+        services = Services(notes=notes)
+        configuration = configured(
+            "global_defs {\n    lvs_timeouts tcp 100\n}\n" + TWO_SERVERS, tmp_path
+        )
+        await services.adopt(configuration)
+        want(services, configuration)
+        await services.settle()
+        assert saved() == TABLE
+        assert notes.read().timeouts == Timeouts(900, 120, 300)
+        services._table.timeouts_before = Timeouts(2**31 - 1, 120, 300)
+        await services.close(FlushOnStop.EACH)
+
+    run(story())
+    assert saved() == []
+    assert caplog.text.count("Timeouts of IPVS cannot be put back: Invalid argument") == 1
+    assert notes.read().timeouts == Timeouts(900, 120, 300)
 
 
 def test_a_missing_scheduler_is_told_once_with_its_module_and_the_rest_goes_on(

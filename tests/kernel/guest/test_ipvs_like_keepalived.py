@@ -158,6 +158,9 @@ def of_families() -> str:
         ("lvs_method NAT", real("10.0.0.1", tunnel), real("fd00::1 80")),
         ("lvs_method NAT", real("fd00::1", tunnel)),
         (tunnel, real("fd00::1", "lvs_method DR"), four),
+        ("persistence_granularity 64", "ip_family inet", six, four),
+        (four, "ip_family inet6", six),
+        (six, "ip_family inet", four),
     )
     for number, lines in enumerate(of_marks, 20):
         text += server(f"fwmark {number}", "lvs_sched rr", *lines)
@@ -177,11 +180,34 @@ virtual_server_group FOUR {
 virtual_server_group MARKS {
     fwmark 81
 }
+virtual_server_group SIX_MARKS {
+    fwmark 82
+}
 """ + (
         server("group BOTH", "protocol TCP", "lvs_method NAT", six, real("10.0.0.2 80"))
         + server("group FOUR", "protocol TCP", "lvs_method NAT", six)
         + server("group MARKS", "lvs_method TUN", real("fd00::1"))
         + server("group FOUR", "protocol UDP", "lvs_method TUN", six)
+        + server("group SIX_MARKS", "lvs_method TUN", "ip_family inet6", real("10.0.0.1"))
+    )
+
+
+def of_what_keepalived_leaves_out() -> str:
+    both = (real("10.0.0.1 80"), real("fd00::1 80"))
+    tunnel = "lvs_method TUN"
+    return """
+virtual_server_group BOTH {
+    10.7.0.1 80
+    fd07::1 80
+}
+virtual_server_group MARKS {
+    fwmark 84
+}
+""" + (
+        server("group BOTH", "protocol TCP", tunnel, "ip_family inet6", *both)
+        + server("group BOTH", "protocol UDP", tunnel, "persistence_granularity 64", *both)
+        + server("group MARKS", "lvs_method NAT", both[0])
+        + server("group MARKS", "lvs_method NAT", both[1])
     )
 
 
@@ -360,4 +386,28 @@ def test_the_table_is_the_same(name: str, tmp_path: Path) -> None:
     *ours, left = asyncio.run(fastvrrp(text, tmp_path))
     assert ours[0] == theirs[0]
     assert ours[1] == theirs[1]
+    assert left == []
+
+
+def test_a_group_is_served_where_keepalived_leaves_it_out(tmp_path: Path) -> None:
+    """Against its manual: with tunnels alone a group may be of both families, and its marks may be
+    of each."""
+    text = of_what_keepalived_leaves_out()
+    of_four = {"-A -f 84 -s wlc", "-a -f 84 -r 10.0.0.1:80 -m -w 1"}
+    with keepalived(text, tmp_path):
+        theirs = saved()
+    assert set(theirs) == of_four
+    ipvsadm("-C")
+    ours, _, left = asyncio.run(fastvrrp(text, tmp_path))
+    assert set(ours) == {
+        *of_four,
+        *("-A -f 84 -6 -s wlc", "-a -f 84 -6 -r [fd00::1]:80 -m -w 1"),
+        *("-A -t 10.7.0.1:80 -s wlc", "-A -t [fd07::1]:80 -s wlc"),
+        *("-A -u 10.7.0.1:80 -s wlc -p 360", "-A -u [fd07::1]:80 -s wlc -p 360 -M 64"),
+        *(
+            f"-a {service}:80 -r {to}:80 -i -w 1 --tun-type ipip"
+            for service in ("-t 10.7.0.1", "-t [fd07::1]", "-u 10.7.0.1", "-u [fd07::1]")
+            for to in ("10.0.0.1", "[fd00::1]")
+        ),
+    }
     assert left == []

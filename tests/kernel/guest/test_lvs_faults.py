@@ -101,6 +101,7 @@ def test_what_the_kernel_refuses(lab: Laboratory) -> None:
         assert "install or load that module" in module
         (address,) = said(daemon, broadcast)
         assert "10.0.0.102" in address
+        assert "no broadcast" in address
     finally:
         modprobe("ip_vs_ovf")
     # Both are tried again: the one comes by itself, and of the other nothing more is said.
