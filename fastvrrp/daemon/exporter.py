@@ -20,7 +20,6 @@ from fastvrrp.daemon.beat import BEAT, LOOK
 from fastvrrp.daemon.confinement import confine
 from fastvrrp.daemon.export_task import Task, address_of
 from fastvrrp.observe.exposition import pages
-from fastvrrp.observe.making import allow_idle
 from fastvrrp.observe.view import View
 from fastvrrp.observe.web import Server
 from fastvrrp.observe.web_config import WebConfig, WebConfigError
@@ -82,7 +81,6 @@ def main() -> None:
     closes."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may block signals
     os.nice(NICENESS)
-    allow_idle()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # those for the daemon's group; it ends us
     frames = Frames(socket.socket(fileno=int(sys.argv[1])))
