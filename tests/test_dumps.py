@@ -249,7 +249,7 @@ def test_the_data_has_the_address_that_adverts_leave_from(lab: Laboratory) -> No
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b)
     for address in ("fe80::aa", "fe80::bb"):
-        a.ip(f"-6 addr add {address}/64 dev eth0 nodad")
+        a.ip(f"addr add {address}/64 dev eth0 nodad")
     place = a.folder / "data"
     instance = (
         "vrrp_instance VI_1 {\n interface eth0\n version 3\n advert_int 0.1\n"
@@ -260,7 +260,7 @@ def test_the_data_has_the_address_that_adverts_leave_from(lab: Laboratory) -> No
     daemon.wait_log("(VI_1) Entering MASTER STATE")
     daemon.processes[0].send_signal(signal.SIGUSR1)
     wait_until(place.exists, what="the data")
-    found = re.findall(r"Name = eth0\n.*\n(?:  IPv4 .*\n)?  IPv6 address = (.*)", place.read_text())
+    found = re.findall(r"Name = eth0\n(?:.+\n)*?.*IPv6 address = (\S+)", place.read_text())
     backup = Fastvrrp(b, instance.replace("200", "100")).start()
     wait_until(lambda: " is master with priority 200" in ask(backup, "show", "VI_1").stdout)
     assert found == [json.loads(ask(backup, "show", "VI_1", "--json").stdout)["master"]]

@@ -143,6 +143,7 @@ def test_pools_are_shown_and_told_to_prometheus_as_they_change(router: Router) -
 def test_one_that_a_reload_brings_is_followed_by_its_address(router: Router) -> None:
     """Also where the daemon has had none when that began, and after it has started again."""
     daemon = Fastvrrp(router, INSTANCE).start()
+    daemon.wait_log("Startup complete")
     listener = Listener(router)
     following = (daemon.folder / "events").open("wb")
     follower = subprocess.Popen(
