@@ -10,6 +10,7 @@ PAGE = TREE / "docs" / "architecture.md"
 TEXT = PAGE.read_text()
 (DRAWING,) = re.findall(r"^## The whole, drawn\n.*?^```text\n(.*?)^```$", TEXT, re.M | re.S)
 ROOMS = sorted(path.parent.name for path in (TREE / "fastvrrp").glob("*/__init__.py"))
+ROWS = re.findall(r"^\| \d \| `fastvrrp/([a-z]+)/` \| (.*) \|$", TEXT, re.M)
 MODULE = re.compile(rf"(?<![\w/])(?:{'|'.join(ROOMS)})/[a-z_]+\b(?!/)")
 EXTENSION = re.compile(r"(?<![\w.`])_[a-z]+\b")
 
@@ -17,6 +18,13 @@ EXTENSION = re.compile(r"(?<![\w.`])_[a-z]+\b")
 def is_there(name: str) -> bool:
     paths = TREE / "fastvrrp" / name, TREE / name
     return any(path.with_suffix(".py").exists() or path.is_dir() for path in paths)
+
+
+@pytest.mark.parametrize(("room", "text"), ROWS)
+def test_every_module_of_a_rooms_row_exists(room: str, text: str) -> None:
+    folder = TREE / "fastvrrp" / room
+    there = {path.stem for path in folder.rglob("*.py")} | {path.name for path in folder.iterdir()}
+    assert set(re.findall(r"`([a-z_]+)/?`", text)) <= there
 
 
 @pytest.mark.parametrize("name", sorted(set(MODULE.findall(TEXT))))

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,8 @@ def test_scrapes_are_judged_by_their_time_and_by_the_gaps() -> None:
         "a scrape took 2.10 s, goal 2 s",
         "the gap p99 moved by 2.0 ms, goal 1 ms",
     ]
+    refused = replace(scraped, failed=2)
+    assert refused.faults() == ["a scrape failed in 2 of 3 turns"]
 
 
 def test_the_document_marks_what_misses_its_goal_or_was_not_measured(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from fastvrrp.observe.view import View, _process
 from lab import Fastvrrp, Laboratory, wait_until
 from simulation import SECOND, Link, Router
 from test_daemon import FAULT, MASTER, instance, quick, wait_state
+from test_server_metrics import shown as synthetic
 
 FASTVRRP = str(Path(sys.executable).with_name("fastvrrp"))
 TRACKING = 'vrrp_script chk {\n    script "/bin/false"\n    interval 1\n    weight -20\n}\n'
@@ -325,6 +326,23 @@ def test_lost_events_are_said_to_be(tmp_path: Path) -> None:
     assert next(seen)["event"] == "SPLIT_BRAIN"
 
 
+def test_events_that_were_not_shown_at_first_are_not_new_afterwards(tmp_path: Path) -> None:
+    """With `--last 0`, over a successor that has them all, and one that nobody has seen any of."""
+    places = Files.beside(tmp_path / "fastvrrp.pid")
+    first = table_at(tmp_path, 1, 4)
+    first.set_split(0, 1)
+    trails = Trails(0)
+    assert list(events(View(places), trails, follows=False)) == []
+    heir = Table(places.segment, 4)
+    heir.add("VI_0", "eth0", 1, 4, 1, 100)
+    heir.inherit(first, {0: 0})
+    assert list(events(View(places), trails, follows=False)) == []
+    for number in range(RING + 3):
+        heir.set_split(0, (number + 1) % 2)
+    lost, *others = events(View(places), trails, follows=False)
+    assert (lost["lost"], len(others)) == (3, RING)
+
+
 def test_rates_are_what_happened_a_second(tmp_path: Path) -> None:
     table_at(tmp_path, 3)
     rates = Rates(View(Files.beside(tmp_path / "fastvrrp.pid")))
@@ -336,6 +354,32 @@ def test_rates_are_what_happened_a_second(tmp_path: Path) -> None:
     assert [row.name for row in chosen(rows, search="eth0 IS down", sort="sent", most=9)] == [
         "VI_1"
     ]
+
+
+def test_a_state_is_one_of_virtual_routers_alone(tmp_path: Path) -> None:
+    table = table_at(tmp_path, 1)
+    synthetic(tmp_path / "fastvrrp.servers")
+    assert "4 virtual servers" in ask(tmp_path, "status").stdout
+    found = {"INIT": "1 virtual router: 1 INIT", "FAULT": "0 virtual routers: none"}
+    for state, counts in found.items():
+        said = ask(tmp_path, "status", "--state", state).stdout
+        assert said.splitlines()[1] == counts
+        assert "server" not in said
+    assert "pools" not in json.loads(ask(tmp_path, "status", "--json", "--state", "INIT").stdout)
+    assert table.count == 1
+
+
+def test_top_says_one_of_one(tmp_path: Path) -> None:
+    table_at(tmp_path, 1)
+    app = Top(View(Files.beside(tmp_path / "fastvrrp.pid")), "name", 60.0)
+
+    async def drive() -> None:
+        async with app.run_test(size=(140, 50)) as pilot:
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+            assert "1 virtual router: 1 INIT" in str(app.query_one("#whole").render())
+
+    asyncio.run(drive())
 
 
 def test_top_shows_sorts_and_searches(tmp_path: Path) -> None:

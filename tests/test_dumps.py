@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from fastvrrp.observe.dumps.facts import RouterFacts, Whole
 from fastvrrp.observe.dumps.files import Dump, DumpFile, place_of
 from fastvrrp.observe.dumps.words import address_words, route_words, rule_words
 from lab import Fastvrrp, Laboratory, wait_until
+from test_cli_looking import ask
 
 ROUTER = """
 vrrp_instance VI_1 {
@@ -240,6 +242,29 @@ def test_statistics_can_be_cleared(lab: Laboratory) -> None:
     assert "Became master: 1" in asked(STATS_CLEAR)
     assert place.stat().st_mode & 0o777 == 0o640
     assert "Became master: 0" in asked(signal.SIGUSR2)
+    assert daemon.stop() == 0
+
+
+def test_the_data_has_the_address_that_adverts_leave_from(lab: Laboratory) -> None:
+    a, b = lab.router("a"), lab.router("b")
+    lab.connect(a, b)
+    for address in ("fe80::aa", "fe80::bb"):
+        a.ip(f"addr add {address}/64 dev eth0 nodad")
+    place = a.folder / "data"
+    instance = (
+        "vrrp_instance VI_1 {\n interface eth0\n version 3\n advert_int 0.1\n"
+        " virtual_router_id 1\n virtual_ipaddress { fe80::1:1 }\n priority 200\n}\n"
+    )
+    text = f"global_defs {{\n state_file_location {place}\n}}\n{instance}"
+    daemon = Fastvrrp(a, text).start()
+    daemon.wait_log("(VI_1) Entering MASTER STATE")
+    daemon.processes[0].send_signal(signal.SIGUSR1)
+    wait_until(place.exists, what="the data")
+    found = re.findall(r"Name = eth0\n(?:.+\n)*?.*IPv6 address = (\S+)", place.read_text())
+    backup = Fastvrrp(b, instance.replace("200", "100")).start()
+    wait_until(lambda: " is master with priority 200" in ask(backup, "show", "VI_1").stdout)
+    assert found == [json.loads(ask(backup, "show", "VI_1", "--json").stdout)["master"]]
+    assert backup.stop() == 0
     assert daemon.stop() == 0
 
 

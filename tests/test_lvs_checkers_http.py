@@ -367,3 +367,10 @@ def test_heads_before_the_answer_are_bounded_together() -> None:
     for _ in range(MOST_HEAD // len(one) + 1):
         answer.feed(one)
     assert "more than" in answer.failure
+
+
+@pytest.mark.keywords("url/path")
+def test_why_one_is_bad_does_not_tell_the_query() -> None:
+    """Everybody may read why."""
+    verdict = found(saying(b"HTTP/1.1 404 Not Found\r\n\r\n"), Url("/health?token=secret"))
+    assert verdict.why == "/health: status 404"

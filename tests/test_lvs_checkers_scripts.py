@@ -199,9 +199,10 @@ def test_a_user_that_does_not_exist_says_nothing_of_the_server(
 ) -> None:
     async def story() -> None:
         async with patrolling() as patrol:
-            command = Command(("/bin/true",), user="nobody-at-all")
+            command = Command(("/bin/true", "secret"), user="nobody-at-all")
             watch = patrol.add(MiscCheck(ONCE, command, SECOND), lambda _: None)
-            await until(lambda: "is not run" in caplog.text)
+            await until(lambda: "/bin/true is not run" in caplog.text)
+            assert "secret" not in caplog.text  # everybody may read why
             assert watch.is_good
             assert not watch.is_known
 

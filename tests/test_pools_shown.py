@@ -49,6 +49,12 @@ def pid_file(daemon: Fastvrrp) -> Path:
     return daemon.folder / "fastvrrp.pid"
 
 
+def opened_by(pid: int) -> set[str]:
+    """Names of the files that a process has open."""
+    # What is closed meanwhile leads to nothing.
+    return {each.resolve().name for each in Path(f"/proc/{pid}/fd").iterdir()}
+
+
 def seen(daemon: Fastvrrp) -> list[str]:
     """Kinds of the events that were followed."""
     lines = (daemon.folder / "events").read_text().splitlines()
@@ -79,11 +85,15 @@ def test_pools_are_shown_and_told_to_prometheus_as_they_change(router: Router) -
         [FASTVRRP, "events", "-f", "--json", "10.0.0.100:80", "-p", str(pid_file(daemon))],
         stdout=following,
     )
-    listener.close()
-    wait_until(lambda: has_quorum(daemon) == [False, False], what=lambda: str(shown(daemon)))
-    wait_until(lambda: "QUORUM_LOST" in seen(daemon), what=lambda: f"the events: {seen(daemon)}")
-    follower.send_signal(signal.SIGINT)
-    assert follower.wait(10) == 0
+    try:
+        listener.close()
+        wait_until(lambda: has_quorum(daemon) == [False, False], what=lambda: str(shown(daemon)))
+        wait_until(
+            lambda: "QUORUM_LOST" in seen(daemon), what=lambda: f"the events: {seen(daemon)}"
+        )
+    finally:
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(10) == 0
     assert seen(daemon) == ["QUORUM_GAINED", "REAL_SERVER_DOWN", "QUORUM_LOST"]
     text = ask(daemon, "events").stdout
     assert "[10.0.0.100]:tcp:80  quorum lost: the servers that are up weigh 0, quorum 1" in text
@@ -128,6 +138,32 @@ def test_pools_are_shown_and_told_to_prometheus_as_they_change(router: Router) -
     assert daemon.stop() == 0
     assert not list(daemon.folder.glob("fastvrrp.server*"))
     assert "Traceback" not in daemon.log()
+
+
+def test_one_that_a_reload_brings_is_followed_by_its_address(router: Router) -> None:
+    """Also where the daemon has had none when that began, and after it has started again."""
+    daemon = Fastvrrp(router, INSTANCE).start()
+    daemon.wait_log("Startup complete")
+    listener = Listener(router)
+    following = (daemon.folder / "events").open("wb")
+    follower = subprocess.Popen(
+        [FASTVRRP, "events", "-f", "--json", "10.0.0.100:81", "-p", str(pid_file(daemon))],
+        stdout=following,
+    )
+    try:
+        wait_until(lambda: "fastvrrp.state" in opened_by(follower.pid), what="it follows")
+        daemon.configure(virtual() + SECOND + INSTANCE)
+        daemon.signal(signal.SIGHUP)
+        wait_until(lambda: seen(daemon) == ["QUORUM_GAINED"], what=lambda: f"{seen(daemon)}")
+        assert daemon.stop() == 0
+        daemon.start()
+        wait_until(lambda: seen(daemon).count("QUORUM_GAINED") == 2, what=lambda: f"{seen(daemon)}")
+    finally:
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(10) == 0
+        following.close()
+        listener.close()
+    assert daemon.stop() == 0
 
 
 def test_what_is_not_checked_at_the_moment_is_said_to_be_so(tmp_path: Path) -> None:

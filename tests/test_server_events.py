@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
 from fastvrrp.cli.events import Trails, events, text
 from fastvrrp.lvs.pool import Pool, key_of
 from fastvrrp.lvs.recording import events_of
+from fastvrrp.observe import server_events
 from fastvrrp.observe.files import Files
 from fastvrrp.observe.server_events import REMEMBERED, SIZE, Event, Kind, Reader, Writer
+from fastvrrp.observe.server_facts import names_of
 from fastvrrp.observe.view import View
 from test_cli_looking import ask, table_at
 from test_lvs_pool import BAD, GOOD, SORRY, real, virtual
@@ -80,6 +84,112 @@ def test_what_is_damaged_is_left_out_and_begun_anew(path: Path) -> None:
     assert [each["number"] for each in reader.events_after(0)] == [1]
     writer.close()
     reader.close()
+
+
+def test_what_is_of_another_boot_is_forgotten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(path)
+    writer.write([DOWN, LOST], 1)
+    writer.close()
+    other = path.with_name("boot_id")
+    other.write_text("01234567-89ab-cdef-0123-456789abcdef\n")
+    monkeypatch.setattr(server_events, "BOOT_ID", other)
+    reader = Reader(path)
+    assert (reader.last_event, reader.events_after(0)) == (0, [])
+    writer = Writer(path)
+    writer.write([DOWN], 1)
+    assert [each["number"] for each in reader.events_after(0)] == [1]
+    reader.close()
+    writer.close()
+
+
+@pytest.mark.parametrize("make", ["link", "fifo"])
+def test_it_is_not_written_where_something_else_stands(path: Path, make: str) -> None:
+    other = path.with_name("other")
+    other.write_text("precious")
+    other.chmod(0o600)
+    if make == "link":
+        path.symlink_to(other)
+    else:
+        os.mkfifo(path, 0o600)
+    with pytest.raises(OSError, match=r"symbolic links|no regular file"):
+        Writer(path)
+    assert (other.read_text(), other.stat().st_mode & 0o777) == ("precious", 0o600)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        (NAME, [NAME, "192.0.2.1:80", "192.0.2.1"]),
+        ("[2001:db8::1]:udp:53", ["[2001:db8::1]:udp:53", "[2001:db8::1]:53", "2001:db8::1"]),
+        ("FWM 7", ["FWM 7", "7"]),
+        ("[web]:443", ["[web]:443", "web"]),
+        ("VI_1", ["VI_1"]),
+    ],
+)
+def test_a_virtual_server_is_called_by_parts_of_its_name(name: str, names: list[str]) -> None:
+    assert list(names_of(name)) == names
+
+
+def test_the_last_events_are_those_of_who_is_asked_for(tmp_path: Path, path: Path) -> None:
+    table = table_at(tmp_path, 2)
+    table.set_split(1, 1)
+    table.set_split(0, 1)
+    table.set_split(0, 0)
+    writer = Writer(path)
+    writer.write([DOWN] * 30, table.events_after(0)[-1]["at"] + 1)
+    said = ask(tmp_path, "events", "VI_0", "--last", "1").stdout.splitlines()
+    assert [line.partition("  ")[2] for line in said] == ["VI_0  split brain is over, priority 100"]
+    assert len(ask(tmp_path, "events", "VI_1").stdout.splitlines()) == 1
+    assert len(ask(tmp_path, "events", "192.0.2.1:80").stdout.splitlines()) == 20
+    assert len(ask(tmp_path, "events", "192.0.2.1", "--last", "7").stdout.splitlines()) == 7
+    assert ask(tmp_path, "events", "192.0.2.2:80").stdout == ""
+    writer.close()
+
+
+def test_an_event_of_a_newer_version_is_passed_over(tmp_path: Path, path: Path) -> None:
+    table_at(tmp_path, 1)
+    writer = Writer(path)
+    writer.write([DOWN, DOWN, LOST], 1)
+    writer.close()
+    data = bytearray(path.read_bytes())
+    at = 3 * SIZE  # of the second one
+    (length,) = struct.unpack_from("<H", data, at + server_events.RECORD.size - 2)
+    struct.pack_into("<H", data, at + 20, 999)
+    end = at + server_events.RECORD.size + length
+    struct.pack_into("<I", data, at, crc32(data[at + 4 : end]))
+    path.write_bytes(data)
+    view = View(Files.beside(tmp_path / "fastvrrp.pid"))
+    found = [each["event"] for each in events(view, Trails(10), follows=False)]
+    assert found == ["REAL_SERVER_DOWN", "QUORUM_LOST"]
+    view.close()
+
+
+def test_what_was_lost_is_said_wherever_it_was(tmp_path: Path, path: Path) -> None:
+    """Also of one who has seen none, and in the middle of those that are read at once."""
+    table_at(tmp_path, 1)
+    view = View(Files.beside(tmp_path / "fastvrrp.pid"))
+    trails = Trails(0)
+    assert list(events(view, trails, follows=False)) == []
+    writer = Writer(path)
+    writer.write([LOST] * (REMEMBERED + 2), 1)
+    first, *others = events(view, trails, follows=False)
+    assert (first["lost"], len(others)) == (2, REMEMBERED)
+    writer.write([DOWN, DOWN, LOST], 1)
+    data = bytearray(path.read_bytes())
+    number = REMEMBERED + 4  # the second one of these
+    data[SIZE * (1 + number % REMEMBERED) + 50] ^= 1
+    path.write_bytes(data)
+    found = list(events(view, trails, follows=False))
+    assert [each.get("lost") or each["event"] for each in found] == [
+        *("REAL_SERVER_DOWN", 1, "QUORUM_LOST")
+    ]
+    assert text(found[1]) == "... 1 event came faster than they could be read"
+    writer.write([LOST] * (REMEMBERED + 5), 1)
+    first, *others = events(view, trails, follows=False)
+    assert (first["lost"], len(others)) == (5, REMEMBERED)
+    view.close()
+    writer.close()
 
 
 def test_both_kinds_come_in_the_order_in_which_they_happened(tmp_path: Path, path: Path) -> None:

@@ -36,12 +36,14 @@ def measure(
     for kind in kinds:
         KINDS[kind].version()
     done: dict[str, list[Figures]] = {kind: [] for kind in kinds}
+    if disturbed_runs is None:
+        disturbed_runs = runs
     for number in range(runs):
         for kind in kinds:
             if any(figures.failure for figures in done[kind]):
                 continue
             head = f"{case.name}: {kind}, run {number + 1} of {runs}: "
-            is_disturbed = kind not in undisturbed and number < (disturbed_runs or runs)
+            is_disturbed = kind not in undisturbed and number < disturbed_runs
             done[kind].append(
                 run(
                     case,

@@ -79,6 +79,8 @@ class Scraped:
     period are of these."""
     asked: list[float]
     """The same, of those in between, in which somebody did."""
+    failed: int = 0
+    """Of those, in how many a scrape was refused or not whole, and nobody asked again."""
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Scraped:
@@ -109,6 +111,8 @@ class Scraped:
         found = []
         if not self.scrapes:
             found.append("nobody was answered")
+        if self.failed:
+            found.append(f"a scrape failed in {self.failed} of {len(self.asked)} turns")
         if self.longest > LONGEST_SCRAPE:
             found.append(f"a scrape took {self.longest:.2f} s, goal {LONGEST_SCRAPE:g} s")
         if self.shift >= LONGEST_SHIFT:
@@ -119,6 +123,7 @@ class Scraped:
         """Label and text, for a table."""
         yield "virtual routers", f"{self.routers:,} on {self.interfaces:,}"
         yield "scrapes", f"{self.scrapes:,}"
+        yield "turns in which one failed", f"{self.failed:,}"
         yield "a scrape, median (s)", f"{self.median:.2f}"
         yield "a scrape, longest (s)", f"{self.longest:.2f}"
         yield "its size (MB of gzip)", f"{self.size:.1f}"
@@ -135,6 +140,7 @@ def scrape(case: Case, seconds: float, say: Say) -> Scraped:
     found: list[tuple[float, int]] = []
     quiet: list[float] = []
     asked: list[float] = []
+    failed = 0
     with observed(case, Asked, say) as (a, _, watch):
         enter = ["nsenter", "-t", str(a.pid), "-n"]
         subprocess.run([*enter, "ip", "link", "set", "lo", "up"], check=True)
@@ -154,6 +160,7 @@ def scrape(case: Case, seconds: float, say: Say) -> Scraped:
                 asked.append(p99())
                 assert scraper.stdout is not None
                 found += [json.loads(line) for line in scraper.stdout]
+            failed += scraper.returncode != 0
         say("the last turn: nobody asks")
         quiet.append(p99())
         say("removing the network")
@@ -168,4 +175,5 @@ def scrape(case: Case, seconds: float, say: Say) -> Scraped:
         max((size for _, size in found), default=0) / 1e6,
         quiet,
         asked,
+        failed,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -65,35 +64,32 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(view: View, arguments: argparse.Namespace, trails: Trails) -> int:
-    is_wanted = _filter(view, arguments.name)
-    for event in events(view, trails, follows=arguments.follow):
-        if is_wanted(event):
-            said = json.dumps(event, ensure_ascii=False) if arguments.json else text(event)
-            print(said, flush=True)
+    is_wanted = _filter(arguments.name)
+    for event in events(view, trails, follows=arguments.follow, is_wanted=is_wanted):
+        said = json.dumps(event, ensure_ascii=False) if arguments.json else text(event)
+        print(said, flush=True)
     return RESTARTED if arguments.follow else 0
 
 
-def _filter(view: View, pattern: str | None) -> Callable[[Event], bool]:
+def _filter(pattern: str | None) -> Callable[[Event], bool]:
     """Which events a pattern asks for. What was lost may have been anybody's."""
     if pattern is None:
         return lambda event: True
-    from fastvrrp.observe.server_facts import names_of
-
-    known = {pool.words.name: set(names_of(pool.words)) for pool in view.servers().virtual_servers}
+    from fastvrrp.observe.server_facts import is_called
 
     def is_wanted(event: Event) -> bool:
-        names = {event["name"]} if "name" in event else {pattern}
-        names |= known.get(event.get("name", ""), set())
-        return any(name == pattern or fnmatchcase(name, pattern) for name in names)
+        if "lost" in event:
+            return True
+        name: str = event["name"]
+        if "priority" in event:  # of a virtual router
+            return name == pattern or fnmatchcase(name, pattern)
+        return is_called(name, pattern)
 
     return is_wanted
 
 
 class Ring(Protocol):
     """Remembers the last events, which have numbers."""
-
-    @property
-    def last_event(self) -> int: ...
 
     def events_after(self, number: int, most: int = ...) -> list[Event]: ...
 
@@ -102,8 +98,8 @@ class Trails:
     """How far all events were followed, to begin with the last so many."""
 
     def __init__(self, last: int) -> None:
-        self.routers = Trail(last)
-        self.servers = Trail(last)
+        self.routers = Trail()
+        self.servers = Trail()
         self._last: int | None = last
 
     def first(self, events: list[Event]) -> list[Event]:
@@ -115,9 +111,8 @@ class Trails:
 class Trail:
     """How far the events of one kind were followed, also over daemons that follow one another."""
 
-    def __init__(self, last: int) -> None:
-        """To begin with the last so many."""
-        self._last = last
+    def __init__(self) -> None:
+        self._has_begun = False
         self._seen: tuple[int, int] | None = None
         """Number and time of the last one."""
 
@@ -125,26 +120,38 @@ class Trail:
         """That one was followed."""
         self._seen = event["number"], event["at"]
 
-    def start(self, ring: Ring) -> int:
-        """The number of the event after which a ring is to be read. One that takes over from
-        another one's crash has its events too, and one that does not is read as a whole."""
+    def start(self, ring: Ring) -> int | None:
+        """The number of the event after which a ring is to be read; None in the beginning, when
+        whatever it remembers is to be read and nothing is missed. One that takes over from another
+        one's crash has its events too, and one that does not is read as a whole."""
+        if not self._has_begun:
+            self._has_begun = True
+            return None
         if self._seen is None:
-            last, self._last = self._last, sys.maxsize  # all of the one that comes next
-            return max(ring.last_event - last, 0)
+            return 0
         number = self._seen[0]
         same = ring.events_after(number - 1, 1)
-        is_heir = bool(same) and (same[0]["number"], same[0]["at"]) == self._seen
+        if not same:
+            return 0
+        is_forgotten = same[0]["number"] > number  # as much as was lost, at least
+        is_heir = is_forgotten or (same[0]["number"], same[0]["at"]) == self._seen
         return number if is_heir else 0
 
 
-def events(view: View, trails: Trails, *, follows: bool) -> Iterator[Event]:
-    """The events from where the trails begin until the daemon ends, or those that there are now.
-    Where some came faster than they were read there is one that only says `lost`."""
+def events(
+    view: View,
+    trails: Trails,
+    *,
+    follows: bool,
+    is_wanted: Callable[[Event], bool] = lambda event: True,
+) -> Iterator[Event]:
+    """The events that are wanted from where the trails begin until the daemon ends, or those that
+    there are now. Where some came faster than they were read there is one that only says `lost`."""
     happened = RouterEvents(view, trails.routers), ServerEvents(view, trails.servers)
     try:
         while True:
             found = list(merge(*(each.take() for each in happened), key=_moment))
-            yield from trails.first(found)
+            yield from trails.first(list(filter(is_wanted, found)))
             if found:
                 continue
             if not follows or not view.is_current:
@@ -171,14 +178,16 @@ class RouterEvents:
 
     def take(self) -> Iterator[Event]:
         """All that came since the last time."""
-        found = _since(self._view.segment, self._done)
-        if found and self._done and found[0]["number"] > self._done + 1:
+        # Whose an event is before a gap nobody knows.
+        found = _behind_gaps(_since(self._view.segment, self._done))
+        if found and _is_gap(self._done, found[0]):
             self._names.forget()
-            yield _lost(self._view, found, self._done)
+            yield _lost(self._view, found[0], self._done)
         for name, each in zip(self._names.of(found), found, strict=True):
             self._done = each["number"]
             self._trail.take(each)
             yield _event(self._view, name, each)
+        self._done = self._done or 0
 
     def close(self) -> None:
         return
@@ -197,31 +206,44 @@ class ServerEvents:
         """All that came since the last time."""
         from fastvrrp.cli.pools import event_facts
 
-        found = _since(self._ring, self._done)
-        if found and self._done and found[0]["number"] > self._done + 1:
-            yield _lost(self._view, found, self._done)
-        for each in found:
+        for each in _since(self._ring, self._done):
+            if _is_gap(self._done, each):
+                yield _lost(self._view, each, self._done)
             self._done = each["number"]
             self._trail.take(each)
-            yield {"time": _time(self._view, each), **event_facts(each["event"])}
+            if each["event"] is not None:
+                yield {"time": _time(self._view, each), **event_facts(each["event"])}
+        self._done = self._done or 0
 
     def close(self) -> None:
         self._ring.close()
 
 
-def _since(ring: Ring, done: int) -> list[Event]:
-    """All that are remembered of what came after an event."""
+def _since(ring: Ring, done: int | None) -> list[Event]:
+    """All that are remembered of what came after an event, or of everything."""
     found: list[Event] = []
-    while more := ring.events_after(found[-1]["number"] if found else done):
-        if found and more[0]["number"] > found[-1]["number"] + 1:
-            found.clear()  # overtaken: what is left begins behind a gap
+    while more := ring.events_after(found[-1]["number"] if found else done or 0):
         found += more
     return found
 
 
-def _lost(view: View, found: Sequence[Event], done: int) -> Event:
+def _is_gap(done: int | None, found: Event) -> bool:
+    """Whether some between that one and this one were lost."""
+    number: int = found["number"]
+    return done is not None and number > done + 1
+
+
+def _behind_gaps(found: Sequence[Event]) -> Sequence[Event]:
+    """Those of which none in between was lost, up to the last one."""
+    for at in range(len(found) - 1, 0, -1):
+        if _is_gap(found[at - 1]["number"], found[at]):
+            return found[at:]
+    return found
+
+
+def _lost(view: View, found: Event, done: int | None) -> Event:
     """Says how many were lost, right before the next one."""
-    return {"time": _time(view, found[0]), "lost": found[0]["number"] - done - 1}
+    return {"time": _time(view, found), "lost": found["number"] - (done or 0) - 1}
 
 
 def _time(view: View, found: Event) -> float:
@@ -299,7 +321,8 @@ def text(event: Event) -> str:
     from fastvrrp.config.complaints import printable
 
     if "lost" in event:
-        return f"... {event['lost']} events came faster than they could be read"
+        what = "1 event" if event["lost"] == 1 else f"{event['lost']} events"
+        return f"... {what} came faster than they could be read"
     at = datetime.fromtimestamp(event["time"], UTC).astimezone()
     stamp = at.isoformat(sep=" ", timespec="milliseconds")
     said = event_text(event)

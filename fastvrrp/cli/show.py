@@ -81,7 +81,7 @@ def _pools(view: View, name: str) -> list[Facts]:
     return [
         facts_of(pool, shown, view.wall_offset)
         for pool in shown.virtual_servers
-        if name in names_of(pool.words)
+        if name in names_of(pool.words.name)
     ]
 
 

@@ -128,12 +128,14 @@ def rows_of(view: View, arguments: argparse.Namespace) -> tuple[list[Row], list[
 
 
 def pools_of(view: View, arguments: argparse.Namespace) -> tuple[Servers, list[VirtualServerState]]:
-    """What is shown of virtual servers, and those of them that are asked for."""
+    """What is shown of virtual servers, and those of them that are asked for; nothing where only
+    virtual routers are."""
     from fastvrrp.observe.server_facts import matching as matching_pools
+    from fastvrrp.observe.servers import Servers
 
-    shown = view.servers()
     if arguments.state is not None:
-        return shown, []
+        return Servers(), []
+    shown = view.servers()
     found = matching_pools(shown, arguments.name)
     return shown, sorted(found, key=lambda pool: natural(pool.words.name))
 

@@ -121,9 +121,10 @@ class Top(App[None]):
         counts = ", ".join(
             f"{count} {State(state).name}" for state, count in enumerate(whole.states) if count
         )
+        count = sum(whole.states)
         is_gone = "  THE DAEMON HAS ENDED" if self._has_ended else ""
         return Text(
-            f"{sum(whole.states)} virtual routers: {counts}{is_gone}\n"
+            f"{count} virtual router{'s' if count != 1 else ''}: {counts}{is_gone}\n"
             f"sent {whole.sent:.0f}/s, heard {whole.received:.0f}/s, refused"
             f" {whole.refused:.0f}/s, changes {whole.changes:.0f}/s;"
             f" {shown} shown, by {self._sort}"

@@ -16,7 +16,7 @@ from time import CLOCK_REALTIME, clock_gettime_ns, monotonic_ns
 
 from fastvrrp._table import Table
 from fastvrrp.daemon.options import Options
-from fastvrrp.kernel.links import Link, Links
+from fastvrrp.kernel.links import FAMILIES, Link, Links
 from fastvrrp.model import Configuration, State, SyncGroup
 from fastvrrp.observe.dumps import as_data, as_json
 from fastvrrp.observe.dumps.counters import counts_of, stats_of
@@ -199,23 +199,18 @@ class Dumping(Follower):
             tuple((group.name, state) for group, state in self._states_of_groups()),
             self._state_of,
             self._processes(),
-            map(_facts_of, list(self._links)),
+            map(self._link_facts, list(self._links)),
         )
 
-
-def _facts_of(link: Link) -> LinkFacts:
-    """keepalived tells of the address of each family that adverts leave from."""
-    firsts: dict[int, str] = {}
-    for key in link.addresses:
-        address = ip_address(key.address)
-        if key.family not in firsts or (address.version == 6 and address.is_link_local):
-            firsts[key.family] = str(address)
-    return LinkFacts(
-        link.name,
-        link.index,
-        link.mac,
-        link.mtu,
-        link.is_up,
-        link.is_running,
-        tuple(firsts[family] for family in sorted(firsts)),
-    )
+    def _link_facts(self, link: Link) -> LinkFacts:
+        """keepalived tells of the address of each family that adverts leave from."""
+        found = (self._links.primary_address(link.index, family) for family in FAMILIES)
+        return LinkFacts(
+            link.name,
+            link.index,
+            link.mac,
+            link.mtu,
+            link.is_up,
+            link.is_running,
+            tuple(str(ip_address(address)) for address in found if address is not None),
+        )

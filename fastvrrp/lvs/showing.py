@@ -29,6 +29,7 @@ from fastvrrp.model import (
     VirtualServer,
 )
 from fastvrrp.observe import servers
+from fastvrrp.observe.files import open_to_write
 from fastvrrp.observe.servers import (
     CHECK,
     COUNTERS,
@@ -105,7 +106,7 @@ class Showing:
         self._loop = loop
         self._path = path
         # Not another file of that name: who serves metrics has this one open.
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._file = open_to_write(path)
         self._thread = ThreadPoolExecutor(1, "showing")
         self._layout = Layout(0, 0, 0, 0)
         self._numbers = bytearray()

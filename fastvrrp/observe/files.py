@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,3 +54,15 @@ class Files(NamedTuple):
     def of_servers(cls, servers: Path) -> Files:
         """Those of the daemon whose virtual servers this shows."""
         return cls.beside(servers.with_name(servers.name.removesuffix(".servers") + ".pid"))
+
+
+def open_to_write(path: Path) -> int:
+    """A descriptor of a file that a daemon shows and goes on with, which is made where there is
+    none; for reading and writing. Raises OSError, also where a link or something else that is no
+    file is there: what that leads to is not ours to change."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o644)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "this is no regular file", str(path))
+    return descriptor

@@ -7,7 +7,9 @@ A file beside the state segment, which remembers the last events:
 A record is written as the event comes, and the head behind it, so a reader that knows the head's
 number finds all up to it. Each record has its number and a checksum: a reader that has been
 overtaken, or comes in between, sees that. Nobody waits for a reader. The file stays as long as the
-daemon; a process of health checkers that is started again goes on in it.
+daemon; a process of health checkers that is started again goes on in it. The times are of the
+machine's clock since its boot, so the head says which one that was: what is of another one is
+forgotten.
 """
 
 from __future__ import annotations
@@ -21,9 +23,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from fastvrrp.observe.files import open_to_write
+from fastvrrp.observe.maintenance import BOOT_ID
+
 MAGIC = b"FASTVRRP-POOLS-1"
-HEAD = struct.Struct("<16sQ")
-"""MAGIC; number of the last event, from 1."""
+HEAD = struct.Struct("<16sQ36s")
+"""MAGIC; number of the last event, from 1; the machine's boot, as `this_boot`."""
 RECORD = struct.Struct("<IQQHxxqqH")
 """Checksum of the rest; number; time (ns of the monotonic clock); Kind; Event.numbers; length of
 the texts that follow."""
@@ -50,6 +55,9 @@ class Kind(IntEnum):
     """`numbers` are a real server's weight before, and now."""
 
 
+KINDS = frozenset(Kind)
+
+
 class Event(NamedTuple):
     """One of them."""
 
@@ -67,9 +75,10 @@ class Writer:
     OSError."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._boot = this_boot()
+        self._file = open_to_write(path)
         os.fchmod(self._file, 0o644)  # the mask is for keepalived's files
-        self._last = _last(self._file)
+        self._last = _last(self._file, self._boot)
         if not self._last:
             os.ftruncate(self._file, 0)
 
@@ -80,7 +89,7 @@ class Writer:
             os.pwrite(self._file, _packed(event, number, at), _place(number))
             self._last = number
         if events:
-            os.pwrite(self._file, HEAD.pack(MAGIC, self._last), 0)
+            os.pwrite(self._file, HEAD.pack(MAGIC, self._last, self._boot), 0)
 
     def close(self) -> None:
         os.close(self._file)
@@ -91,6 +100,7 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._boot = this_boot()
         self._file: int | None = None
 
     @property
@@ -99,18 +109,20 @@ class Reader:
         if self._file is None:
             with suppress(FileNotFoundError):
                 self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        return 0 if self._file is None else _last(self._file)
+        return 0 if self._file is None else _last(self._file, self._boot)
 
     def events_after(self, number: int, most: int = AT_ONCE) -> list[dict[str, Any]]:
-        """The next events that are remembered, each as `number`, `at` and `event` (Event)."""
+        """The next events that are remembered, each as `number`, `at` and `event` (Event, or None
+        where that is of a newer version). What was overtaken meanwhile is left out."""
         last = self.last_event
-        first = max(number, last - REMEMBERED, 0) + 1
-        found = []
-        for each in range(first, min(last, first + most - 1) + 1):
+        found: list[dict[str, Any]] = []
+        for each in range(max(number, last - REMEMBERED, 0) + 1, last + 1):
             assert self._file is not None
             record = _unpacked(os.pread(self._file, SIZE, _place(each)), each)
-            if record is not None:  # otherwise it was overtaken meanwhile
+            if record is not None:
                 found.append(record)
+            if len(found) == most:
+                break
         return found
 
     def close(self) -> None:
@@ -119,12 +131,17 @@ class Reader:
             self._file = None
 
 
-def _last(descriptor: int) -> int:
+def this_boot() -> bytes:
+    """The name of this boot of the machine."""
+    return BOOT_ID.read_bytes().strip()
+
+
+def _last(descriptor: int, boot: bytes) -> int:
     data = os.pread(descriptor, HEAD.size, 0)
     if len(data) < HEAD.size:
         return 0
-    magic, last = HEAD.unpack(data)
-    return int(last) if magic == MAGIC else 0
+    magic, last, of = HEAD.unpack(data)
+    return int(last) if (magic, of) == (MAGIC, boot) else 0
 
 
 def _place(number: int) -> int:
@@ -147,8 +164,7 @@ def _unpacked(data: bytes, number: int) -> dict[str, Any] | None:
         return None
     texts = data[RECORD.size : end].decode("utf-8", "replace").split("\0")
     virtual, server, why = (*texts, "", "")[:3]
-    return {
-        "number": number,
-        "at": at,
-        "event": Event(Kind(kind), virtual, server, why, (first, second)),
-    }
+    event = None
+    if kind in KINDS:
+        event = Event(Kind(kind), virtual, server, why, (first, second))
+    return {"number": number, "at": at, "event": event}

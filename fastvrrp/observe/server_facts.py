@@ -14,7 +14,6 @@ from fastvrrp.observe.servers import (
     RealServerState,
     Servers,
     VirtualServerState,
-    VirtualWords,
 )
 
 Facts = dict[str, Any]
@@ -78,17 +77,24 @@ def why_down(server: RealServerState) -> str:
     return "; ".join(f"{each.words.kind}: {each.why or 'it failed'}" for each in bad)
 
 
-def names_of(words: VirtualWords) -> Iterator[str]:
-    """What a person may call a virtual server."""
-    yield words.name
-    if words.address is not None:
-        address = f"[{words.address}]" if ":" in words.address else words.address
-        yield f"{address}:{words.port}"
-        yield words.address
-    if words.mark is not None:
-        yield str(words.mark)
-    if words.group is not None:
-        yield words.group
+def names_of(name: str) -> Iterator[str]:
+    """What a person may call a virtual server of keepalived's name: `[ADDRESS]:PROTOCOL:PORT` is
+    ADDRESS:PORT and ADDRESS too, `FWM MARK` is MARK, `[GROUP]:PORT` is GROUP."""
+    yield name
+    head, is_bracketed, tail = name.rpartition("]:")
+    if is_bracketed:
+        inside = head.removeprefix("[")
+        protocol, _, port = tail.rpartition(":")
+        if protocol:
+            yield f"[{inside}]:{port}" if ":" in inside else f"{inside}:{port}"
+        yield inside
+    elif name.startswith("FWM "):
+        yield name.removeprefix("FWM ")
+
+
+def is_called(name: str, pattern: str) -> bool:
+    """Whether a virtual server of that name is called so, or as a shell would match it."""
+    return any(each == pattern or fnmatchcase(each, pattern) for each in names_of(name))
 
 
 def matching(servers: Servers, pattern: str | None) -> list[VirtualServerState]:
@@ -96,12 +102,7 @@ def matching(servers: Servers, pattern: str | None) -> list[VirtualServerState]:
     pattern."""
     if pattern is None:
         return list(servers.virtual_servers)
-    return [
-        pool
-        for pool in servers.virtual_servers
-        if pattern in names_of(pool.words)
-        or any(fnmatchcase(name, pattern) for name in names_of(pool.words))
-    ]
+    return [pool for pool in servers.virtual_servers if is_called(pool.words.name, pattern)]
 
 
 def _real(server: RealServerState, servers: Servers, wall_offset: int) -> Facts:

@@ -116,7 +116,6 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
 
     def server_close(self) -> None:
         self.socket.close()
-        self.maker.close()
 
 
 @contextmanager
@@ -211,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(HTTPStatus.SERVICE_UNAVAILABLE, text, "text/plain")
             return
         try:
-            packed = self.server.maker.make(_compressed(self.server.pages()))
+            packed = self.server.maker.make(lambda: _compressed(self.server.pages()))
         finally:
             self.server.scraping.release()
         self._stream(packed)

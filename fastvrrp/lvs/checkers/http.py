@@ -142,7 +142,9 @@ class UrlCheck(Check):
         return Verdict(True, line=f"{found} success to {{service}} url({{what}})")
 
     def _bad(self, why: str, line: str) -> Verdict:
-        return Verdict(False, f"{self.what}: {why}", line=f"{line} {{service}}.")
+        # Everybody may read why; in a query may be a password.
+        path = self._url.path.partition("?")[0]
+        return Verdict(False, f"{path}: {why}", line=f"{line} {{service}}.")
 
 
 def make(checker: HttpCheck, tools: Tools) -> Sequence[Check]:

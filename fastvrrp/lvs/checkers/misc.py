@@ -33,7 +33,7 @@ class Commands(Shared):
             try:
                 known = as_run(command, self._tools.definitions.scripts)
             except KeyError as error:
-                known = f"{' '.join(command.arguments)} is not run: {error.args[0]}"
+                known = f"{command.arguments[0]} is not run: {error.args[0]}"
             self._known[command] = known
         if isinstance(known, str):
             raise CannotCheckError(known)
@@ -55,7 +55,8 @@ class CommandRun(QuickCheck):
 
     def begin(self, done: Callable[[Verdict], None]) -> None:
         if self._scripts is None:
-            raise CannotCheckError(f"{self.what} is not run: there is nobody to run scripts")
+            program = self._checker.command.arguments[0]
+            raise CannotCheckError(f"{program} is not run: there is nobody to run scripts")
         command = self._commands.as_run(self._checker.command)
         trial = Trial(self._name, command, self._checker.timeout)
         self._scripts.try_out(trial, lambda outcome: done(self._judge(outcome)))
