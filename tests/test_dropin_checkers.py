@@ -50,7 +50,7 @@ def test_it_stands_as_it_is_written(lab: Laboratory) -> None:
     found = standing(pid)
     assert (found.name, found.policy, found.cpus) == ("checks", os.SCHED_RR, frozenset({0}))
     wait_until(lambda: standing(pid).is_locked, what="its memory locked")
-    assert standing(pid).realtime_limit == "200000"
+    assert standing(pid).realtime_limit == "100000"
     assert standing(daemon.processes[0].pid).priority == 0
     assert daemon.stop() == 0
 

@@ -81,6 +81,63 @@ def test_nothing_else_is_made() -> None:
         dataclass(frozen=True, slots=False)
 
 
+class Fields:
+    """Those that are refused, each in a class of its own: slots leave no default there."""
+
+    class Uncompared:
+        name: str = dataclasses.field(default="a", compare=False)
+
+    class Unshown:
+        name: str = dataclasses.field(default="a", repr=False)
+
+    class Unhashed:
+        name: str = dataclasses.field(default="a", hash=False)
+
+    class Ungiven:
+        name: str = dataclasses.field(default="a", init=False)
+
+    class Named:
+        name: str = dataclasses.field(default="a", kw_only=True)
+
+    class AllNamed:
+        _: dataclasses.KW_ONLY
+        name: str = "a"
+
+    class Factory:
+        name: list[str] = dataclasses.field(default_factory=list)
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Fields) if name[0] != "_"])
+def test_a_field_that_is_more_than_a_name_and_a_default_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"{name}\.name is no plain field"):
+        dataclass(frozen=True, slots=True)(getattr(Fields, name))
+
+
+def test_what_would_be_called_behind_the_constructor_is_refused() -> None:
+    with pytest.raises(TypeError, match="__post_init__ would not be called"):
+
+        @dataclass(frozen=True, slots=True)
+        class Checked:
+            name: str
+
+            def __post_init__(self) -> None:
+                raise ValueError(self.name)
+
+
+class Child(Ours):
+    """Not decorated: with the fields of its base alone."""
+
+
+def test_a_class_below_compares_and_shows_itself_as_what_it_is() -> None:
+    assert Child("a") == Child("a")
+    assert Child("a") != Child("b")
+    assert Child("a") != Ours("a")
+    assert Ours("a") != Child("a")
+    assert len({Child("a"), Child("a")}) == 1
+    assert repr(Child("a")) == "Child(name='a', number=7)"
+    assert type(pickle.loads(pickle.dumps(Child("a")))) is Child
+
+
 def test_every_model_is_made_so() -> None:
     models = [each for each in vars(fastvrrp.model).values() if dataclasses.is_dataclass(each)]
     assert len(models) > 60

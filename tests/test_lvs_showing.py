@@ -189,6 +189,44 @@ def test_a_reload_arranges_anew_and_keeps_what_was_counted(balance: Balance, fil
     run(balance, story)
 
 
+def test_what_is_counted_or_written_before_the_kernel_has_a_reload_is_as_it_was(
+    balance: Balance, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may take seconds, in which another reload comes."""
+    showing = balance.showing
+    assert showing is not None
+    more = tuple(RealServer(packed(f"10.9.0.{number}"), 80, 1) for number in range(1, 9))
+    grown, second = replace(ALONE, real_servers=more), replace(ALONE, port=81)
+    counts = Counters(7, 70, 60, 7000, 6000, 2, 1)
+
+    async def story() -> None:
+        await balance.configure(Configuration(virtual_servers=(ALONE, second)))
+        await until(file, lambda each: len(each.virtual_servers) == 2)
+        settle, goes_on = balance.services.settle, asyncio.Event()
+
+        async def settle_later() -> None:
+            await goes_on.wait()
+            await settle()
+
+        monkeypatch.setattr(balance.services, "settle", settle_later)
+        balance.balancer.configure(Configuration(virtual_servers=(grown, second)))
+        epoch, wanted = showing.to_count()
+        places = [each.at for each in wanted]
+        places += [at for each in wanted for at, _ in each.destinations]
+        assert len(set(places)) == len(places) == 4
+        showing.counted(epoch, {wanted[0].at: COUNTERS.pack(*counts)})
+        showing._words = None  # as it is until the first writing behind an arrangement
+        found = await until(file, lambda each: each.counted_at > 0)
+        assert [len(each.words.real_servers) for each in found.virtual_servers] == [1, 1]
+        goes_on.set()
+        await balance.balancer.settled()
+        found = await until(file, lambda each: len(each.virtual_servers[0].real_servers) == 8)
+        assert [each.counters for each in found.virtual_servers] == [counts, Counters()]
+        assert len(found.virtual_servers[1].real_servers) == 1
+
+    run(balance, story)
+
+
 def test_a_reader_never_sees_half_of_a_writing(file: Path) -> None:
     """A writer that changes everything all the time, and a reader that finds all of it alike."""
     layout = Layout(0, 0, 0, 1000)

@@ -13,9 +13,32 @@ import pytest
 from fastvrrp.config import read
 from fastvrrp.daemon.checking import NAME, Checking
 from fastvrrp.daemon.options import Options
-from fastvrrp.daemon.orders import CloseWard, Started, Stop, WardEnded
+from fastvrrp.daemon.orders import Answer, CloseWard, Go, Order, Started, Stop, WardEnded
 from fastvrrp.daemon.parent import Parent
 from fastvrrp.track.frames import Frames
+
+
+def test_an_order_waits_until_there_is_somebody_to_carry_it_out() -> None:
+    """It may come with the word that lets the start go on."""
+    ours, theirs = socket.socketpair()
+    parent, frames = Parent(theirs), Frames(ours)
+    frames.send(pickle.dumps(Go()))
+    frames.send(pickle.dumps(Order(7, "upgrade")))
+    parent.wait_go()
+    parent.orders.register("upgrade", lambda _, reply: reply(True))
+
+    async def serve() -> list[bytes]:
+        parent.attach(asyncio.get_running_loop(), lambda: None)
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            if found := frames.receive():
+                return found
+        return []
+
+    found = [pickle.loads(data) for data in asyncio.run(serve())]
+    assert found == [Answer(7, True)]
+    ours.close()
+    theirs.close()
 
 
 @pytest.mark.parametrize("is_told", [False, True], ids=["dies", "tells it to stop"])

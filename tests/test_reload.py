@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 from pathlib import Path
@@ -493,6 +494,7 @@ def test_only_what_is_different_comes_back(tmp_path: Path) -> None:
     conf.write_text("".join(instance(f"VI_{i}", i) for i in range(1, 101)))
     complaints: list[str] = []
     first = read_aside(str(conf), None, complaints.append)
+    assert gc.isenabled()
     assert (len(first.configuration.virtual_routers), complaints) == (100, [])
     digester = Digester()
     digests = [digester.digest(model) for model in first.configuration.virtual_routers]
@@ -513,6 +515,18 @@ def test_only_what_is_different_comes_back(tmp_path: Path) -> None:
     assert [model.name for model, _ in found.routers] == ["VI_50", "VI_101"]
     assert found.summary is not None
     assert found.summary.routers == 100
+
+
+def test_a_reading_leaves_the_collector_as_it_was(tmp_path: Path) -> None:
+    """A start has switched it off, until everything has begun."""
+    conf = tmp_path / "vrrp.conf"
+    conf.write_text(instance("VI_1", 1))
+    gc.disable()
+    try:
+        read_aside(str(conf), None, lambda _: None)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_only_virtual_servers_that_are_different_come_back(tmp_path: Path) -> None:

@@ -6,24 +6,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import fastvrrp
 from fastvrrp._table import Segment
-from fastvrrp.daemon import renewal
-from fastvrrp.daemon.control import Control
-from fastvrrp.daemon.launch import Launch
-from fastvrrp.daemon.loop import Loop
-from fastvrrp.daemon.orders import Answer
-from fastvrrp.daemon.renewal import Legacy, Successor, Trial, built
+from fastvrrp.daemon.child import LEAVING
 from fastvrrp.observe.files import Files
 from fastvrrp.observe.requests import ask
 from lab import Fastvrrp, Laboratory, wait_until
@@ -31,7 +24,7 @@ from lab.daemons import descendants
 from test_checkd import virtual
 from test_cli_run import start_in_background
 from test_metrics_daemon import scrape
-from test_reload import instance, wait_master
+from test_reload import instance, records, wait_master
 from test_service_state import Serviced, hear, hear_until, listen
 from test_upgrade import configuration, names, pair, undisturbed, upgrade, vrrpd_of
 
@@ -273,6 +266,24 @@ def test_a_stop_right_behind_an_upgrade_stops_all(lab: Laboratory, tmp_path: Pat
     assert not any("10.100" in address for address in ours.router.addresses())
 
 
+def test_a_renewed_parent_can_leave_everything_to_the_next_daemon(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    """`systemctl restart` behind an upgrade."""
+    ours, theirs = pair(lab, interval="4")
+    assert upgrade(ours, "--with", str(version(tmp_path, "0.2.0"))).returncode == 0
+    # A start takes seconds on a busy machine; backups are patient for three intervals.
+    with undisturbed(ours, theirs, late=11.0):
+        ours.processes[0].send_signal(LEAVING)
+        assert ours.wait() == 0
+        ours.start()
+        wait_master(ours, *names())
+    assert running_version(ours) == fastvrrp.__version__
+    assert [each["became_master"] for each in records(ours).values()] == [1] * len(names())
+    assert "Entering" not in ours.log()
+    assert ours.stop() == 0
+
+
 def test_a_daemon_in_the_background_is_renewed_too(lab: Laboratory, tmp_path: Path) -> None:
     a, b = lab.router("a"), lab.router("b")
     lab.connect(a, b)
@@ -370,6 +381,50 @@ def test_a_process_that_cannot_tell_its_wards_of_their_successors_ends_all_the_s
     assert daemon.stop() == 0
 
 
+ASKED = '"launch": asdict(self._launch),'
+PROMOTED = "self._upgrade and self._upgrade.is_promoted"
+HALF_DONE = "in the new version, and the parent of the processes in the old one"
+UNFORESEEN = {
+    "at the first look": (
+        *(ASKED, ASKED.replace("asdict(self._launch)", "object()")),
+        *("TypeError", "the daemon runs on as it was"),
+    ),
+    "at the second look": (
+        *(ASKED, ASKED.replace("(self._launch)", f"(7 if {PROMOTED} else self._launch)")),
+        *("TypeError", HALF_DONE),
+    ),
+    "at the end": (
+        *("become(successor, Legacy(self.plain), self._launch.words)", "raise ValueError"),
+        *("ValueError", HALF_DONE),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", UNFORESEEN)
+def test_what_nobody_has_foreseen_ends_an_upgrade_and_not_the_parent(
+    lab: Laboratory, tmp_path: Path, fault: str
+) -> None:
+    written, broken, error, said = UNFORESEEN[fault]
+    router = lab.router("a")
+    lab.connect(router, lab.router("b"))
+    daemon = Old(router, configuration(200))
+    changed = ("daemon/supervisor.py", written, broken)
+    daemon.python = str(version(tmp_path, "0.0.9", changed))
+    daemon.start()
+    wait_master(daemon, *names())
+    opened = descriptors(daemon.processes[0].pid)
+    for count in (1, 2):
+        done = upgrade(daemon)
+        assert done.returncode == 5, done.stdout + done.stderr + daemon.log()
+        assert f"something went wrong ({error}" in done.stdout
+        daemon.wait_log(said, count=count)
+        assert daemon.log().count("Traceback") == count
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("0 added, 0 removed, 0 changed, 5 unchanged", count=count)
+    wait_until(lambda: descriptors(daemon.processes[0].pid) == opened, what="no descriptor more")
+    assert daemon.stop() == 0
+
+
 class AsKeepalived(Fastvrrp):
     """With a pid file of the process that speaks VRRP."""
 
@@ -425,118 +480,3 @@ def test_no_descriptor_is_left_to_programs_that_are_started(
                 program = Path(f"/proc/{pid}/cmdline").read_text()
                 assert int(entry.name) < 3 or flags & os.O_CLOEXEC, (program, what)
     assert daemon.stop() == 0
-
-
-# --- its parts ------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop()
-    yield made
-    made.close()
-
-
-def how_many_descriptors() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-def tried(loop: Loop, python: Path) -> tuple[Successor | None, str]:
-    """What a look at something finds."""
-    found: list[tuple[Successor | None, str]] = []
-
-    def on_over(successor: Successor | None, why: str) -> None:
-        found.append((successor, why))
-        loop.stop()
-
-    def state(keep: renewal.Keep) -> dict[str, Any]:
-        return {"kept": keep(0)}
-
-    before = how_many_descriptors()
-    Trial(loop, str(python), state, on_over).start()
-    loop.run_forever()
-    assert how_many_descriptors() == before
-    return found[0]
-
-
-def test_one_that_hangs_is_not_waited_for(
-    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(renewal, "LIMIT", 0.2)
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nexec sleep 600\n")
-    python.chmod(0o755)
-    assert tried(loop, python) == (None, "no answer for 0.2 seconds")
-
-
-@pytest.mark.parametrize("said", ["", "[]", "{}", '{"version": "1"}', "nonsense"])
-def test_one_that_says_something_else_is_not_followed(
-    loop: Loop, tmp_path: Path, said: str
-) -> None:
-    python = tmp_path / "python"
-    # -P -m MODULE --check-handover STATE REPORT
-    python.write_text(f"#!/bin/sh\nprintf %s '{said}' >/proc/self/fd/$6\n")
-    python.chmod(0o755)
-    assert tried(loop, python) == (None, "it has said what nobody understands")
-
-
-def test_one_that_is_no_interpreter_is_an_error(loop: Loop, tmp_path: Path) -> None:
-    before = how_many_descriptors()
-    with pytest.raises(FileNotFoundError):
-        Trial(loop, str(tmp_path / "none"), lambda _: {}, lambda *_: None).start()
-    assert how_many_descriptors() == before
-
-
-def test_what_is_left_is_read_by_other_versions() -> None:
-    legacy = Legacy(lambda keep: {"descriptors": [keep(0)], "words": ["a"]})
-    assert legacy.descriptors == [0]
-    plain = renewal.read(legacy.descriptor)
-    assert plain["version"] == fastvrrp.__version__
-    # What only a newer version knows is left out, and what an older one does not has its default.
-    launch = built(
-        Launch, {"file": "x", "config_id": None, "folder": "/", "words": ["a"], "new": 1}
-    )
-    assert launch == Launch("x", None, "/", ("a",))
-    newer = Legacy(lambda _: {"layout": renewal.LAYOUT + 1, "version": "9"})
-    with pytest.raises(renewal.CannotGoOnError, match="fastvrrp 9 leaves has layout"):
-        renewal.read(newer.descriptor)
-
-
-def test_clients_of_the_control_socket_go_on(tmp_path: Path) -> None:
-    asked: list[str] = []
-    first, second = Loop(), Loop()
-    old = Control(first, tmp_path / "control", lambda kind, *_: asked.append(kind))
-    old.open()
-    waits, speaks, comes = (socket.socket(socket.AF_UNIX) for _ in range(3))
-    waits.connect(str(tmp_path / "control"))
-    waits.send(b'{"request": "upgrade"}\n')
-    speaks.connect(str(tmp_path / "control"))
-    speaks.send(b'{"request": "ver')
-    turn(first)
-    comes.connect(str(tmp_path / "control"))
-    comes.send(b'{"request": "later"}\n')
-    kept: list[int] = []
-
-    def keep(descriptor: int) -> int:
-        kept.append(os.dup(descriptor))
-        return kept[-1]
-
-    plain = old.plain(keep)
-    new = Control(second, tmp_path / "control", lambda kind, *_: asked.append(kind))
-    new.go_on(plain)
-    speaks.send(b'sion"}\n')
-    turn(second)
-    assert sorted(asked) == ["later", "upgrade", "version"]
-    new.answer_all(Answer(0, True, ("done",)))
-    assert waits.recv(1000) == b'{"line": "done"}\n{"ok": true, "value": null}\n'
-    new.close()
-    for each in (waits, speaks, comes):
-        each.close()
-    first.close()
-    second.close()
-
-
-def turn(loop: Loop) -> None:
-    """Lets everything happen that is ready."""
-    loop.call_later(0.1, loop.stop)
-    loop.run_forever()

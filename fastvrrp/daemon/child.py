@@ -228,15 +228,20 @@ class Child:
     def go_on(self, plain: Mapping[str, Any]) -> None:
         """Takes over the child that another program had in this process. It has this program's
         code, or will when it is started again. Raises OSError."""
-        self.stderr = Stderr(plain["stderr"])
-        self.umask, self.folder, self.limit = plain["umask"], plain["folder"], plain["limit"]
-        self._began, self._deaths = plain["began"], plain["deaths"]
-        if plain["process"] is not None:
-            self._take_process(plain["process"])
-        self._limit, self._silence = plain["patience"], plain["silence"]
-        self._is_ending = plain["is_ending"]
-        if plain["next_start"] is not None:
-            self._start_in(max(0.0, plain["next_start"] - time.monotonic()))
+        self.stderr = Stderr(plain.get("stderr", self.stderr.value))
+        self.umask = plain.get("umask", self.umask)
+        self.folder = plain.get("folder", self.folder)
+        self.limit = plain.get("limit", self.limit)
+        self._began = plain.get("began", self._began)
+        self._deaths = plain.get("deaths", self._deaths)
+        process, next_start = plain.get("process"), plain.get("next_start")
+        if process is not None:
+            self._take_process(process)
+        self._limit = plain.get("patience", self.limit)
+        self._silence = plain.get("silence", self._silence)
+        self._is_ending = plain.get("is_ending", self._is_ending)
+        if next_start is not None:
+            self._start_in(max(0.0, next_start - time.monotonic()))
 
     def _plain_process(self, keep: Keep) -> dict[str, Any]:
         assert self._process is not None
@@ -259,17 +264,18 @@ class Child:
         self._process = Known(plain["pid"])
         self._descriptor = plain["descriptor"]
         os.set_inheritable(self._descriptor, False)
-        if plain["words"] is not None:
-            self._last_words = LastWords(plain["words"])
+        words, number = plain.get("words"), plain.get("socket")
+        if words is not None:
+            self._last_words = LastWords(words)
         self._loop.add_reader(self._descriptor, self._on_exit)
-        if plain["socket"] is not None:
-            end = socket.socket(fileno=plain["socket"])
+        if number is not None:
+            end = socket.socket(fileno=number)
             end.set_inheritable(False)
-            rest = bytes.fromhex(plain["heard"]), bytes.fromhex(plain["unsent"])
+            rest = bytes.fromhex(plain.get("heard", "")), bytes.fromhex(plain.get("unsent", ""))
             self._conversation = Conversation(
                 self._loop, Frames(end, *rest), self._on_heard, self._on_conversation_closed
             )
-            if plain["ends"]:
+            if plain.get("ends", False):
                 self._conversation.end()
 
     def _start_in(self, pause: float) -> None:
@@ -342,11 +348,11 @@ class Child:
         assert self._process is not None
         assert self._descriptor is not None
         self._loop.remove_reader(self._descriptor)
+        if self._conversation is not None:
+            self._hear_the_rest(self._conversation)
+            self._conversation.close()
         os.close(self._descriptor)
         status = self._process.wait()
-        if self._conversation is not None:
-            self._conversation.drain()
-            self._conversation.close()
         pid, self._process, self._conversation = self._process.pid, None, None
         words = self._words()
         if self._is_ending:
@@ -356,6 +362,15 @@ class Child:
         elif status:
             log.error("pid %d exited with status %d%s", pid, status, words and f": {words}")
         self._on_end(pid, status)
+
+    def _hear_the_rest(self, conversation: Conversation) -> None:
+        """Whoever hears it may ask for `plain`: the process and its descriptor are there until all
+        is heard."""
+        try:
+            conversation.drain()
+        except Exception:
+            # Its end is not to be lost with its last words.
+            log.exception("what the %s child process said last went wrong", self.title)
 
     def _words(self) -> str:
         """What it has said last."""

@@ -108,12 +108,13 @@ class Control:
 
     def go_on(self, plain: Mapping[str, Any]) -> None:
         """Takes the socket, and all who are there, from another program in this process."""
-        if plain["listener"] is not None:
-            self._listener = socket.socket(fileno=plain["listener"])
+        listener = plain.get("listener")
+        if listener is not None:
+            self._listener = socket.socket(fileno=listener)
             self._listener.set_inheritable(False)
             self.loop.add_reader(self._listener.fileno(), self._accept)
-        self._refused = set(plain["refused"])
-        for of_client in plain["clients"]:
+        self._refused = set(plain.get("refused", ()))
+        for of_client in plain.get("clients", ()):
             connection = socket.socket(fileno=of_client["descriptor"])
             connection.set_inheritable(False)
             client = _Client(self, connection)
@@ -232,9 +233,10 @@ class _Client:
 
     def go_on(self, plain: Mapping[str, Any]) -> None:
         """Goes on where another program has stopped."""
-        self._heard += bytes.fromhex(plain["heard"])
-        self._unsent += bytes.fromhex(plain["unsent"])
-        self._has_asked, self._is_answered = plain["has_asked"], plain["is_answered"]
+        self._heard += bytes.fromhex(plain.get("heard", ""))
+        self._unsent += bytes.fromhex(plain.get("unsent", ""))
+        self._has_asked = plain.get("has_asked", False)
+        self._is_answered = plain.get("is_answered", False)
         if not self._has_asked and not self._is_answered:
             self.listen()
         elif self._unsent:

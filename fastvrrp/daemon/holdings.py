@@ -70,11 +70,12 @@ class Holdings:
         pid_file = PidFile.of_descriptor(Path(read.pid_file), plain["pid_file"])
         self._pid_file = self._held.enter_context(pid_file)
         self._held.callback(self.close_log)
-        if plain["control"] is not None:
+        of_control = plain.get("control")
+        if of_control is not None:
             control = self._new_control(read)
-            control.go_on(plain["control"])
+            control.go_on(of_control)
             self._hold_control(control)
-        rename(plain["name"])
+        rename(plain.get("name", self._launch.name))
 
     def open_log(self, read: Read) -> None:
         """Begins to log. Raises OSError."""

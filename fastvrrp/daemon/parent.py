@@ -59,6 +59,8 @@ class Parent:
         self._is_going = False
         self._is_gone = False
         self._is_to_stop = False
+        self._early: list[Order] | None = []
+        """Orders that came before the loop runs, and with it whoever carries them out."""
         self._next_beat: asyncio.TimerHandle | None = None
         self._on_gone: Callable[[], object] = lambda: None
         self.orders = Orders(self.say)
@@ -131,6 +133,9 @@ class Parent:
         more."""
         self._on_gone = on_gone
         self._conversation = Conversation(loop, self._frames, self._hear, self._lose)
+        early, self._early = self._early or [], None
+        for order in early:
+            loop.call_soon(self.orders.carry_out, order)
         self._beat(loop)
 
     def say_last(self, message: ToParent) -> None:
@@ -194,6 +199,8 @@ class Parent:
                 self._is_going = True
             case Stop():
                 self._is_to_stop = True
+            case Order() if self._early is not None:
+                self._early.append(message)
             case Order():
                 self.orders.carry_out(message)
             case WardStarted() | WardSaid() | WardEnded():

@@ -203,23 +203,27 @@ def read_aside(
     servers: list[Sealed] = []
     stays: bool | None = None
     stream = PartReader()
+    collects = gc.isenabled()
     gc.disable()  # everything that comes stays: there is nothing to find
-    while stays is None and (data := process.said.read1(READ_SIZE)):  # type: ignore[attr-defined]
-        for part, value in stream.feed(data):
-            if part is Part.COMPLAINTS:
-                for _, line in value:
-                    on_complaint(line)
-            elif part is Part.SUMMARY:
-                summary = value
-            elif part is Part.ROUTERS:
-                for model, digest in value:
-                    routers.append(model)
-                    digests += digest
-            elif part is Part.SERVERS:
-                servers += value
-            elif part is Part.END:
-                stays = value
-    gc.enable()
+    try:
+        while stays is None and (data := process.said.read1(READ_SIZE)):  # type: ignore[attr-defined]
+            for part, value in stream.feed(data):
+                if part is Part.COMPLAINTS:
+                    for _, line in value:
+                        on_complaint(line)
+                elif part is Part.SUMMARY:
+                    summary = value
+                elif part is Part.ROUTERS:
+                    for model, digest in value:
+                        routers.append(model)
+                        digests += digest
+                elif part is Part.SERVERS:
+                    servers += value
+                elif part is Part.END:
+                    stays = value
+    finally:
+        if collects:
+            gc.enable()
     if not stays:
         status = process.wait()
         process.close()

@@ -11,7 +11,8 @@ wait in the kernel, and who waits for an answer at the control socket gets it fr
 
 What is left is plain, since the two may be of different versions: a mapping of JSON with `layout`,
 which is one more with each change that an older reader would get wrong. Fields that a reader does
-not know are left out, and a field that is new has a default.
+not know are left out, and every field has a default but for those without which there is nothing to
+go on with: who the processes are, and what stands on the command line and was read first.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Legacy:
         try:
             with os.fdopen(os.dup(self.descriptor), "wb") as file:
                 file.write(json.dumps(found).encode())
-        except OSError:
+        except BaseException:
             self.close()
             raise
 
@@ -151,7 +152,7 @@ class Trial:
             finally:
                 left.close()
             self._descriptor = os.pidfd_open(self._process.pid)
-        except OSError:
+        except BaseException:
             if self._process is not None:
                 self._process.kill()
                 self._process.wait()
@@ -195,7 +196,7 @@ class Trial:
 
 def become(successor: Successor, left: Legacy, words: Iterable[str]) -> NoReturn:
     """Executes new code in this process, which goes on with what is left; `words` are for `ps`.
-    Raises OSError where nothing has happened."""
+    What is raised has changed nothing."""
     python = successor.python
     arguments = [python, "-P", "-S", "-m", PARENT, GO_ON, str(left.descriptor), *words]
     passed = (left.descriptor, *left.descriptors)
@@ -203,7 +204,7 @@ def become(successor: Successor, left: Legacy, words: Iterable[str]) -> NoReturn
         for descriptor in passed:
             os.set_inheritable(descriptor, True)
         os.execve(python, arguments, environment(successor.home))
-    except OSError:
+    except BaseException:
         for descriptor in passed:
             os.set_inheritable(descriptor, False)
         left.close()

@@ -132,8 +132,10 @@ class Scheduling:
         if priority:
             limit = self._of(self._processes).realtime_limit // FROM_NANOSECONDS
             self._loop.add_signal_handler(signal.SIGXCPU, self._on_limit)
-            # The hard limit would kill it.
-            resource.setrlimit(RLIMIT_RTTIME, (limit, self._limit[1]))
+            # As keepalived it is warned at half of what is written. All of it is keepalived's hard
+            # limit, at which the kernel kills: before the loop, which may be in the middle of a
+            # reload, could hear of the warning.
+            resource.setrlimit(RLIMIT_RTTIME, (limit // 2, self._limit[1]))
             os.sched_setscheduler(0, os.SCHED_RR | RESET_ON_FORK, os.sched_param(priority))
         else:
             os.sched_setscheduler(0, os.SCHED_OTHER | RESET_ON_FORK, os.sched_param(0))

@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,11 @@ class ServiceState:
         # The process that systemd started may be one that has forked us (Type=forking).
         is_for_us = microseconds.isdigit() and pid in ("", str(os.getpid()))
         return cls(address or None, int(microseconds) / MICROSECONDS if is_for_us else None)
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> ServiceState:
+        """That of another program in this process, by its `plain`."""
+        return cls(plain.get("address"), plain.get("watchdog"), plain.get("said", ""))
 
     @property
     def plain(self) -> dict[str, Any]:

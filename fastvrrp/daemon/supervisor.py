@@ -55,7 +55,7 @@ from fastvrrp.daemon.pending import Pending
 from fastvrrp.daemon.renewal import Legacy, become, built
 from fastvrrp.daemon.service import Service
 from fastvrrp.daemon.service_state import ServiceState
-from fastvrrp.daemon.upgrade import Means, OnFailed, Upgrade
+from fastvrrp.daemon.upgrade import Means, OnFailed, Upgrade, reason_of
 from fastvrrp.daemon.wards import Wards
 
 if TYPE_CHECKING:
@@ -216,8 +216,8 @@ class Supervisor:
         self._upgrade = Upgrade(means, python, failed)
         try:
             self._upgrade.start()
-        except OSError as error:
-            failed((f"no process can be started: {error.strerror}",))
+        except Exception as error:
+            failed((reason_of(error),))
 
     def plain(self, keep: Keep) -> dict[str, Any]:
         """With what `go_on` goes on in another program, in JSON's types; `keep` has descriptors
@@ -238,22 +238,23 @@ class Supervisor:
     @classmethod
     def go_on(cls, plain: Mapping[str, Any]) -> Supervisor:
         """Takes over the daemon of another program in this process. Raises OSError."""
-        supervisor = cls(built(Launch, plain["launch"]), None, ServiceState(**plain["service"]))
+        state = ServiceState.of_plain(plain.get("service", {}))
+        supervisor = cls(built(Launch, plain["launch"]), None, state)
         supervisor._take_over(plain)
         return supervisor
 
     def _take_over(self, plain: Mapping[str, Any]) -> None:
         read = built(Read, plain["read"])
-        self._read = replace(read, idents=Idents(*read.idents))
+        self._read = replace(read, idents=Idents(*read.idents[: len(Idents._fields)]))
         self._holdings.go_on(self._read, plain["holdings"])
         self._vrrpd.go_on(plain["vrrpd"])
-        for of_child in plain["retired"]:
+        for of_child in plain.get("retired", ()):
             child = self._new_vrrpd()
             self._retire(child)
             child.go_on(of_child)
-        self._wards.go_on(plain["wards"])
-        self._pending.number = plain["number"]
-        self._signals = list(plain["signals"])
+        self._wards.go_on(plain.get("wards", {}))
+        self._pending.number = plain.get("number", 0)
+        self._signals = list(plain.get("signals", ()))
         self._may_go = self._has_started = True
 
     def _on_renewed(self, version: str) -> None:
@@ -268,19 +269,22 @@ class Supervisor:
         self._deliver_signals()
 
     def _become(self, successor: Successor) -> None:
-        """Goes on by other code. Raises OSError where it does not, and nothing has happened."""
+        """Goes on by other code. What is raised has changed nothing."""
         assert self._read is not None
         signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
         try:
             # What the interpreter has taken from the kernel nobody else would learn of.
             self.loop.take_signals()
-            if self._upgrade is None or self._is_stopping:
+            if self._upgrade is None:
+                return  # it was ended by one of them
+            if self._is_stopping:
+                self._upgrade.fail("the daemon is stopped")
                 return
             log.info("Fastvrrp %s goes on as parent", successor.version)
             self._holdings.close_log()
             try:
                 become(successor, Legacy(self.plain), self._launch.words)
-            except OSError:
+            except BaseException:
                 self._holdings.open_log(self._read)
                 raise
         finally:

@@ -142,9 +142,8 @@ class Upgrade:
             return
         try:
             go_on(successor)
-        except OSError as error:
-            self._lines.append(f"no process can be started: {error.strerror}")
-            self._end()
+        except Exception as error:
+            self._break_off(error)
 
     def _start_child(self) -> None:
         self.child.start()
@@ -208,11 +207,23 @@ class Upgrade:
             return
         try:
             self._try(self._means.become)
-        except OSError as error:
-            self._lines.append(f"no process can be started: {error.strerror}")
-            self._end()
+        except Exception as error:
+            self._break_off(error)
+
+    def _break_off(self, error: Exception) -> None:
+        self._lines.append(reason_of(error))
+        self._end()
 
     def _end(self) -> None:
         on_failed, self._on_failed = self._on_failed, None
         if on_failed is not None:
             on_failed(self._lines)
+
+
+def reason_of(error: Exception) -> str:
+    """Why an upgrade goes no further, for a person. What nobody has foreseen is logged, with where
+    it happened. To be called where it was caught."""
+    if isinstance(error, OSError):
+        return f"no process can be started: {error.strerror}"
+    log.exception("The upgrade has failed")
+    return f"something went wrong ({type(error).__name__}: {error}): the log says where"

@@ -124,13 +124,13 @@ class Wards:
 
     def go_on(self, plain: Mapping[str, Any]) -> None:
         """Takes the children that another program had in this process. Raises OSError."""
-        for name, of_ward in plain["children"].items():
+        for name, of_ward in plain.get("children", {}).items():
             self._wards[name] = ward = self._new(name, of_ward["module"], of_ward["title"])
             ward.go_on(of_ward)
-        self._renewed = set(plain["renewed"])
+        self._renewed = set(plain.get("renewed", ()))
         self._closing = {
             name: None if again is None else built(StartWard, again)
-            for name, again in plain["closing"].items()
+            for name, again in plain.get("closing", {}).items()
         }
 
     def _begin(self, name: str) -> None:

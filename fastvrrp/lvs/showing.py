@@ -70,9 +70,9 @@ class Place:
 
     __slots__ = ("model", "number", "quorum", "real", "stood")
 
-    def __init__(self) -> None:
-        self.model: VirtualServer | None = None
-        """As it was arranged."""
+    def __init__(self, model: VirtualServer) -> None:
+        self.model = model
+        """As it was arranged; that of the `Work` may be a newer one, until all is arranged anew."""
         self.number = -1
         self.real = 0
         """Of its first real server."""
@@ -131,7 +131,7 @@ class Showing:
         kept = self._kept_counters()
         before = self._places
         self._works = list(works)
-        self._places = {work: before.get(work) or Place() for work in self._works}
+        self._places = {work: before.get(work) or Place(work.model) for work in self._works}
         rounds: dict[Round, int] = {}
         links: list[int] = []
         count = 0
@@ -185,7 +185,7 @@ class Showing:
                     tuple(service.key for service in work.services),
                     tuple(
                         (self._layout.real(number) + REAL.size, key_of(real))
-                        for number, real in enumerate(work.model.real_servers, place.real)
+                        for number, real in enumerate(place.model.real_servers, place.real)
                     ),
                 )
             )
@@ -279,7 +279,9 @@ class Showing:
         self._next = None
         self._is_stale = False
         self._is_writing = True
-        models = tuple(work.model for work in self._works) if self._words is None else ()
+        models: tuple[VirtualServer, ...] = ()
+        if self._words is None:
+            models = tuple(self._places[work].model for work in self._works)
         asked = self._thread.submit(
             _written,
             self._file,

@@ -5,7 +5,7 @@ Those of docs/man are made so, and are installed with the package.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 from fastvrrp.manual import commands, configuration
@@ -20,4 +20,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser("python -m fastvrrp.manual", description="Write manual pages.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to write them")
+    main(parser.parse_args().folder)

@@ -15,10 +15,13 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, NoReturn
 
+PLAIN = (True, True, True, None, False)
+"""init, repr, compare, hash and kw_only of a field that is a name and at most a default."""
+
 
 def dataclass(*, frozen: bool, slots: bool) -> Callable[[type[Any]], type[Any]]:
-    """As `dataclasses.dataclass` with just these options, both of which have to be on. Fields have
-    no factories."""
+    """As `dataclasses.dataclass` with just these options, both of which have to be on. Fields are a
+    name with or without a default. Raises TypeError for everything else."""
     if not (frozen and slots):
         raise TypeError("what is not frozen, or has no slots, is a dataclass of dataclasses")
     return _made
@@ -26,26 +29,39 @@ def dataclass(*, frozen: bool, slots: bool) -> Callable[[type[Any]], type[Any]]:
 
 def _made(plain: type[Any]) -> type[Any]:
     made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)(plain)
+    _refuse_what_is_not_made(made)
     names = tuple(field.name for field in dataclasses.fields(made))
     values = _values_of(names)
 
     def __eq__(self: object, other: object) -> bool:
-        return values(self) == values(other) if other.__class__ is made else NotImplemented
+        return (
+            values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
+        )
 
     def __hash__(self: object) -> int:
         return hash(values(self))
 
     def __repr__(self: object) -> str:
         shown = zip(names, values(self), strict=True)
-        return f"{made.__qualname__}({', '.join(f'{name}={value!r}' for name, value in shown)})"
+        words = ", ".join(f"{name}={value!r}" for name, value in shown)
+        return f"{self.__class__.__qualname__}({words})"
 
     def __reduce__(self: object) -> tuple[type[Any], tuple[object, ...]]:
-        return made, values(self)
+        return self.__class__, values(self)
 
     for method in (__eq__, __hash__, __repr__, __reduce__, __setattr__, __delattr__):
         setattr(made, method.__name__, method)
     made.__init__ = _constructor(made)
     return made
+
+
+def _refuse_what_is_not_made(made: type[Any]) -> None:
+    if hasattr(made, "__post_init__"):
+        raise TypeError(f"{made.__qualname__}: __post_init__ would not be called")
+    for field in dataclasses.fields(made):
+        options = (field.init, field.repr, field.compare, field.hash, field.kw_only)
+        if options != PLAIN or field.default_factory is not dataclasses.MISSING:
+            raise TypeError(f"{made.__qualname__}.{field.name} is no plain field")
 
 
 def _values_of(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
