@@ -20,7 +20,6 @@ from fastvrrp._table import Segment, count_attempt, this_boot, this_network
 from fastvrrp.daemon.launch import PARENT
 from fastvrrp.daemon.leftovers import Notes
 from fastvrrp.daemon.readiness import is_readable
-from fastvrrp.daemon.snapshot import load, path_beside
 from fastvrrp.kernel.netns import NAMESPACES, status_of
 from fastvrrp.model import SECOND
 from fastvrrp.observe import details
@@ -52,10 +51,9 @@ class Inheritance:
     """How everything was that is tracked."""
 
 
-def find(segment: Path, *, ran_the_same: bool) -> Inheritance | None:
+def find(segment: Path) -> Inheritance | None:
     """What a daemon that died has left in its segment, and beside it; None where there is nothing,
-    or nothing that is good for us, which the log says then. `ran_the_same` says that it ran our
-    configuration."""
+    or nothing that is good for us, which the log says then."""
     _remove_drafts(segment)
     try:
         left = Segment(segment)
@@ -75,10 +73,10 @@ def find(segment: Path, *, ran_the_same: bool) -> Inheritance | None:
     except OSError as error:
         log.warning("Nothing is taken over: %s: %s", segment, error.strerror)
         return None
-    return inherit(left, segment, ran_the_same=ran_the_same)
+    return inherit(left, segment)
 
 
-def inherit(left: Segment, path: Path, *, ran_the_same: bool) -> Inheritance:
+def inherit(left: Segment, path: Path) -> Inheritance:
     """What a writer that has died, or stands still, has left in its segment and beside it."""
     notes = Notes(path)
     known = {name: notes.inode(name) for name in notes.names()}
@@ -86,11 +84,7 @@ def inherit(left: Segment, path: Path, *, ran_the_same: bool) -> Inheritance:
     def is_there(name: str | None) -> bool:
         return name not in known or known[name] == _inode(name)
 
-    predecessor = Predecessor(left, is_there)
-    if not ran_the_same:
-        ran = load(path_beside(path), None)
-        predecessor.ran = None if ran is None else ran.configuration
-    return Inheritance(predecessor, _trackers(path))
+    return Inheritance(Predecessor(left, is_there), _trackers(path))
 
 
 def _objection(left: Segment) -> str | None:

@@ -189,6 +189,7 @@ class Vrrpd:
         """The daemon has ended, and not this process alone."""
         if not self._parent.keeps_wards:
             self._rooms.snapshot.forget()
+            self._rooms.routes_file.forget()
 
     def _leave_parent(self) -> None:
         scripts = self._rooms.running.configuration.definitions.scripts
