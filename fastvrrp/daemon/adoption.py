@@ -54,7 +54,7 @@ class Inheritance:
 def find(segment: Path) -> Inheritance | None:
     """What a daemon that died has left in its segment, and beside it; None where there is nothing,
     or nothing that is good for us, which the log says then."""
-    _remove_drafts(segment)
+    remove_drafts(segment)
     try:
         left = Segment(segment)
     except FileNotFoundError:
@@ -175,12 +175,12 @@ def _inode(name: str | None) -> int | None:
         return None
 
 
-def _remove_drafts(segment: Path) -> None:
+def remove_drafts(segment: Path) -> None:
     """Removes segments, and what is beside them, that were never finished."""
     files = Files.of_segment(segment)
     for whole in (files.segment, files.details, files.routers):
         for path in whole.parent.glob(f"{whole.name}.*"):
             pid = path.suffix[1:]
-            if pid.isdigit() and not Path("/proc", pid).exists():
+            if pid.isdigit() and not _lives(int(pid)):
                 with suppress(OSError):
                     path.unlink()
