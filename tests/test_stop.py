@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +25,13 @@ from lab import Capture, Fastvrrp, Laboratory, wait_until
 from lab.changes import Kernel, kernel_changes, kernel_of
 
 SECOND = 1_000_000_000
+UPGRADING = {
+    "when an upgrade begins": "Upgrading",
+    "while only adverts are sent": "only adverts are sent",
+    "when another one has taken over": "handed over",
+    "when an upgrade is about to end": "Upgrade done",
+}
+"""Lines of the log that an upgrade has."""
 PLACES = pytest.mark.parametrize("place", ["own", "instance", "global"])
 
 
@@ -120,7 +126,7 @@ def test_a_stop_tells_everybody_first_and_leaves_nothing(lab: Laboratory, place:
     assert "Traceback" not in log
 
 
-@pytest.mark.parametrize("when", ["while it reloads", "while it starts", "while it upgrades"])
+@pytest.mark.parametrize("when", ["while it reloads", "while it starts", *UPGRADING])
 def test_a_stop_at_any_moment_leaves_nothing(lab: Laboratory, when: str) -> None:
     master = Master(lab, "own")
     daemon = master.daemon
@@ -137,10 +143,9 @@ def test_a_stop_at_any_moment_leaves_nothing(lab: Laboratory, when: str) -> None
         command = [str(Path(daemon_command(daemon))), "upgrade"]
         command += ["--pid", str(daemon.folder / "fastvrrp.pid")]
         asking = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        daemon.wait_log("Upgrading")
-        time.sleep(0.3)  # somewhere in it
+        daemon.wait_log(UPGRADING[when], 60.0)
     assert daemon.stop(90.0) == 0
-    if when == "while it upgrades":
+    if when in UPGRADING:
         asking.wait(30)
     master.wait_clean()
     assert not list(daemon.folder.glob("fastvrrp.*[!f]"))

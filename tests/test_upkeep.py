@@ -5,19 +5,32 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import subprocess
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 
 from fastvrrp.kernel.rtsockets import Watch
-from fastvrrp.model import NextHop, Prefix, Route, Rule, VirtualAddress
+from fastvrrp.model import (
+    Metric,
+    NextHop,
+    Placement,
+    Prefix,
+    Route,
+    RouteMetric,
+    Rule,
+    VirtualAddress,
+)
 from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.upkeep import Thing, Upkeep
 from kernel_namespace import add_veth, inside_namespace, ip, needs_root
 
 pytestmark = needs_root
 AF_INET = int(socket.AF_INET)
+AF_INET6 = int(socket.AF_INET6)
+HOPS = (NextHop(None, "eth1"),)
 
 
 def route(destination: str, gateway: str = "10.0.1.9", interface: str = "eth1") -> Route:
@@ -241,3 +254,63 @@ def test_what_a_crash_has_left_is_cleared_and_nothing_else(kept: Kept) -> None:
     assert "10.21.0.0/16" in shown
     assert "500:" not in ip("rule show")
     assert "501:" in ip("rule show")
+
+
+def plain(**attributes: object) -> Route:
+    return replace(route("10.20.0.0/16"), **attributes)  # type: ignore[arg-type]
+
+
+def test_just_that_route_is_cleared_of_those_that_are_alike(kept: Kept) -> None:
+    """The kernel would remove the first one that has all that is asked for."""
+    way = "10.20.0.0/16 via 10.0.1.9 dev eth1 proto 18"
+    for more in ("", "src 10.0.1.1", "mtu 1400", "mtu 1300 advmss 1000"):
+        ip(f"route prepend {way} {more}")
+    ip(f"route add {way} metric 7")
+    with subprocess.Popen(
+        ["ip", "-o", "monitor", "route"], stdout=subprocess.PIPE, text=True
+    ) as monitor:
+        kept.upkeep.clear([plain(), plain(metrics=(RouteMetric(Metric.MTU, 1300),))])
+        ip("route add 10.99.0.0/16 dev eth1")
+        assert monitor.stdout is not None
+        lines = []
+        while "10.99." not in (line := monitor.stdout.readline()):
+            lines.append(line)
+        monitor.terminate()
+    shown = ip("route show 10.20.0.0/16").splitlines()
+    assert sorted(line.partition("proto keepalived ")[2].strip() for line in shown) == [
+        "metric 7",
+        "mtu 1300 advmss 1000",
+        "mtu 1400",
+        "src 10.0.1.1",
+    ]
+    there = 5
+    for line in lines:
+        there += -1 if line.startswith("Deleted") else 1
+        assert there > 0
+
+
+def test_what_is_owned_is_not_cleared_because_it_is_tracked_otherwise(kept: Kept) -> None:
+    other = rule("10.20.0.0/16", 500)
+    kept.upkeep.add(1, [plain(), other])
+    kept.upkeep.clear([plain(is_tracked=False), replace(other, track_group="group")])
+    kept.upkeep.clear([plain(priority=9), plain(metrics=(RouteMetric(Metric.MTU, 1400),))])
+    assert ip("route show 10.20.0.0/16").count("dev eth1") == 1
+    assert "500:" in ip("rule show")
+
+
+def test_what_is_owned_comes_back_where_the_kernel_has_taken_it_for_another_one(
+    kept: Kept,
+) -> None:
+    """One of IPv6 with another MTU is the same one, and `add` is refused beside any other."""
+    six = Route(AF_INET6, Prefix(ip_address("2001:db8::").packed, 48), next_hops=HOPS)
+    ip("-6 route add 2001:db8::/48 dev eth1 proto 18")
+    ip("route add 10.20.0.0/16 via 10.0.1.9 dev eth1 proto 18")
+    wanted = [
+        replace(six, metrics=(RouteMetric(Metric.MTU, 1400),)),
+        plain(preferred_source=b"\x0a\0\x01\x01", placement=Placement.ADD),
+    ]
+    kept.upkeep.add(1, wanted)
+    kept.upkeep.clear([six, plain()])
+    assert "mtu 1400" in ip("-6 route show 2001:db8::/48")
+    shown = ip("route show 10.20.0.0/16")
+    assert (shown.count("dev eth1"), "src 10.0.1.1" in shown) == (1, True)

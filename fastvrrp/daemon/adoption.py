@@ -20,7 +20,6 @@ from fastvrrp._table import Segment, count_attempt, this_boot, this_network
 from fastvrrp.daemon.launch import PARENT
 from fastvrrp.daemon.leftovers import Notes
 from fastvrrp.daemon.readiness import is_readable
-from fastvrrp.daemon.snapshot import load, path_beside
 from fastvrrp.kernel.netns import NAMESPACES, status_of
 from fastvrrp.model import SECOND
 from fastvrrp.observe import details
@@ -52,11 +51,10 @@ class Inheritance:
     """How everything was that is tracked."""
 
 
-def find(segment: Path, *, ran_the_same: bool) -> Inheritance | None:
+def find(segment: Path) -> Inheritance | None:
     """What a daemon that died has left in its segment, and beside it; None where there is nothing,
-    or nothing that is good for us, which the log says then. `ran_the_same` says that it ran our
-    configuration."""
-    _remove_drafts(segment)
+    or nothing that is good for us, which the log says then."""
+    remove_drafts(segment)
     try:
         left = Segment(segment)
     except FileNotFoundError:
@@ -75,10 +73,10 @@ def find(segment: Path, *, ran_the_same: bool) -> Inheritance | None:
     except OSError as error:
         log.warning("Nothing is taken over: %s: %s", segment, error.strerror)
         return None
-    return inherit(left, segment, ran_the_same=ran_the_same)
+    return inherit(left, segment)
 
 
-def inherit(left: Segment, path: Path, *, ran_the_same: bool) -> Inheritance:
+def inherit(left: Segment, path: Path) -> Inheritance:
     """What a writer that has died, or stands still, has left in its segment and beside it."""
     notes = Notes(path)
     known = {name: notes.inode(name) for name in notes.names()}
@@ -86,11 +84,7 @@ def inherit(left: Segment, path: Path, *, ran_the_same: bool) -> Inheritance:
     def is_there(name: str | None) -> bool:
         return name not in known or known[name] == _inode(name)
 
-    predecessor = Predecessor(left, is_there)
-    if not ran_the_same:
-        ran = load(path_beside(path), None)
-        predecessor.ran = None if ran is None else ran.configuration
-    return Inheritance(predecessor, _trackers(path))
+    return Inheritance(Predecessor(left, is_there), _trackers(path))
 
 
 def _objection(left: Segment) -> str | None:
@@ -181,12 +175,12 @@ def _inode(name: str | None) -> int | None:
         return None
 
 
-def _remove_drafts(segment: Path) -> None:
+def remove_drafts(segment: Path) -> None:
     """Removes segments, and what is beside them, that were never finished."""
     files = Files.of_segment(segment)
     for whole in (files.segment, files.details, files.routers):
         for path in whole.parent.glob(f"{whole.name}.*"):
             pid = path.suffix[1:]
-            if pid.isdigit() and not Path("/proc", pid).exists():
+            if pid.isdigit() and not _lives(int(pid)):
                 with suppress(OSError):
                     path.unlink()

@@ -29,6 +29,7 @@ from fastvrrp.daemon.places import Places
 from fastvrrp.daemon.reading import Aside
 from fastvrrp.daemon.reload import Reloads, Running
 from fastvrrp.daemon.reload_files import ReloadTimes
+from fastvrrp.daemon.routes_file import RoutesFile
 from fastvrrp.daemon.scheduling import ProcessSettings, Role, Scheduling
 from fastvrrp.daemon.showing import Showing
 from fastvrrp.daemon.slices import Slices
@@ -151,6 +152,7 @@ class Assembly:
                 place, self.roster, self.loop, places.on_links, self.driver.settle
             )
         )
+        self.routes_file = RoutesFile(segment, self.kernel_thread.run_elsewhere)
         self.showing = self._make_showing(shown, path)
         self.dumping = self._make_dumping()
         self.maintenance = self._make_maintenance(shown.maintenance)
@@ -168,6 +170,7 @@ class Assembly:
             ReceiveBuffers(self.roster, places.resize),
             filters,
             self.routings,
+            self.routes_file,
             self.split_brains,
             self.daemon_scripts,
             notifier,

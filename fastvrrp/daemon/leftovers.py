@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from fastvrrp.kernel.addresses import Placed, found_in, leftovers
 from fastvrrp.model import VirtualAddress, VirtualRouter
-from fastvrrp.vrrp import orphans
 from fastvrrp.vrrp.adoption import Predecessor
 from fastvrrp.vrrp.instance import PRIORITY_OWNER, link_of
 from fastvrrp.vrrp.place import Place
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 LIMIT = 60_000_000_000
 """Nanoseconds that the removal of addresses may take."""
+STEP = 128
+"""Addresses that are removed between two looks at whether an advert is due."""
 
 
 class Notes:
@@ -116,33 +118,19 @@ def remove_addresses(
     dump = channel.dump_addresses()
     requests = leftovers(wanted, dump, unmarked)
 
-    def remove() -> None:
-        log.info("removing %d virtual addresses that were left behind", len(requests))
-        channel.apply(requests, 0, LIMIT)
+    def remove(some: list[bytes]) -> None:
+        channel.apply(some, 0, LIMIT)
         channel.take_errors()
 
-    if requests and before is not None and before.lives is not None:
-        before.leftovers.append(remove)
+    if requests:
+        log.info("removing %d virtual addresses that were left behind", len(requests))
+    if before is not None and before.lives is not None:
+        before.leftovers += [
+            partial(remove, requests[at : at + STEP]) for at in range(0, len(requests), STEP)
+        ]
     elif requests:
-        remove()
+        remove(requests)
     return found_in(dump) if before is not None else {}
-
-
-def remove_orphans(place: Place, names: Collection[str | None], before: Predecessor) -> None:
-    """Removes routes and rules that a daemon of another configuration has left, in the place that
-    has these names."""
-    things = [thing for name in names for thing in before.orphans.get(name, ())]
-    if not things:
-        return
-
-    def remove() -> None:
-        log.info("removing %d routes and rules that were left behind", len(things))
-        orphans.remove(place, things)
-
-    if before.lives is not None:
-        before.leftovers.append(remove)
-    else:
-        remove()
 
 
 def _placed(place: Place, addresses: Iterable[VirtualAddress], interface: str) -> Iterator[Placed]:

@@ -29,7 +29,7 @@ from typing import Any
 from fastvrrp._driver import Driver
 from fastvrrp._sockets import Receiver, SocketSender, place_and_ifindex
 from fastvrrp.daemon.comparisons import Comparisons
-from fastvrrp.daemon.leftovers import Notes, remove_addresses, remove_orphans
+from fastvrrp.daemon.leftovers import Notes, remove_addresses
 from fastvrrp.kernel.addresses import Placed
 from fastvrrp.kernel.closing import close_all
 from fastvrrp.kernel.namespaces import Change, Namespaces
@@ -392,10 +392,6 @@ class Places:
         place.links.begin()
         self._loop.add_reader(place.links.fileno(), self.on_links, place)
         self.found[place] = remove_addresses(place, models, static_addresses, self._before)
-        if self._before is not None:
-            remove_orphans(
-                place, {place.name, self.own_name} if place.is_own else {place.name}, self._before
-            )
 
     def _open_again(self, room: _Room) -> None:
         room.attempt = None
@@ -480,7 +476,8 @@ class Places:
     def _leave_at_rest(self, room: _Room) -> None:
         place = room.place
         is_busy = (
-            self.transitions.has_notes
+            self._before is not None  # who may have left something that is to be removed
+            or self.transitions.has_notes
             or self.roster.reviews.is_busy(place)
             or not self.transitions.standing(place).is_idle
             or any(each.is_busy(place) for each in self.apart)

@@ -68,15 +68,6 @@ class Origin:
         return json.dumps(said).encode() + b"\n"
 
 
-def _is_of_this_version(head: bytes) -> bool:
-    try:
-        said = json.loads(head)
-        origin = Origin(said["file"], said["config_id"], Half(said["half"]))
-    except (ValueError, KeyError, TypeError):
-        return False
-    return origin.head() == head
-
-
 class _Compressed:
     """A file to be written to, whose content is compressed."""
 
@@ -176,19 +167,15 @@ def _put(descriptor: int, path: Path) -> None:
         os.close(target)
 
 
-def load(path: Path, origin: Origin | None) -> Aside | None:
+def load(path: Path, origin: Origin) -> Aside | None:
     """The configuration that ran; None where it is not there, or not good for us, which the log
-    says then. Without an origin it is good wherever it was read, as long as it was this version
-    that has read it."""
+    says then."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
                 raise DamagedError("others than its owner may write or read it")
-            head = file.readline()
-            if origin is None and not _is_of_this_version(head):
-                raise DamagedError("it is another version's")
-            if origin is not None and head != origin.head():
+            if file.readline() != origin.head():
                 raise DamagedError("it is another version's, or another file's")
             return _read(file.read())
     except FileNotFoundError:

@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import Collection, Iterable
 
+from fastvrrp._table import kept_name
 from fastvrrp.daemon.adoption import Inheritance
 from fastvrrp.daemon.assembly import Assembly
-from fastvrrp.model import SECOND, Configuration, VirtualRouter, Vrrp
+from fastvrrp.model import SECOND, Configuration, State, VirtualRouter, Vrrp
 from fastvrrp.vrrp.adoption import Predecessor
 from fastvrrp.vrrp.instance import PRIORITY_OWNER, Instance
 from fastvrrp.vrrp.orphans import orphans
@@ -25,14 +26,10 @@ def choose(
     models: Collection[VirtualRouter],
     configuration: Configuration,
 ) -> Predecessor:
-    """The predecessor of which something was found; it knows then who is to go on where it was, and
-    what of it nobody wants any more. `models` are those virtual routers of `configuration` that
-    can run."""
+    """The predecessor of which something was found; it knows then who is to go on where it was.
+    `models` are those virtual routers of `configuration` that can run."""
     before = found.predecessor
     before.choose(models, configuration.sync_groups, rooms.driver.now())
-    if before.ran is not None:
-        before.orphans = orphans(before.ran, configuration, models)
-        before.ran = None
     rooms.tracking.presume(found.trackers)
     return before
 
@@ -52,8 +49,44 @@ def take_over(rooms: Assembly, before: Predecessor, masters: Iterable[Instance])
         if instance.model.name in before.too_late and not is_owner:
             rooms.transitions.remove_left(instance)
     for remove in before.leftovers:
-        remove()
+        try:
+            remove()
+        except Exception:  # the others are ours to remove still, and adverts ours to send
+            log.exception("What was left behind cannot be removed")
+        rooms.engine.send_due(rooms.driver.now())
+    try:
+        _disown_routes(rooms, before)
+    except Exception:  # masters are ours to keep, whatever is in a file
+        log.exception("Routes and rules that were left behind cannot be removed")
     log.info("%s", before.describe())
+
+
+def _disown_routes(rooms: Assembly, before: Predecessor) -> None:
+    """Finds out which routes and rules nobody wants any more; they are removed in the other thread,
+    when everything else is taken over."""
+    left = rooms.routes_file.left_by(before.segment.pid)
+    if not left:
+        return
+    now = rooms.driver.now()
+    were = before.segment.left(now)
+    masters = {each.name for each in were if each.state == State.MASTER}
+    there = [
+        each
+        for each in left
+        if before.is_there(each.namespace)
+        and (each.router is None or kept_name(each.router) in masters)
+    ]
+    found = orphans(
+        there,
+        rooms.places.own_name,
+        rooms.routes_file.wanted(),
+        lambda: rooms.engine.send_due(rooms.driver.now()),
+    )
+    for place in rooms.places:
+        things = found.get(place.name)
+        if things and place.is_open:
+            log.info("removing %d routes and rules that were left behind", len(things))
+            rooms.routings.of(place).disown(things)
 
 
 def delay_masters(rooms: Assembly, vrrp: Vrrp, before: Predecessor | None) -> None:

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fastvrrp.daemon import dumping
-from fastvrrp.daemon.adoption import Inheritance, patience, wait_for_end
+from fastvrrp.daemon.adoption import Inheritance, patience, remove_drafts, wait_for_end
 from fastvrrp.daemon.assembly import ENDING, Assembly
 from fastvrrp.daemon.departure import Departure
 from fastvrrp.daemon.handover import Taking
@@ -189,6 +189,8 @@ class Vrrpd:
         """The daemon has ended, and not this process alone."""
         if not self._parent.keeps_wards:
             self._rooms.snapshot.forget()
+            self._rooms.routes_file.forget()
+            remove_drafts(self._segment)  # of one that was to take over
 
     def _leave_parent(self) -> None:
         scripts = self._rooms.running.configuration.definitions.scripts

@@ -161,7 +161,7 @@ class Start:
         vrrpd = Vrrpd(read, path, launch.config_id, segment, options, self._parent, self._close_log)
         try:
             if self._predecessor is None:
-                vrrpd.run(self._on_started, lambda: find(segment, ran_the_same=self._is_restart))
+                vrrpd.run(self._on_started, lambda: find(segment))
             else:
                 self._take_over(vrrpd, self._predecessor, segment, files)
         except OSError as error:
@@ -175,7 +175,7 @@ class Start:
 
         def hold() -> Inheritance:
             taking.hold()
-            found = inherit(Segment(segment), segment, ran_the_same=False)
+            found = inherit(Segment(segment), segment)
             found.predecessor.lives = taking.take
             found.predecessor.on_resumed = taking.commit
             return found

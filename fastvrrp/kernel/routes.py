@@ -80,6 +80,11 @@ _PLACEMENTS = {
     Placement.APPEND: NLM_F_CREATE | NLM_F_APPEND,
 }
 
+_COMPARED = (0, 1, 3, 5, 6, 7)
+"""Of struct rtmsg: family, dst_len, tos, protocol, scope and type."""
+_IDENTIFYING = (RTA_TABLE, RTA_DST, RTA_PRIORITY, RTA_PREFSRC, RTA_OIF, RTA_GATEWAY, RTA_VIA)
+_OPTIONAL = (RTA_PRIORITY, RTA_PREFSRC)
+
 FindIndex = Callable[[str], int]
 """The ifindex of an interface, or the table of a VRF. Raises LookupError, with a text for a person,
 where there is none."""
@@ -282,6 +287,71 @@ def key_in(body: bytes) -> Hashable:
     )
 
 
+def covers(asked: bytes, there: bytes) -> bool:
+    """Whether a request to remove a route of IPv4 would remove that one: what it leaves out may be
+    anything. Both are bodies of messages."""
+    of_asked, of_there = RTMSG.unpack_from(asked), RTMSG.unpack_from(there)
+    if any(of_asked[at] != of_there[at] for at in _COMPARED):
+        return False
+    wanted, found = attributes_of(asked[RTMSG.size :]), attributes_of(there[RTMSG.size :])
+    if any(wanted[kind] != found.get(kind) for kind in _IDENTIFYING if integer(wanted.get(kind))):
+        return False
+    if RTA_FLOW in wanted and found.get(RTA_FLOW, wanted[RTA_FLOW]) != wanted[RTA_FLOW]:
+        return False
+    if RTA_MULTIPATH in wanted:
+        ways, others = _ways(wanted[RTA_MULTIPATH]), _ways(found.get(RTA_MULTIPATH, b""))
+        if len(ways) != len(others) or not all(map(_is_way, ways, others)):
+            return False
+    metrics = _metrics_in(found)
+    return all(metrics.get(kind) == value for kind, value in _metrics_in(wanted).items())
+
+
+def is_just(asked: bytes, there: bytes) -> bool:
+    """Whether a route of IPv4 is the one of a request, and has nothing that the request leaves out
+    but what the kernel finds out by itself."""
+    if not covers(asked, there):
+        return False
+    wanted, found = attributes_of(asked[RTMSG.size :]), attributes_of(there[RTMSG.size :])
+    return (
+        all(integer(wanted.get(kind)) == integer(found.get(kind)) for kind in _OPTIONAL)
+        and (RTA_MULTIPATH in wanted) == (RTA_MULTIPATH in found)
+        and _metrics_in(wanted).keys() == _metrics_in(found).keys()
+    )
+
+
+def again_last(body: bytes) -> bytes:
+    """A request to add the route of IPv4 in a message of the kernel, behind others of its place."""
+    header = list(RTMSG.unpack_from(body))
+    header[-1] &= RTNH_F_ONLINK  # the state of its link is not to be written
+    flags = NLM_F_CREATE | NLM_F_APPEND
+    return request(RTM_NEWROUTE, flags, RTMSG.pack(*header) + body[RTMSG.size :])
+
+
+def _metrics_in(found: dict[int, bytes]) -> dict[int, bytes]:
+    metrics = attributes_of(found.get(RTA_METRICS, b""))
+    metrics.pop(RTAX_LOCK, None)
+    return {kind: value.rstrip(b"\0") for kind, value in metrics.items()}
+
+
+def _ways(payload: bytes) -> list[tuple[int, int, bytes | None]]:
+    """Of each way the hops, the ifindex and the gateway."""
+    found: list[tuple[int, int, bytes | None]] = []
+    offset = 0
+    while offset + _RTNEXTHOP.size <= len(payload):
+        length, _, hops, ifindex = _RTNEXTHOP.unpack_from(payload, offset)
+        if length < _RTNEXTHOP.size:
+            break
+        inner = attributes_of(payload[offset + _RTNEXTHOP.size : offset + length])
+        found.append((hops, ifindex, inner.get(RTA_GATEWAY, inner.get(RTA_VIA))))
+        offset += (length + 3) & ~3
+    return found
+
+
+def _is_way(wanted: tuple[int, int, bytes | None], found: tuple[int, int, bytes | None]) -> bool:
+    (hops, ifindex, gateway), (others, index, way) = wanted, found
+    return hops == others and ifindex in (0, index) and gateway in (None, way)
+
+
 def place_of(route: Route) -> Hashable:
     """What a route is replaced by: two routes of one place cannot both be first."""
     return (
@@ -294,6 +364,11 @@ def place_of(route: Route) -> Hashable:
         route.priority,
         route.type,
     )
+
+
+def near_of(route: Route) -> Hashable:
+    """Where routes lead that the kernel may take for each other."""
+    return (route.family, route.vrf, route.table, _masked(route.destination))
 
 
 def _masked(prefix: Prefix) -> tuple[bytes, int]:

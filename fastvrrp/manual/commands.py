@@ -36,6 +36,7 @@ BESIDE = {
     ".server-events": "What has happened to virtual servers.",
     ".maintenance": "Who has resigned or is drained.",
     ".running": "The configuration that runs, for a process that is started after a crash.",
+    ".policy": "Which routes and rules the daemon may have in the kernel, for the next one.",
     ".sysctl": "Kernel parameters as they were before; .namespaces has those of other network"
     " namespaces.",
     ".ipvs": "Which services of IPVS are the daemon's; .ipvs_sync has its threads.",

@@ -20,15 +20,11 @@ that goes on in its state: for those around nothing has happened.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 from fastvrrp._table import Left, Segment, kept_name
-from fastvrrp.model import Configuration, State, SyncGroup, VirtualRouter
-
-if TYPE_CHECKING:
-    from fastvrrp.vrrp.upkeep import Thing
+from fastvrrp.model import State, SyncGroup, VirtualRouter
 
 IDENTITY_SIZE = 8
 """Bytes of an identity."""
@@ -67,19 +63,15 @@ class Predecessor:
         """`is_there` says of a network namespace whether it is the one of that name in which the
         predecessor was."""
         self.segment = segment
-        self._is_there = is_there
+        self.is_there = is_there
         self.lives: Callable[[], object] | None = None
         """Called when the segment is read for the last time, where its writer lives and stands
         still from then on; None where it has died."""
         self.on_resumed: Callable[[], object] = lambda: None
         """Called when all who go on do; nothing is sent before."""
         self.leftovers: list[Callable[[], object]] = []
-        """What is to be removed from the kernel then, where the writer lives until then."""
-        self.ran: Configuration | None = None
-        """Its configuration, where that is known and may be another one than ours."""
-        self.orphans: Mapping[str | None, Collection[Thing]] = {}
-        """Its routes and rules that nobody wants any more, by the name of their network namespace;
-        None is the daemon's own."""
+        """What is to be removed from the kernel then, where the writer lives until then: in small
+        steps, in this order."""
         self._left: dict[str, Left] = {}
         """By the name of the virtual router as it is now."""
         self.too_late: set[str] = set()
@@ -99,7 +91,7 @@ class Predecessor:
             candidates = [
                 left for _, number in _identities_of(model) for left in by_identity.get(number, ())
             ]
-            if candidates and self._is_there(model.namespace):
+            if candidates and self.is_there(model.namespace):
                 if len(candidates) > 1 or model.unicast_peers:
                     name = kept_name(model.name)
                     candidates = [each for each in candidates if each.name == name]

@@ -1,50 +1,71 @@
-"""Routes and rules of a configuration that ran, which nobody wants any more: after a crash nobody
-else would remove them, since the kernel does not say whose they are."""
+"""Routes and rules that a daemon has left, and nobody wants any more: the kernel does not say whose
+they are, so what is ours there is known from the file that it has left (daemon/routes_file.py)."""
 
 from __future__ import annotations
 
+import json
+import logging
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
 
-from fastvrrp.model import Configuration, VirtualRouter
-from fastvrrp.vrrp.place import Place
-from fastvrrp.vrrp.upkeep import Thing, Upkeep
+from fastvrrp.model import Route, Rule
+from fastvrrp.vrrp.wording import Words, in_words, of_words
+
+log = logging.getLogger(__name__)
+
+STRIDE = 64
+"""Things that are compared between two looks at whether an advert is due."""
+
+Things: TypeAlias = Iterable[Route | Rule]
+
+
+class Left(NamedTuple):
+    """What somebody had."""
+
+    namespace: str | None
+    """None is the daemon's own."""
+    router: str | None
+    """Whose it is while that is master; None is what is static."""
+    words: list[Words]
 
 
 def orphans(
-    ran: Configuration, configuration: Configuration, models: Collection[VirtualRouter]
-) -> dict[str | None, tuple[Thing, ...]]:
-    """What `ran` had, by the name of its network namespace (None is the daemon's own), and is not
-    of `configuration`, whose virtual routers are `models`."""
-    found = _things(ran, ran.virtual_routers)
-    if not found:
-        return {}
-    wanted = _things(configuration, models)
-    return {
-        name: tuple(each for each in things if each not in wanted.get(name, ()))
-        for name, things in found.items()
-    }
+    left: Iterable[Left],
+    own_name: str | None,
+    wanted: Iterable[tuple[str | None, Things]],
+    breathe: Callable[[], object],
+) -> Mapping[str | None, list[Route | Rule]]:
+    """What was left and is not `wanted`, by the name of its network namespace; None is the daemon's
+    own, which may be called `own_name` as well. `breathe` is called again and again."""
+    standing: defaultdict[str | None, dict[str, Words]] = defaultdict(dict)
+    for each in left:
+        namespace = None if each.namespace == own_name else each.namespace
+        standing[namespace].update((_text(words), words) for words in each.words)
+    for number, (namespace, thing) in enumerate(_each(wanted)):
+        if number % STRIDE == 0:
+            breathe()
+        found = standing.get(None if namespace == own_name else namespace)
+        if found:
+            found.pop(_text(in_words(thing)), None)
+    return {namespace: _things(found.values()) for namespace, found in standing.items() if found}
 
 
-def _things(
-    configuration: Configuration, models: Collection[VirtualRouter]
-) -> Mapping[str | None, dict[Thing, None]]:
-    found: defaultdict[str | None, dict[Thing, None]] = defaultdict(dict)
-    for model in models:
-        own: tuple[Thing, ...] = (*model.options.routes, *model.options.rules)
-        if own:
-            found[model.namespace].update(dict.fromkeys(own))
-    static: tuple[Thing, ...] = (*configuration.static_routes, *configuration.static_rules)
-    if static:
-        found[None].update(dict.fromkeys(static))
-    return found
+def _each(wanted: Iterable[tuple[str | None, Things]]) -> Iterator[tuple[str | None, Route | Rule]]:
+    for namespace, things in wanted:
+        for thing in things:
+            yield namespace, thing
 
 
-def remove(place: Place, things: Collection[Thing]) -> None:
-    """Removes them from the kernel, in this thread."""
-    if things and place.is_open:
-        upkeep = Upkeep(place)
-        with place.inside():
-            upkeep.clear(things)
-            upkeep.finish()
-        upkeep.close()
+def _text(words: Words) -> str:
+    return json.dumps(words, sort_keys=True)
+
+
+def _things(found: Iterable[Words]) -> list[Route | Rule]:
+    things: list[Route | Rule] = []
+    for words in found:
+        try:
+            things.append(of_words(words))
+        except ValueError as error:
+            log.info("What was left behind stays: %s: %s", words, error)
+    return things

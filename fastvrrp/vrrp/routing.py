@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from fastvrrp._engine import Note
@@ -104,6 +104,8 @@ class Routing(Local):
         self._left: dict[int, tuple[Thing, ...]] = {}
         """At the start, by instance that does not go on as master: what an earlier process may have
         left of it."""
+        self._orphans: Collection[Thing] = ()
+        """At the start: what an earlier process may have left, and nobody wants any more."""
         self._owned: dict[int, tuple[Thing, ...]] = {}
         """By instance: what was added for it."""
         self._stale: dict[int, bool] = {}
@@ -144,6 +146,11 @@ class Routing(Local):
     def depart(self, place: Place) -> None:
         self._close()
 
+    def disown(self, things: Collection[Thing]) -> None:
+        """At the start: has removed what an earlier process may have left, when everything is taken
+        over and in the other thread."""
+        self._orphans = things
+
     def configure(self, configuration: Configuration) -> None:
         if not self._place.is_own:
             configuration = replace(
@@ -180,7 +187,12 @@ class Routing(Local):
             for things in self._left.values():
                 self._upkeep.clear(things)
             self._left.clear()
-            self._upkeep.begin()
+            self._upkeep.clear(self._orphans)
+            self._orphans = ()
+            try:
+                self._upkeep.begin()
+            except OSError:  # it is tried again with whatever is asked for next
+                log.exception("Routes and rules of %s cannot be changed", self._place.where)
             return
         if self._coming is not None:
             yield from self._renew(self._coming)

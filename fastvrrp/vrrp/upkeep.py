@@ -19,7 +19,7 @@ import logging
 import struct
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from errno import EADDRNOTAVAIL, EEXIST, ENODEV, ENOENT, ESRCH
 from ipaddress import ip_address
@@ -28,7 +28,7 @@ from typing import NamedTuple, TypeAlias
 
 from fastvrrp._rtnetlink import Overrun
 from fastvrrp.kernel import addresses, routes, rules
-from fastvrrp.kernel.attributes import Message, request
+from fastvrrp.kernel.attributes import HEADER, Message, request
 from fastvrrp.kernel.links import Links
 from fastvrrp.kernel.routes import RTM_DELROUTE
 from fastvrrp.kernel.rtsockets import Requests, Watch
@@ -177,10 +177,18 @@ class Upkeep:
         self._pump()
 
     def clear(self, things: Iterable[Thing]) -> None:
-        """Has removed what an earlier process may have left of things that nobody owns."""
-        for thing in things:
-            if thing not in self._entries:
-                self._queue.append(_Change(_Kind.CLEAR, thing, _Entry()))
+        """Has removed what an earlier process may have left of things that nobody owns. What is
+        owned and may have been taken for one of them is added again."""
+        left = {_in_kernel(thing): thing for thing in things}
+        if not left:
+            return
+        for same in left.keys() & {_in_kernel(thing) for thing in self._entries}:
+            del left[same]
+        self._queue.extend(_Change(_Kind.CLEAR, thing, _Entry()) for thing in left.values())
+        near = {_near(thing) for thing in left}
+        for thing, entry in self._entries.items():
+            if _near(thing) in near:
+                self._queue.append(_Change(_Kind.ADD, thing, entry))
         self._pump()
 
     def restore(self, things: Iterable[Thing]) -> None:
@@ -310,6 +318,10 @@ class Upkeep:
                 self._requests = Requests()
         batch = _Batch(self._requests, self._links)
         while self._queue and len(batch.changes) < _BATCH:
+            # What is to be removed is looked for when all that comes before was done.
+            clears = self._queue[0].kind is _Kind.CLEAR
+            if batch.changes and clears != (batch.changes[-1].kind is _Kind.CLEAR):
+                break
             change = self._queue.popleft()
             batch.changes.append(change)
             if self._watch is None and not isinstance(change.thing, VirtualAddress):
@@ -358,7 +370,7 @@ class Upkeep:
     def _say(self, change: _Change) -> None:
         if self._said.get(change.thing) != change.refusal:
             self._said[change.thing] = change.refusal
-            verb = "remove" if change.kind is _Kind.REMOVE else "add"
+            verb = "remove" if change.kind in (_Kind.REMOVE, _Kind.CLEAR) else "add"
             log.error("cannot %s %s: %s", verb, describe(change.thing), change.refusal)
 
     def _take(self, message: Message) -> None:
@@ -421,6 +433,9 @@ class _Batch:
     """By family: what routes there are, once that was asked for."""
     rules_left: dict[int, list[bytes]] = field(default_factory=dict)
     """By family: what rules there were before any of these changes, once that was asked for."""
+    routes_left: dict[int, list[bytes]] = field(default_factory=dict)
+    """By protocol: what routes of IPv4 there are before the next of these changes, in the order in
+    which the kernel looks at them, once that was asked for."""
 
     def run(self) -> None:
         """Has the kernel carry them out: in the other thread, since it may take long."""
@@ -488,10 +503,38 @@ class _Batch:
                     yield request(RTM_DELRULE, 0, body)
             return
         try:
-            message = self._encode(thing, add=False)
+            if isinstance(thing, Route) and thing.family == AF_INET:
+                yield from self._clearing_route(thing)
+            elif isinstance(thing, Route):
+                # Without a metric the kernel would remove whichever comes first.
+                metric = thing.priority or routes.IPV6_DEFAULT_PRIORITY
+                yield self._encode(replace(thing, priority=metric), add=False)
+            else:
+                yield self._encode(thing, add=False)
         except LookupError:
             return
-        yield message
+
+    def _clearing_route(self, thing: Route) -> Iterator[bytes]:
+        """What removes just that route of IPv4: the kernel removes the first one that has all that
+        is asked for, and whatever else. Those that are before it go behind it first; meanwhile it
+        stands, so that there is a route at any moment."""
+        if thing.protocol not in self.routes_left:
+            dumped = self.requests.dump_routes(AF_INET, thing.protocol)
+            self.routes_left[thing.protocol] = dumped
+        there = self.routes_left[thing.protocol]
+        asked = self._encode(thing, add=False)[HEADER.size :]
+        at = next((at for at, body in enumerate(there) if routes.is_just(asked, body)), None)
+        if at is None:
+            return
+        body = there.pop(at)
+        before = [each for each in there[:at] if routes.covers(body, each)]
+        removal = request(RTM_DELROUTE, 0, body)
+        yield from (removal for _ in before)
+        for each in before:
+            there.remove(each)
+            there.append(each)
+            yield routes.again_last(each)
+        yield removal
 
     def _encode(self, thing: Thing, *, add: bool, replace: bool = False) -> bytes:
         if isinstance(thing, Route):
@@ -547,6 +590,18 @@ def describe(thing: Thing) -> str:
     if isinstance(thing, Rule):
         return f"rule {rules.describe(thing)}"
     return f"address {ip_address(thing.address)}/{thing.prefixlen} dev {thing.interface}"
+
+
+def _in_kernel(thing: Thing) -> Thing:
+    """A thing without what the kernel does not know of it: equal ones are one there."""
+    return replace(thing, is_tracked=True, track_group=None)
+
+
+def _near(thing: Thing) -> Hashable:
+    """What things have in common that the kernel may take for each other."""
+    if isinstance(thing, Route):
+        return routes.near_of(thing)
+    return rules.key_of(thing) if isinstance(thing, Rule) else thing
 
 
 def _place(thing: Thing) -> Hashable:
