@@ -21,6 +21,7 @@ from fastvrrp.vrrp.place import Place, Survey
 from fastvrrp.vrrp.routing import Routing
 from fastvrrp.vrrp.standing import Standing
 from kernel_namespace import add_veth, inside_namespace, ip, needs_root
+from lab import wait_until
 from simulated_machine import Machine
 from simulation import GROUP4
 
@@ -109,6 +110,7 @@ def test_the_loop_has_its_turn_between_slices(deaf: Deaf) -> None:
     deaf.overrun()
     ip("link del a3")
     ip("link set b5 down")
+    wait_until(lambda: "LOWERLAYERDOWN" in ip("link show a5"), what="a5 without carrier")
     deaf.turn(3)
     assert deaf.told == [], "nothing is read until there is a dump"
     deaf.carry_out()
