@@ -59,6 +59,11 @@ class Deaf:
         self.loop.add_reader(self.place.links.fileno(), self.read)
         self.told.clear()
 
+    def heard(self, change: Change, link: str) -> bool:
+        """Has been told, after one more turn."""
+        self.turn(1)
+        return (change, link) in self.told
+
     def clock(self) -> int:
         self.now += SLICE // 4
         return self.now
@@ -100,6 +105,7 @@ def deaf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deaf]:
     with inside_namespace():
         for pair in range(PAIRS):
             add_veth(f"a{pair}", f"b{pair}")
+        wait_until(lambda: ip("link").count("state UP") == 2 * PAIRS, what="all carriers")
         found = Deaf()
         yield found
         found.place.close()
@@ -118,6 +124,7 @@ def test_the_loop_has_its_turn_between_slices(deaf: Deaf) -> None:
     assert first == 1
     ip("link set b6 down")  # newer than the dump
     deaf.turn(MANY)
+    wait_until(lambda: deaf.heard(Change.DOWN, "a6"), what="a6 without carrier")
     steps = 3 * (2 * PAIRS - 1)  # three looks at each link that there is
     assert deaf.slices >= steps // 4
     changes = [each for each in deaf.told if each[0] in (Change.VANISHED, Change.DOWN)]
