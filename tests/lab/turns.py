@@ -14,15 +14,26 @@ from pathlib import Path
 
 FOLDER = Path("/run/lock")
 
+_turns: list[bool] = []
+"""Whether each turn that this process has is alone."""
+
 
 @contextmanager
 def turn(*, alone: bool) -> Iterator[None]:
     """Waits for the turn and keeps it: among others who are not alone, or alone. The wait is no
     part of the test's time.
 
-    A process must not wait to be alone while it has a turn already: it would wait for itself.
+    Who has a turn already has another one at once: whoever waits to be alone waits for this
+    process, too. It cannot be alone then, for it would wait for itself.
     """
+    assert not (alone and _turns), "to be alone is to be asked for first"
     with ExitStack() as held:
+        is_first = not _turns
+        _turns.append(alone)
+        held.callback(_turns.pop)
+        if not is_first:
+            yield
+            return
         with timeout_suspended():
             gate = held.enter_context(locked(FOLDER / "fastvrrp-lab-gate", fcntl.LOCK_EX))
             # Who waits to be alone holds the gate, so that others do not slip in before for ever.
