@@ -70,8 +70,10 @@ def test_nothing_is_read_before_the_first_picture() -> None:
         assert not listener.links.read()
         assert listener.told == []
         listener.links.begin()
-        assert set(listener.told) == {(Change.APPEARED, name) for name in ("a0", "b0", "lo")}
-        assert len(listener.told) == 3
+        # A kernel may have links of its own in each namespace.
+        for name in ("a0", "b0", "lo"):
+            assert listener.told.count((Change.APPEARED, name)) == 1
+        assert {change for change, _ in listener.told} == {Change.APPEARED}
         listener.links.close()
 
 
