@@ -9,9 +9,11 @@ import subprocess
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 
+from fastvrrp.config import read
 from fastvrrp.kernel.rtsockets import Watch
 from fastvrrp.model import (
     Metric,
@@ -26,6 +28,7 @@ from fastvrrp.model import (
 from fastvrrp.vrrp.place import Place
 from fastvrrp.vrrp.upkeep import Thing, Upkeep
 from kernel_namespace import add_veth, inside_namespace, ip, needs_root
+from policy_configuration import everything
 
 pytestmark = needs_root
 AF_INET = int(socket.AF_INET)
@@ -314,3 +317,34 @@ def test_what_is_owned_comes_back_where_the_kernel_has_taken_it_for_another_one(
     assert "mtu 1400" in ip("-6 route show 2001:db8::/48")
     shown = ip("route show 10.20.0.0/16")
     assert (shown.count("dev eth1"), "src 10.0.1.1" in shown) == (1, True)
+
+
+@pytest.mark.usefixtures("kept")
+def test_every_kind_of_route_and_rule_is_found_again(tmp_path: Path) -> None:
+    """Whatever the kernel makes of what was written."""
+    add_veth("eth0", "peer0")
+    for address in ("10.0.0.1/24", "10.0.0.100/32", "10.0.1.100/32", "fd00::100/64 nodad"):
+        ip(f"address add {address} dev eth0")
+    ip("address add fd00:1::100/64 nodad dev eth1")
+    before = policy()
+    file = tmp_path / "fastvrrp.conf"
+    file.write_text(everything())
+    configuration = read(str(file)).configuration
+    things: list[Thing] = [*configuration.static_routes, *configuration.static_rules]
+    for model in configuration.virtual_routers:
+        things += [*model.options.routes, *model.options.rules]
+    made, after = Kept(), Kept()
+    made.upkeep.add(1, things)
+    assert len(policy()) - len(before) > 100
+    after.upkeep.clear(things)
+    assert policy() == before
+    for each in (made, after):
+        each.upkeep.close()
+        each.links.close()
+
+
+def policy() -> list[str]:
+    """Routes of our own kind, and rules."""
+    shown = [ip(f"{family} route show table all") for family in ("-4", "-6")]
+    found = [line for text in shown for line in text.splitlines() if "proto kernel" not in line]
+    return sorted(found + ip("-4 rule show").splitlines() + ip("-6 rule show").splitlines())
